@@ -1,0 +1,42 @@
+// Which instruction set the kernels use: the best that the machine has, lowered by TENON_ISA=sse2|avx2|avx512.
+#pragma once
+
+#include <tenon/base/config.hpp>
+#include <tenon/base/error.hpp>
+
+#include <initializer_list>
+
+namespace tenon {
+
+enum class Isa : int { baseline = 0, avx2 = 1, avx512 = 2 };
+
+constexpr const char* name(Isa isa) {
+    return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "sse2";
+}
+
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+TENON_COLD inline Isa choose_isa() {
+    Isa best = Isa::baseline;
+#if TENON_DISPATCH
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = Isa::avx2;
+    if (best == Isa::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        best = Isa::avx512;
+#endif
+    const char* wish = std::getenv("TENON_ISA");
+    if (wish == nullptr || wish[0] == '\0') return best;
+    for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+        if (std::strcmp(wish, name(isa)) == 0) return isa < best ? isa : best;
+    fail<ValueError>("TENON_ISA is \"", wish, "\": expected sse2, avx2 or avx512");
+}
+}  // namespace impl
+
+// The instruction set in use; TENON_ISA is read at the first call.
+inline Isa isa() {
+    static const Isa chosen = impl::choose_isa();
+    return chosen;
+}
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
