@@ -86,7 +86,14 @@ struct simd {
     TENON_ALWAYS_INLINE explicit simd(const Raw& raw) : v(raw) {}
     template <class S>
         requires std::is_arithmetic_v<S>
-    TENON_ALWAYS_INLINE explicit simd(S value) : v(static_cast<T>(value) - Raw{}) {}
+    TENON_ALWAYS_INLINE explicit simd(S value) {
+        // Lane by lane becomes one broadcast. As vector arithmetic or as an initialiser, g++ takes a vector wider than
+        // the baseline's registers apart before it is inlined into a wider target, and never puts it together again.
+        const T x = static_cast<T>(value);
+        if constexpr (sizeof(Raw) <= 16) v = x - Raw{};
+        else
+            for (int i = 0; i < N; ++i) v[i] = x;
+    }
     TENON_ALWAYS_INLINE simd& operator=(const simd& o) { v = o.v; return *this; }
 
     static TENON_ALWAYS_INLINE simd load(const T* p) { return simd(Raw(*reinterpret_cast<const Unaligned*>(p))); }
