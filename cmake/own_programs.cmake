@@ -1,0 +1,32 @@
+# How this repository's own tests, examples and benchmarks are compiled. Nothing in here reaches a project that uses
+# tenon: there are no global flags, only properties of the targets below.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Kind of build" FORCE)
+endif()
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    find_program(TENON_CCACHE ccache)
+    if(TENON_CCACHE)
+        set(CMAKE_CXX_COMPILER_LAUNCHER ${TENON_CCACHE})
+    endif()
+endif()
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+# tenon_own_program: what every program of ours links. tenon's own headers are compiled with all warnings as errors.
+add_library(tenon_own_program INTERFACE)
+target_link_libraries(tenon_own_program INTERFACE tenon_tenon)
+target_compile_options(tenon_own_program INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror)
+# The compiler keeps a frozen copy of the stack for each of several hundred inlined calls; its own diagnostics about
+# ABI changes of vector arguments never apply here, because nothing passes vectors in registers.
+target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+
+# The heavy kernels are compiled once, in cmake/kernels.cpp, and declared extern everywhere else.
+add_library(tenon_extern_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
+target_link_libraries(tenon_extern_kernels PRIVATE tenon_own_program)
+target_compile_definitions(tenon_extern_kernels INTERFACE TENON_EXTERN_KERNELS)
+
+# tenon_program(name source...): an executable in that setting.
+function(tenon_program name)
+    add_executable(${name} ${ARGN})
+    target_link_libraries(${name} PRIVATE tenon_own_program tenon_extern_kernels)
+endfunction()
