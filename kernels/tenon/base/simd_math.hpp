@@ -1,0 +1,380 @@
+// tenon::math: elementary functions that one functor can call for scalars and for SIMD vectors.
+//
+// `math::exp(x)` takes float, double, simd<float, N> or simd<double, N>. Scalars go to libm (on the device: CUDA's
+// functions). Float vectors are branch-free polynomials; special values (infinities, NaN, signed zeros, subnormal
+// arguments) behave as in libm. Double vectors call libm lane by lane out of line: gradient checks want its accuracy,
+// and the code that each expression inlines stays small.
+//
+// Stated errors are the largest seen, in units in the last place, against a double reference; with fused multiply-add
+// (AVX2, AVX-512) first, without (SSE2) second.
+#pragma once
+
+#include <tenon/base/simd.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace math {
+
+using tenon::abs;
+using tenon::copysign;
+using tenon::floor;
+using tenon::max;
+using tenon::min;
+using tenon::round;
+using tenon::select;
+using tenon::sqrt;
+
+// ---- Scalars --------------------------------------------------------------------------------------------------------
+
+#if defined(__CUDA_ARCH__)
+#define TENON_LIBM(name) ::name
+#else
+#define TENON_LIBM(name) __builtin_##name
+#endif
+#define TENON_SCALAR_UNARY(name)                                                                \
+    TENON_HD TENON_ALWAYS_INLINE float name(float x) { return TENON_LIBM(name##f)(x); }         \
+    TENON_HD TENON_ALWAYS_INLINE double name(double x) { return TENON_LIBM(name)(x); }
+TENON_SCALAR_UNARY(exp)
+TENON_SCALAR_UNARY(expm1)
+TENON_SCALAR_UNARY(log)
+TENON_SCALAR_UNARY(log1p)
+TENON_SCALAR_UNARY(tanh)
+TENON_SCALAR_UNARY(erf)
+TENON_SCALAR_UNARY(erfc)
+TENON_SCALAR_UNARY(sin)
+TENON_SCALAR_UNARY(cos)
+TENON_SCALAR_UNARY(sqrt)
+TENON_SCALAR_UNARY(floor)
+#undef TENON_SCALAR_UNARY
+
+TENON_HD TENON_ALWAYS_INLINE float abs(float x) { return TENON_LIBM(fabsf)(x); }
+TENON_HD TENON_ALWAYS_INLINE double abs(double x) { return TENON_LIBM(fabs)(x); }
+// To nearest, ties to even.
+TENON_HD TENON_ALWAYS_INLINE float round(float x) { return TENON_LIBM(rintf)(x); }
+TENON_HD TENON_ALWAYS_INLINE double round(double x) { return TENON_LIBM(rint)(x); }
+TENON_HD TENON_ALWAYS_INLINE float copysign(float x, float s) { return TENON_LIBM(copysignf)(x, s); }
+TENON_HD TENON_ALWAYS_INLINE double copysign(double x, double s) { return TENON_LIBM(copysign)(x, s); }
+TENON_HD TENON_ALWAYS_INLINE float pow(float x, float y) { return TENON_LIBM(powf)(x, y); }
+TENON_HD TENON_ALWAYS_INLINE double pow(double x, double y) { return TENON_LIBM(pow)(x, y); }
+TENON_HD TENON_ALWAYS_INLINE float rsqrt(float x) { return 1.f / sqrt(x); }
+TENON_HD TENON_ALWAYS_INLINE double rsqrt(double x) { return 1. / sqrt(x); }
+// A NaN in either argument is the result, as in the vector versions.
+TENON_HD TENON_ALWAYS_INLINE float min(float a, float b) { return b != b || b < a ? b : a; }
+TENON_HD TENON_ALWAYS_INLINE double min(double a, double b) { return b != b || b < a ? b : a; }
+TENON_HD TENON_ALWAYS_INLINE float max(float a, float b) { return b != b || b > a ? b : a; }
+TENON_HD TENON_ALWAYS_INLINE double max(double a, double b) { return b != b || b > a ? b : a; }
+// 1 / (1 + e^-x), without overflow on either side.
+TENON_HD TENON_ALWAYS_INLINE float sigmoid(float x) {
+    const float e = exp(-abs(x));
+    return (x < 0 ? e : 1.f) / (1.f + e);
+}
+TENON_HD TENON_ALWAYS_INLINE double sigmoid(double x) {
+    const double e = exp(-abs(x));
+    return (x < 0 ? e : 1.) / (1. + e);
+}
+
+// ---- Building blocks of the vector versions -------------------------------------------------------------------------
+
+namespace impl {
+
+template <int N>
+using Float = simd<float, N>;
+template <int N>
+using Int = simd<std::int32_t, N>;
+
+enum class Function { exp, expm1, log, log1p, tanh, erf, erfc, sin, cos };
+
+// The scalar function for n lanes, in memory: out of line so that its users stay small.
+template <Function function, class T>
+TENON_NOINLINE void each_lane(const T* in, T* out, int n) {
+    for (int i = 0; i < n; ++i) {
+        if constexpr (function == Function::exp) out[i] = math::exp(in[i]);
+        else if constexpr (function == Function::expm1) out[i] = math::expm1(in[i]);
+        else if constexpr (function == Function::log) out[i] = math::log(in[i]);
+        else if constexpr (function == Function::log1p) out[i] = math::log1p(in[i]);
+        else if constexpr (function == Function::tanh) out[i] = math::tanh(in[i]);
+        else if constexpr (function == Function::erf) out[i] = math::erf(in[i]);
+        else if constexpr (function == Function::erfc) out[i] = math::erfc(in[i]);
+        else if constexpr (function == Function::sin) out[i] = math::sin(in[i]);
+        else out[i] = math::cos(in[i]);
+    }
+}
+template <class T>
+TENON_NOINLINE void each_pow(const T* x, const T* y, T* out, int n) {
+    for (int i = 0; i < n; ++i) out[i] = math::pow(x[i], y[i]);
+}
+template <Function function, class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> by_lanes(const simd<T, N>& x) {
+    T in[N], out[N];
+    x.store(in);
+    each_lane<function, T>(in, out, N);
+    return simd<T, N>::load(out);
+}
+
+// c0 + c1 x + c2 x^2 + ...
+template <int N>
+TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>&, float c) { return Float<N>(c); }
+template <int N, class... Rest>
+TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>& x, float c, Rest... rest) {
+    return polynomial(x, rest...) * x + Float<N>(c);
+}
+
+// The smaller / larger of a constant and x; a NaN in x stays.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> at_most(const Float<N>& x, float c) { return select(x > Float<N>(c), Float<N>(c), x); }
+template <int N>
+TENON_ALWAYS_INLINE Float<N> at_least(const Float<N>& x, float c) { return select(x < Float<N>(c), Float<N>(c), x); }
+
+// The nearest integer of x, |x| < 2^22, as float and as integer.
+template <int N>
+TENON_ALWAYS_INLINE Int<N> nearest(const Float<N>& x, Float<N>& as_float) {
+#if defined(__FAST_MATH__)  // there (x + magic) - magic is x
+    const Int<N> i = convert<std::int32_t>(x + copysign(Float<N>(0.5f), x));
+    as_float = convert<float>(i);
+    return i;
+#else
+    const Float<N> shifted = x + Float<N>(0x1.8p23f);  // the integer lands in the low bits of the mantissa
+    as_float = shifted - Float<N>(0x1.8p23f);
+    return bit_cast<std::int32_t>(shifted) - Int<N>(0x4b400000);
+#endif
+}
+// 2^i for -126 <= i <= 127.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> power_of_two(const Int<N>& i) {
+    return bit_cast<float>(Int<N>(typename Int<N>::Raw((i.v + 127) << 23)));
+}
+
+// e^r - 1 for |r| <= ln2 / 2; relative error 2^-26.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> expm1_near_zero(const Float<N>& r) {
+    const Float<N> p = polynomial(r, 0x1.fffffep-2f, 0x1.5554bp-3f, 0x1.555796p-5f, 0x1.1227f6p-7f, 0x1.6ad834p-10f);
+    return r + (r * r) * p;
+}
+// x = n ln2 + r with |r| <= ln2 / 2: returns n, sets r. |x| < 1e6; the first product is exact without FMA too.
+template <int N>
+TENON_ALWAYS_INLINE Int<N> reduce_exp(const Float<N>& x, Float<N>& r) {
+    Float<N> n;
+    const Int<N> i = nearest(x * Float<N>(0x1.715476p+0f), n);
+    r = (x - n * Float<N>(0x1.62e4p-1f)) - n * Float<N>(0x1.7f7d1cp-20f);
+    return i;
+}
+// y * 2^i for -252 <= i <= 254, rounded once when the result is subnormal.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> scale(const Float<N>& y, const Int<N>& i) {
+    const Int<N> half(typename Int<N>::Raw(i.v >> 1));
+    return y * power_of_two(half) * power_of_two(i - half);
+}
+
+// log(m) - (m - 1) for 1/sqrt2 <= m < sqrt2, from f = m - 1.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> log_correction(const Float<N>& f) {
+    const Float<N> p = polynomial(f, 0x1.555554p-2f, -0x1.000228p-2f, 0x1.99a02ep-3f, -0x1.5471fcp-3f, 0x1.22d78ap-3f,
+                                  -0x1.0d8180p-3f, 0x1.0545eap-3f, -0x1.385712p-4f);
+    const Float<N> square = f * f;
+    return (square * f) * p - square * Float<N>(0.5f);
+}
+// The results at the ends of log's domain: log(x) is `inside` where x is positive and finite.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> log_ends(const Float<N>& x, const Float<N>& inside) {
+    const Float<N> zero(0.f), infinity(__builtin_inff());
+    const Float<N> below = select(x == zero, -infinity, Float<N>(__builtin_nanf("")));
+    return select(x <= zero, below, select(x < infinity, inside, x));
+}
+
+template <int S, int N>
+TENON_ALWAYS_INLINE bool any(const simd_mask<S, N>& mask) {
+    if constexpr (S * N == 16) {
+        const auto words = (typename simd<std::int64_t, 2>::Raw)mask.v;
+        return (words[0] | words[1]) != 0;
+    } else {
+        using Half = simd_mask<S, N / 2>;
+        using Unaligned = typename simd<typename Half::Lane, N / 2>::Unaligned;
+        const auto* halves = reinterpret_cast<const Unaligned*>(&mask.v);
+        return any(Half(typename Half::Raw(halves[0] | halves[1])));
+    }
+}
+
+// sin(x + quarter_turns * pi / 2) for quarter_turns 0 or 1.
+template <int quarter_turns, int N>
+TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
+    const Float<N> a = abs(x);
+    // Up to here n has 13 bits, and its product with each 11-bit part of pi / 2 is exact, with FMA or without.
+    if (TENON_UNLIKELY(any(a > Float<N>(12800.f))))
+        return by_lanes<quarter_turns == 0 ? Function::sin : Function::cos>(x);
+    Float<N> n;
+    const Int<N> quadrant = nearest(a * Float<N>(0x1.45f306p-1f), n) + Int<N>(quarter_turns);
+    const Float<N> r = (((a - n * Float<N>(0x1.920p+0f)) - n * Float<N>(0x1.fb4p-12f)) - n * Float<N>(0x1.444p-24f)) -
+                       n * Float<N>(0x1.68c234p-39f);
+    const Float<N> z = r * r;
+    const Float<N> sine = r + (r * z) * polynomial(z, -0x1.555546p-3f, 0x1.110776p-7f, -0x1.9952fap-13f);
+    const Float<N> cosine = (z * z) * polynomial(z, 0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e80cp-16f) +
+                            (Float<N>(1.f) - z * Float<N>(0.5f));
+    const auto odd = (quadrant.v & 1) != 0;
+    const Float<N> y = select(simd_mask<4, N>(typename simd_mask<4, N>::Raw(odd)), cosine, sine);
+    typename Int<N>::Raw sign = (quadrant.v & 2) << 30;
+    if constexpr (quarter_turns == 0) sign ^= bit_cast<std::int32_t>(x).v & std::int32_t(0x80000000u);
+    return bit_cast<float>(Int<N>(typename Int<N>::Raw(bit_cast<std::int32_t>(y).v ^ sign)));
+}
+
+}  // namespace impl
+
+// ---- Float vectors --------------------------------------------------------------------------------------------------
+
+// e^x. Overflows to inf above 88.7228; subnormal results are correct, below -103.98 it is 0.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> exp(const simd<float, N>& x) {
+    simd<float, N> r;
+    const auto n = impl::reduce_exp(impl::at_least(impl::at_most(x, 89.f), -105.f), r);
+    return impl::scale(impl::expm1_near_zero(r) + simd<float, N>(1.f), n);
+}
+
+// e^x - 1, to full relative precision near 0.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> expm1(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    V r;
+    const auto n = impl::reduce_exp(impl::at_least(impl::at_most(x, 89.f), -26.f), r);
+    // Half of the result first: 2^n itself may be too large for a float where e^x is not.
+    const V scale = impl::power_of_two(n - impl::Int<N>(1));
+    const V half = scale * impl::expm1_near_zero(r) + (scale - V(0.5f));
+    return select(abs(x) < V(0x1p-25f), x, half + half);
+}
+
+// Natural logarithm: -inf at 0, NaN below.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> log(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    using I = impl::Int<N>;
+    const auto subnormal = x < V(0x1p-126f);
+    const I bits = bit_cast<std::int32_t>(select(subnormal, x * V(0x1p23f), x));
+    const I k(typename I::Raw((bits.v - 0x3f3504f3) >> 23));  // m = x / 2^k lies in [1/sqrt2, sqrt2)
+    const V f = bit_cast<float>(I(typename I::Raw(bits.v - (k.v << 23)))) - V(1.f);
+    const V e = convert<float>(k) - select(subnormal, V(23.f), V(0.f));
+    const V low = impl::log_correction(f) + e * V(0x1.7f7d1cp-20f);
+    return impl::log_ends(x, e * V(0x1.62e4p-1f) + (f + low));
+}
+
+// log(1 + x), to full relative precision near 0.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> log1p(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    using I = impl::Int<N>;
+    const V one(1.f), u = one + x;
+    // 1 + x = u + rest exactly; the rest joins f on the scale of m.
+    const V rest = select(x > one, one - (u - x), x - (u - one));
+    const I bits = bit_cast<std::int32_t>(u);
+    const I k(typename I::Raw((bits.v - 0x3f3504f3) >> 23));
+    const V m = bit_cast<float>(I(typename I::Raw(bits.v - (k.v << 23))));
+    const V f = (m - one) + select(u < V(0x1p30f), rest * impl::power_of_two(-k), V(0.f));
+    const V e = convert<float>(k);
+    const V low = impl::log_correction(f) + e * V(0x1.7f7d1cp-20f);
+    const V y = e * V(0x1.62e4p-1f) + (f + low);
+    return select(abs(x) < V(0x1p-25f), x, impl::log_ends(u, y));
+}
+
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> tanh(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    V r;
+    const V a = impl::at_most(abs(x), 10.f);
+    const auto n = impl::reduce_exp(a * V(-2.f), r);
+    const V scale = impl::power_of_two(n);
+    const V e = scale * impl::expm1_near_zero(r) + (scale - V(1.f));  // e^(-2|x|) - 1
+    return copysign(e / (e + V(2.f)), x);
+}
+
+// 1 / (1 + e^-x); subnormal results are correct.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> sigmoid(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    V r;
+    const auto n = impl::reduce_exp(impl::at_least(-abs(x), -105.f), r);
+    const V e = impl::scale(impl::expm1_near_zero(r) + V(1.f), n);
+    return select(x < V(0.f), e, V(1.f)) / (V(1.f) + e);
+}
+
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> erf(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x);
+    const V z = x * x;
+    const V small = x + x * impl::polynomial(z, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ap-6f,
+                                             0x1.53f224p-8f, -0x1.a3515ep-11f, 0x1.4771fep-14f);
+    // log(erfc(a)) is smooth, and 1 - erfc needs it to few digits; erfc(3.95) is less than half an ulp of 1.
+    V r;
+    const V t = impl::at_most(a, 3.95f);
+    const auto n = impl::reduce_exp(impl::polynomial(t, -0x1.5d1dbcp-13f, -0x1.20b75p+0f, -0x1.4621c2p-1f, -0x1.aa72e4p-4f,
+                                                     0x1.6d9c5ep-6f, -0x1.91cbecp-9f, 0x1.9fb0ap-13f), r);
+    const V scale = impl::power_of_two(n);
+    const V large = (V(1.f) - scale) - scale * impl::expm1_near_zero(r);
+    return select(a < V(1.f), small, copysign(large, x));
+}
+
+// 1 - erf(x), to full relative precision in the right tail (0 above 10.06).
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> erfc(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V t = impl::at_most(abs(x), 10.5f), one(1.f);
+    // erfc(t) = e^(-t^2) F(q) / (1 + 2t), q = (t - 2) / (t + 2).
+    const V q = (t - V(2.f)) / (t + V(2.f));
+    const V f = impl::polynomial(q, 0x1.46e80ep+0f, -0x1.7bf616p-4f, -0x1.540846p-3f, 0x1.4ffc3cp-3f, -0x1.bc0b00p-5f, -0x1.081a36p-7f,
+                                  0x1.1add22p-7f, 0x1.585a86p-10f, -0x1.429f54p-10f, -0x1.a4834ap-12f) / (t + t + one);
+    // t^2 = high + low with 12 + 12 bits in high: its rounding error would be magnified by t^2.
+    const V head = bit_cast<float>(impl::Int<N>(typename impl::Int<N>::Raw(bit_cast<std::int32_t>(t).v & ~0xfff)));
+    V r;
+    const auto n = impl::reduce_exp(-(head * head), r);
+    r -= (t - head) * (t + head);
+    const V y = impl::scale(f + f * impl::expm1_near_zero(r), n);
+    return select(x < V(0.f), V(2.f) - y, y);
+}
+
+// Arguments beyond 12800 take libm lane by lane.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> sin(const simd<float, N>& x) { return impl::sin_shifted<0>(x); }
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> cos(const simd<float, N>& x) { return impl::sin_shifted<1>(x); }
+
+// ---- Both -----------------------------------------------------------------------------------------------------------
+
+template <class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> rsqrt(const simd<T, N>& x) { return simd<T, N>(1) / sqrt(x); }
+
+// x^y with libm's results for negative bases, zeros, infinities and NaN.
+template <class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> pow(const simd<T, N>& x, const simd<T, N>& y) {
+    T xs[N], ys[N], out[N];
+    x.store(xs);
+    y.store(ys);
+    impl::each_pow<T>(xs, ys, out, N);
+    return simd<T, N>::load(out);
+}
+
+// ---- Double vectors -------------------------------------------------------------------------------------------------
+
+#define TENON_DOUBLE_UNARY(name)                                                 \
+    template <int N>                                                             \
+    TENON_ALWAYS_INLINE simd<double, N> name(const simd<double, N>& x) {         \
+        return impl::by_lanes<impl::Function::name>(x);                          \
+    }
+TENON_DOUBLE_UNARY(exp)
+TENON_DOUBLE_UNARY(expm1)
+TENON_DOUBLE_UNARY(log)
+TENON_DOUBLE_UNARY(log1p)
+TENON_DOUBLE_UNARY(tanh)
+TENON_DOUBLE_UNARY(erf)
+TENON_DOUBLE_UNARY(erfc)
+TENON_DOUBLE_UNARY(sin)
+TENON_DOUBLE_UNARY(cos)
+#undef TENON_DOUBLE_UNARY
+template <int N>
+TENON_ALWAYS_INLINE simd<double, N> sigmoid(const simd<double, N>& x) {
+    using V = simd<double, N>;
+    const V e = exp(-abs(x));
+    return select(x < V(0), e, V(1)) / (V(1) + e);
+}
+
+#undef TENON_LIBM
+
+}  // namespace math
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
