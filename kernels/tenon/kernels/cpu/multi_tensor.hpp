@@ -32,6 +32,9 @@ struct SgdOptions {
     WeightDecay decay = WeightDecay::l2;
     bool maximize = false;
     double gradient_scale = 1;  // multiplies every gradient (1 / loss scale, clipping)
+    // Averages instead of sums: buffer = momentum * buffer + (1 - momentum) * g and step lr / (1 - momentum^t), the
+    // method that AdaBound ends in; dampening is not read then.
+    bool bias_corrected = false;
 };
 struct AdamOptions {
     double lr = 1e-3, lr_scale = 1;
@@ -105,6 +108,9 @@ inline SgdScalars sgd_scalars(long t, const SgdOptions& o) {
                          o.dampening);
     const double lr = o.lr * o.lr_scale;
     const impl::DecayFactors decay = impl::decay_factors("sgd", o.decay, o.weight_decay, lr, -1);
+    if (o.bias_corrected)
+        return {lr / (1 - __builtin_pow(o.momentum, double(t))), o.momentum, o.momentum, 1 - o.momentum,
+                decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale, o.nesterov};
     return {lr,       o.momentum, t == 1 ? 0 : o.momentum,        t == 1 ? 1 : 1 - o.dampening,
             decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale, o.nesterov};
 }
@@ -251,12 +257,12 @@ void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* s
     }
 }
 
-// The plain sum of squares, in double.
+// The plain sum of squares, in extended precision.
 template <class T>
 double sum_of_squares(long n, const T* g) {
-    double sum = 0;
-    for (long i = 0; i < n; ++i) sum += double(g[i]) * double(g[i]);
-    return sum;
+    long double sum = 0;
+    for (long i = 0; i < n; ++i) sum += static_cast<long double>(g[i]) * static_cast<long double>(g[i]);
+    return double(sum);
 }
 
 }  // namespace reference
