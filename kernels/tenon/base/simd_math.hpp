@@ -111,37 +111,99 @@ TENON_ALWAYS_INLINE simd<T, N> by_lanes(const simd<T, N>& x) {
     return simd<T, N>::load(out);
 }
 
-// c0 + c1 x + c2 x^2 + ...
-template <int N>
-TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>&, float c) { return Float<N>(c); }
+// c0 + c1 x + c2 x^2 + ... as even(x^2) + x odd(x^2): two chains of half the length.
 template <int N, class... Rest>
-TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>& x, float c, Rest... rest) {
-    return polynomial(x, rest...) * x + Float<N>(c);
+TENON_ALWAYS_INLINE void even_and_odd(const Float<N>& z, Float<N>& even, Float<N>& odd, float c0, float c1, Rest... rest) {
+    if constexpr (sizeof...(rest) == 0) {
+        even = Float<N>(c0);
+        odd = Float<N>(c1);
+    } else if constexpr (sizeof...(rest) == 1) {
+        even = z * Float<N>(rest...) + Float<N>(c0);
+        odd = Float<N>(c1);
+    } else {
+        even_and_odd(z, even, odd, rest...);
+        even = z * even + Float<N>(c0);
+        odd = z * odd + Float<N>(c1);
+    }
+}
+template <int N, class... Coefficients>
+TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>& x, Coefficients... c) {
+    Float<N> even, odd;
+    even_and_odd(x * x, even, odd, c...);
+    return x * odd + even;
 }
 
+#if defined(__x86_64__)
+using tenon::impl::f32x4;
+using tenon::impl::f32x8;
+// The instructions give their second operand when one is NaN.
+inline void min_into(f32x4& out, const f32x4& a, const f32x4& b) { out = __builtin_ia32_minps(a, b); }
+inline void max_into(f32x4& out, const f32x4& a, const f32x4& b) { out = __builtin_ia32_maxps(a, b); }
+#if TENON_DISPATCH
+TENON_TARGET_AVX2 inline void min_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_minps256(a, b); }
+TENON_TARGET_AVX2 inline void max_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_maxps256(a, b); }
+TENON_TARGET_AVX2 inline void signs_into(int& out, const f32x8& a) { out = __builtin_ia32_movmskps256(a); }
+#endif
+template <int N>
+inline constexpr bool has_min_max = N == 4 || (N == 8 && TENON_DISPATCH);
+#else
+template <int N>
+inline constexpr bool has_min_max = false;
+#endif
 // The smaller / larger of a constant and x; a NaN in x stays.
 template <int N>
-TENON_ALWAYS_INLINE Float<N> at_most(const Float<N>& x, float c) { return select(x > Float<N>(c), Float<N>(c), x); }
+TENON_ALWAYS_INLINE Float<N> at_most(const Float<N>& x, float limit) {
+    const Float<N> c(limit);
+    if constexpr (has_min_max<N>) {
+        Float<N> r;
+        min_into(r.v, c.v, x.v);
+        return r;
+    } else {
+        return select(x > c, c, x);
+    }
+}
 template <int N>
-TENON_ALWAYS_INLINE Float<N> at_least(const Float<N>& x, float c) { return select(x < Float<N>(c), Float<N>(c), x); }
+TENON_ALWAYS_INLINE Float<N> at_least(const Float<N>& x, float limit) {
+    const Float<N> c(limit);
+    if constexpr (has_min_max<N>) {
+        Float<N> r;
+        max_into(r.v, c.v, x.v);
+        return r;
+    } else {
+        return select(x < c, c, x);
+    }
+}
 
-// The nearest integer of x, |x| < 2^22, as float and as integer.
-template <int N>
-TENON_ALWAYS_INLINE Int<N> nearest(const Float<N>& x, Float<N>& as_float) {
+// The nearest integer n of x, |x| < 2^22, as float; returns n + Bias in the low 22 bits, whatever above.
+template <int Bias, int N>
+TENON_ALWAYS_INLINE Int<N> nearest(const Float<N>& x, Float<N>& n) {
 #if defined(__FAST_MATH__)  // there (x + magic) - magic is x
     const Int<N> i = convert<std::int32_t>(x + copysign(Float<N>(0.5f), x));
-    as_float = convert<float>(i);
-    return i;
+    n = convert<float>(i);
+    return i + Int<N>(Bias);
 #else
-    const Float<N> shifted = x + Float<N>(0x1.8p23f);  // the integer lands in the low bits of the mantissa
-    as_float = shifted - Float<N>(0x1.8p23f);
-    return bit_cast<std::int32_t>(shifted) - Int<N>(0x4b400000);
+    const Float<N> magic(0x1.8p23f + float(Bias));  // the adder leaves the integer in the low bits of the mantissa
+    const Float<N> shifted = x + magic;
+    n = shifted - magic;
+    return bit_cast<std::int32_t>(shifted);
 #endif
 }
-// 2^i for -126 <= i <= 127.
+template <int Count, int N>
+TENON_ALWAYS_INLINE Int<N> shift_left(const Int<N>& i) {
+    using U = simd<std::uint32_t, N>;
+    return bit_cast<std::int32_t>(U(typename U::Raw(bit_cast<std::uint32_t>(i).v << Count)));
+}
+template <int Count, int N>
+TENON_ALWAYS_INLINE Int<N> shift_right(const Int<N>& i) { return Int<N>(typename Int<N>::Raw(i.v >> Count)); }
+
+// 2^n from n + 127 in the low bits, -126 <= n <= 127.
 template <int N>
-TENON_ALWAYS_INLINE Float<N> power_of_two(const Int<N>& i) {
-    return bit_cast<float>(Int<N>(typename Int<N>::Raw((i.v + 127) << 23)));
+TENON_ALWAYS_INLINE Float<N> power_of_two(const Int<N>& biased) { return bit_cast<float>(shift_left<23>(biased)); }
+// y * 2^n from n + 254 in the low bits, -252 <= n <= 254; rounded once when the result is subnormal.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> scale(const Float<N>& y, const Int<N>& biased) {
+    const Int<N> half = shift_right<1>(biased);
+    return y * power_of_two(half) * power_of_two(biased - half);
 }
 
 // e^r - 1 for |r| <= ln2 / 2; relative error 2^-26.
@@ -150,19 +212,14 @@ TENON_ALWAYS_INLINE Float<N> expm1_near_zero(const Float<N>& r) {
     const Float<N> p = polynomial(r, 0x1.fffffep-2f, 0x1.5554bp-3f, 0x1.555796p-5f, 0x1.1227f6p-7f, 0x1.6ad834p-10f);
     return r + (r * r) * p;
 }
-// x = n ln2 + r with |r| <= ln2 / 2: returns n, sets r. |x| < 1e6; the first product is exact without FMA too.
-template <int N>
+// x = n ln2 + r with |r| <= ln2 / 2: sets r, returns n + Bias in the low bits. The first product is exact without FMA
+// too, for |n| < 512.
+template <int Bias, int N>
 TENON_ALWAYS_INLINE Int<N> reduce_exp(const Float<N>& x, Float<N>& r) {
     Float<N> n;
-    const Int<N> i = nearest(x * Float<N>(0x1.715476p+0f), n);
+    const Int<N> biased = nearest<Bias>(x * Float<N>(0x1.715476p+0f), n);
     r = (x - n * Float<N>(0x1.62e4p-1f)) - n * Float<N>(0x1.7f7d1cp-20f);
-    return i;
-}
-// y * 2^i for -252 <= i <= 254, rounded once when the result is subnormal.
-template <int N>
-TENON_ALWAYS_INLINE Float<N> scale(const Float<N>& y, const Int<N>& i) {
-    const Int<N> half(typename Int<N>::Raw(i.v >> 1));
-    return y * power_of_two(half) * power_of_two(i - half);
+    return biased;
 }
 
 // log(m) - (m - 1) for 1/sqrt2 <= m < sqrt2, from f = m - 1.
@@ -172,6 +229,14 @@ TENON_ALWAYS_INLINE Float<N> log_correction(const Float<N>& f) {
                                   -0x1.0d8180p-3f, 0x1.0545eap-3f, -0x1.385712p-4f);
     const Float<N> square = f * f;
     return (square * f) * p - square * Float<N>(0.5f);
+}
+// x = 2^k (1 + f) for a positive, normal x, with 1 + f in [1/sqrt2, sqrt2): returns k, sets f.
+template <int N>
+TENON_ALWAYS_INLINE Int<N> split_log(const Float<N>& x, Float<N>& f) {
+    const Int<N> bits = bit_cast<std::int32_t>(x);
+    const Int<N> k = shift_right<23>(bits - Int<N>(0x3f3504f3));
+    f = bit_cast<float>(bits - shift_left<23>(k)) - Float<N>(1.f);
+    return k;
 }
 // The results at the ends of log's domain: log(x) is `inside` where x is positive and finite.
 template <int N>
@@ -183,6 +248,13 @@ TENON_ALWAYS_INLINE Float<N> log_ends(const Float<N>& x, const Float<N>& inside)
 
 template <int S, int N>
 TENON_ALWAYS_INLINE bool any(const simd_mask<S, N>& mask) {
+#if TENON_DISPATCH
+    if constexpr (S == 4 && N == 8) {
+        int signs;
+        signs_into(signs, (f32x8)mask.v);
+        return signs != 0;
+    } else
+#endif
     if constexpr (S * N == 16) {
         const auto words = (typename simd<std::int64_t, 2>::Raw)mask.v;
         return (words[0] | words[1]) != 0;
@@ -202,7 +274,7 @@ TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
     if (TENON_UNLIKELY(any(a > Float<N>(12800.f))))
         return by_lanes<quarter_turns == 0 ? Function::sin : Function::cos>(x);
     Float<N> n;
-    const Int<N> quadrant = nearest(a * Float<N>(0x1.45f306p-1f), n) + Int<N>(quarter_turns);
+    const Int<N> quadrant = nearest<quarter_turns>(a * Float<N>(0x1.45f306p-1f), n);
     const Float<N> r = (((a - n * Float<N>(0x1.920p+0f)) - n * Float<N>(0x1.fb4p-12f)) - n * Float<N>(0x1.444p-24f)) -
                        n * Float<N>(0x1.68c234p-39f);
     const Float<N> z = r * r;
@@ -224,7 +296,7 @@ TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> exp(const simd<float, N>& x) {
     simd<float, N> r;
-    const auto n = impl::reduce_exp(impl::at_least(impl::at_most(x, 89.f), -105.f), r);
+    const auto n = impl::reduce_exp<254>(impl::at_least(impl::at_most(x, 89.f), -105.f), r);
     return impl::scale(impl::expm1_near_zero(r) + simd<float, N>(1.f), n);
 }
 
@@ -233,9 +305,8 @@ template <int N>
 TENON_ALWAYS_INLINE simd<float, N> expm1(const simd<float, N>& x) {
     using V = simd<float, N>;
     V r;
-    const auto n = impl::reduce_exp(impl::at_least(impl::at_most(x, 89.f), -26.f), r);
     // Half of the result first: 2^n itself may be too large for a float where e^x is not.
-    const V scale = impl::power_of_two(n - impl::Int<N>(1));
+    const V scale = impl::power_of_two(impl::reduce_exp<126>(impl::at_least(impl::at_most(x, 89.f), -26.f), r));
     const V half = scale * impl::expm1_near_zero(r) + (scale - V(0.5f));
     return select(abs(x) < V(0x1p-25f), x, half + half);
 }
@@ -244,11 +315,9 @@ TENON_ALWAYS_INLINE simd<float, N> expm1(const simd<float, N>& x) {
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> log(const simd<float, N>& x) {
     using V = simd<float, N>;
-    using I = impl::Int<N>;
+    V f;
     const auto subnormal = x < V(0x1p-126f);
-    const I bits = bit_cast<std::int32_t>(select(subnormal, x * V(0x1p23f), x));
-    const I k(typename I::Raw((bits.v - 0x3f3504f3) >> 23));  // m = x / 2^k lies in [1/sqrt2, sqrt2)
-    const V f = bit_cast<float>(I(typename I::Raw(bits.v - (k.v << 23)))) - V(1.f);
+    const auto k = impl::split_log(select(subnormal, x * V(0x1p23f), x), f);
     const V e = convert<float>(k) - select(subnormal, V(23.f), V(0.f));
     const V low = impl::log_correction(f) + e * V(0x1.7f7d1cp-20f);
     return impl::log_ends(x, e * V(0x1.62e4p-1f) + (f + low));
@@ -258,14 +327,12 @@ TENON_ALWAYS_INLINE simd<float, N> log(const simd<float, N>& x) {
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> log1p(const simd<float, N>& x) {
     using V = simd<float, N>;
-    using I = impl::Int<N>;
     const V one(1.f), u = one + x;
-    // 1 + x = u + rest exactly; the rest joins f on the scale of m.
+    // 1 + x = u + rest exactly; the rest joins f on its scale. From 2^30 on it does not matter.
     const V rest = select(x > one, one - (u - x), x - (u - one));
-    const I bits = bit_cast<std::int32_t>(u);
-    const I k(typename I::Raw((bits.v - 0x3f3504f3) >> 23));
-    const V m = bit_cast<float>(I(typename I::Raw(bits.v - (k.v << 23))));
-    const V f = (m - one) + select(u < V(0x1p30f), rest * impl::power_of_two(-k), V(0.f));
+    V f;
+    const auto k = impl::split_log(u, f);
+    f += select(u < V(0x1p30f), rest * impl::power_of_two(impl::Int<N>(127) - k), V(0.f));
     const V e = convert<float>(k);
     const V low = impl::log_correction(f) + e * V(0x1.7f7d1cp-20f);
     const V y = e * V(0x1.62e4p-1f) + (f + low);
@@ -277,10 +344,9 @@ TENON_ALWAYS_INLINE simd<float, N> tanh(const simd<float, N>& x) {
     using V = simd<float, N>;
     V r;
     const V a = impl::at_most(abs(x), 10.f);
-    const auto n = impl::reduce_exp(a * V(-2.f), r);
-    const V scale = impl::power_of_two(n);
-    const V e = scale * impl::expm1_near_zero(r) + (scale - V(1.f));  // e^(-2|x|) - 1
-    return copysign(e / (e + V(2.f)), x);
+    const V scale = impl::power_of_two(impl::reduce_exp<127>(a * V(-2.f), r));
+    const V d = (V(1.f) - scale) - scale * impl::expm1_near_zero(r);  // 1 - e^(-2|x|)
+    return copysign(d / (V(2.f) - d), x);
 }
 
 // 1 / (1 + e^-x); subnormal results are correct.
@@ -288,7 +354,7 @@ template <int N>
 TENON_ALWAYS_INLINE simd<float, N> sigmoid(const simd<float, N>& x) {
     using V = simd<float, N>;
     V r;
-    const auto n = impl::reduce_exp(impl::at_least(-abs(x), -105.f), r);
+    const auto n = impl::reduce_exp<254>(impl::at_least(-abs(x), -105.f), r);
     const V e = impl::scale(impl::expm1_near_zero(r) + V(1.f), n);
     return select(x < V(0.f), e, V(1.f)) / (V(1.f) + e);
 }
@@ -297,15 +363,14 @@ template <int N>
 TENON_ALWAYS_INLINE simd<float, N> erf(const simd<float, N>& x) {
     using V = simd<float, N>;
     const V a = abs(x);
-    const V z = x * x;
-    const V small = x + x * impl::polynomial(z, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ap-6f,
+    const V small = x + x * impl::polynomial(x * x, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2ce6p-4f, -0x1.b7f71ap-6f,
                                              0x1.53f224p-8f, -0x1.a3515ep-11f, 0x1.4771fep-14f);
     // log(erfc(a)) is smooth, and 1 - erfc needs it to few digits; erfc(3.95) is less than half an ulp of 1.
-    V r;
     const V t = impl::at_most(a, 3.95f);
-    const auto n = impl::reduce_exp(impl::polynomial(t, -0x1.5d1dbcp-13f, -0x1.20b75p+0f, -0x1.4621c2p-1f, -0x1.aa72e4p-4f,
-                                                     0x1.6d9c5ep-6f, -0x1.91cbecp-9f, 0x1.9fb0ap-13f), r);
-    const V scale = impl::power_of_two(n);
+    const V log_erfc = impl::polynomial(t, -0x1.5d1dbcp-13f, -0x1.20b75p+0f, -0x1.4621c2p-1f, -0x1.aa72e4p-4f,
+                                        0x1.6d9c5ep-6f, -0x1.91cbecp-9f, 0x1.9fb0ap-13f);
+    V r;
+    const V scale = impl::power_of_two(impl::reduce_exp<127>(log_erfc, r));
     const V large = (V(1.f) - scale) - scale * impl::expm1_near_zero(r);
     return select(a < V(1.f), small, copysign(large, x));
 }
@@ -317,12 +382,13 @@ TENON_ALWAYS_INLINE simd<float, N> erfc(const simd<float, N>& x) {
     const V t = impl::at_most(abs(x), 10.5f), one(1.f);
     // erfc(t) = e^(-t^2) F(q) / (1 + 2t), q = (t - 2) / (t + 2).
     const V q = (t - V(2.f)) / (t + V(2.f));
-    const V f = impl::polynomial(q, 0x1.46e80ep+0f, -0x1.7bf616p-4f, -0x1.540846p-3f, 0x1.4ffc3cp-3f, -0x1.bc0b00p-5f, -0x1.081a36p-7f,
-                                  0x1.1add22p-7f, 0x1.585a86p-10f, -0x1.429f54p-10f, -0x1.a4834ap-12f) / (t + t + one);
-    // t^2 = high + low with 12 + 12 bits in high: its rounding error would be magnified by t^2.
-    const V head = bit_cast<float>(impl::Int<N>(typename impl::Int<N>::Raw(bit_cast<std::int32_t>(t).v & ~0xfff)));
+    const V f = impl::polynomial(q, 0x1.46e80ep+0f, -0x1.7bf616p-4f, -0x1.540846p-3f, 0x1.4ffc3cp-3f, -0x1.bc0b00p-5f,
+                                 -0x1.081a36p-7f, 0x1.1add22p-7f, 0x1.585a86p-10f, -0x1.429f54p-10f, -0x1.a4834ap-12f) /
+                (t + t + one);
+    // t^2 in two parts, the first with 12 bits squared: a rounded t^2 would cost t^2 / 2 ulp.
+    const V head = bit_cast<float>(impl::shift_left<12>(impl::shift_right<12>(bit_cast<std::int32_t>(t))));
     V r;
-    const auto n = impl::reduce_exp(-(head * head), r);
+    const auto n = impl::reduce_exp<254>(-(head * head), r);
     r -= (t - head) * (t + head);
     const V y = impl::scale(f + f * impl::expm1_near_zero(r), n);
     return select(x < V(0.f), V(2.f) - y, y);
