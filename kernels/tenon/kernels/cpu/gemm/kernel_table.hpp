@@ -1,0 +1,83 @@
+// The micro-kernels of one instruction set, as a table that is chosen once per call.
+//
+// Tiles, in rows x vectors: AVX-512 8x3 (24 accumulators of 32 registers), 12x2 and 24x1 for narrow C; AVX2 and the
+// baseline 6x2 and 12x1 (12 of 16 registers). The strided ones read A where it lies, for products too narrow, too
+// flat or too small to pay for packing.
+#pragma once
+
+#include <tenon/kernels/cpu/gemm/pack.hpp>
+#include <tenon/kernels/cpu/gemm/tile.hpp>
+
+namespace tenon::kernels::cpu {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+template <class T>
+struct Kernels {
+    using TileFunction = void (*)(const Tile<T>*);
+    using PackFunction = void (*)(T*, long, long, const T*, long, long, long);
+    struct Strided {
+        long rows;
+        TileFunction run;
+    };
+    long lanes;               // values in a vector
+    long vectors;             // most vectors of a tile
+    long packed_rows;         // rows of a tile with packed A
+    TileFunction packed[4];   // by vectors
+    Strided strided[4][8];    // by vectors, rows falling, ends with one row
+    PackFunction pack;
+};
+
+#define TENON_TILE(RUN, MR, NV, PACKED) &tenon::impl::RUN<TileBody<T, MR, NV, PACKED>, const Tile<T>*>
+#define TENON_STRIDED(RUN, MR, NV) {MR, TENON_TILE(RUN, MR, NV, false)}
+#define TENON_PACK(RUN) &tenon::impl::RUN<PackBody<T>, T*, long, long, const T*, long, long, long>
+
+template <class T>
+inline constexpr Kernels<T> baseline_kernels = {
+    int(16 / sizeof(T)), 2, 6,
+    {nullptr, TENON_TILE(run_baseline, 6, 1, true), TENON_TILE(run_baseline, 6, 2, true), nullptr},
+    {{},
+     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 1, 1)},
+     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 1, 2)},
+     {}},
+    TENON_PACK(run_baseline)};
+
+#if TENON_DISPATCH
+template <class T>
+inline constexpr Kernels<T> avx2_kernels = {
+    int(32 / sizeof(T)), 2, 6,
+    {nullptr, TENON_TILE(run_avx2, 6, 1, true), TENON_TILE(run_avx2, 6, 2, true), nullptr},
+    {{},
+     {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 6, 1), TENON_STRIDED(run_avx2, 3, 1), TENON_STRIDED(run_avx2, 1, 1)},
+     {TENON_STRIDED(run_avx2, 6, 2), TENON_STRIDED(run_avx2, 4, 2), TENON_STRIDED(run_avx2, 2, 2), TENON_STRIDED(run_avx2, 1, 2)},
+     {}},
+    TENON_PACK(run_avx2)};
+template <class T>
+inline constexpr Kernels<T> avx512_kernels = {
+    int(64 / sizeof(T)), 3, 8,
+    {nullptr, TENON_TILE(run_avx512, 8, 1, true), TENON_TILE(run_avx512, 8, 2, true), TENON_TILE(run_avx512, 8, 3, true)},
+    {{},
+     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 6, 1),
+      TENON_STRIDED(run_avx512, 2, 1), TENON_STRIDED(run_avx512, 1, 1)},
+     {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 6, 2), TENON_STRIDED(run_avx512, 3, 2), TENON_STRIDED(run_avx512, 1, 2)},
+     {TENON_STRIDED(run_avx512, 8, 3), TENON_STRIDED(run_avx512, 4, 3), TENON_STRIDED(run_avx512, 2, 3), TENON_STRIDED(run_avx512, 1, 3)}},
+    TENON_PACK(run_avx512)};
+#endif
+#undef TENON_TILE
+#undef TENON_STRIDED
+#undef TENON_PACK
+
+// The table of the instruction set in use.
+template <class T>
+inline const Kernels<T>& kernels() {
+#if TENON_DISPATCH
+    const Isa use = isa();
+    if (use == Isa::avx512) return avx512_kernels<T>;
+    if (use == Isa::avx2) return avx2_kernels<T>;
+#endif
+    return baseline_kernels<T>;
+}
+
+}  // namespace impl
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon::kernels::cpu

@@ -1,0 +1,167 @@
+// The micro-kernel: a tile of C in registers, one broadcast of A times a row of vectors of B per step.
+//
+// The rule that makes the bits of an element independent of the path: K is cut into chunks by chunk_of(K) alone. Within
+// a chunk, one accumulator starts at zero and takes a * b in order of k, each step one fused multiply-add (a product
+// and a sum where the machine has none). The chunks' sums s are added in order: c = c + alpha * s (alpha * s
+// rounded), the first one to the old C when accumulating, else to nothing. Bias and relu follow. Every path calls this code or repeats its steps.
+#pragma once
+
+#include <tenon/base/dispatch.hpp>
+#include <tenon/base/simd.hpp>
+#include <tenon/kernels/cpu/gemm/types.hpp>
+
+namespace tenon::kernels::cpu {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+using tenon::impl::vector_of;
+
+// The length of the chunks of K (the last one may be shorter).
+template <class T>
+constexpr long chunk_of(long k) {
+    constexpr long most = sizeof(T) == 4 ? 384 : 256;
+    if (k <= most) return k;
+    const long chunks = (k + most - 1) / most;
+    return ((k + chunks - 1) / chunks + 7) / 8 * 8;
+}
+
+// One tile: C[rows, columns] from `k` steps, which are whole chunks but for the last.
+template <class T>
+struct Tile {
+    const T* a;         // a[i * a_row + l * a_step]; packed tiles are a[l * MR + i]
+    long a_row, a_step;
+    const T* b;         // b[l * b_step + j]
+    long b_step;
+    T* c;
+    long ldc;
+    long rows, columns;
+    long k, chunk;
+    const T* bias;      // of the tile's first column, or null
+    T alpha;
+    bool load;          // the first chunk adds to what C holds
+    bool relu;
+};
+
+// alpha * sum, rounded here: through memory, or the compiler could contract it with the addition on one path only.
+template <class V, class T>
+TENON_ALWAYS_INLINE void scale_by(V& sum, T alpha) {
+    V scaled = sum * alpha;
+    asm("" : "+m"(scaled));
+    sum = scaled;
+}
+
+// One row of finished sums into C: whole vectors, then what is left through a buffer.
+template <class T, int L>
+TENON_ALWAYS_INLINE void finish_row(const Tile<T>* tile, T* c, const T* sums, bool load, const T* bias, bool relu) {
+    using V = typename vector_of<T, L>::type;
+    using U = typename vector_of<T, L>::unaligned;
+    const T alpha = tile->alpha;
+    const long columns = tile->columns;
+    alignas(64) T old[L] = {}, add[L] = {};
+    for (long j = 0; j < columns; j += L) {
+        const long width = columns - j;
+        T* to = c + j;
+        const T* from = bias + j;
+        if (width < L) {
+            to = old;
+            for (long l = 0; load && l < width; ++l) old[l] = c[j + l];
+            if (bias != nullptr) {
+                for (long l = 0; l < width; ++l) add[l] = from[l];
+                from = add;
+            }
+        }
+        V r = *reinterpret_cast<const U*>(sums + j);
+        if (alpha != T(1)) scale_by(r, alpha);
+        if (load) r = r + *reinterpret_cast<const U*>(to);
+        if (bias != nullptr) r = r + *reinterpret_cast<const U*>(from);
+        if (relu) r = r < V{} ? V{} : r;
+        *reinterpret_cast<U*>(to) = r;
+        if (width < L)
+            for (long l = 0; l < width; ++l) c[j + l] = old[l];
+    }
+}
+
+template <class T, int MR, int NV, bool Packed>
+struct TileBody {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(const Tile<T>* tile) {
+        TENON_CONTRACT
+        constexpr int L = int(Lanes * 4 / sizeof(T));
+        using V = typename vector_of<T, L>::type;
+        using U = typename vector_of<T, L>::unaligned;
+        const T* b = tile->b;
+        const T* a = tile->a;
+        const long b_step = tile->b_step, a_step = Packed ? MR : tile->a_step, rows = tile->rows;
+        bool load = tile->load;
+        long left = tile->k;
+        // Rows past the last one repeat it: computed, never stored.
+        long offset[MR];
+        TENON_UNROLL(32)
+        for (int i = 0; i < MR; ++i) offset[i] = Packed ? i : (i < rows ? i : rows - 1) * tile->a_row;
+        do {
+            const long steps = left < tile->chunk ? left : tile->chunk;
+            left -= steps;
+            V sum[MR][NV];
+            TENON_UNROLL(32)
+            for (int i = 0; i < MR; ++i)
+                TENON_UNROLL(4)
+                for (int v = 0; v < NV; ++v) sum[i][v] = V{};
+            for (long l = 0; l < steps; ++l) {
+                V row[NV];
+                TENON_UNROLL(4)
+                for (int v = 0; v < NV; ++v) row[v] = *reinterpret_cast<const U*>(b + v * L);
+                TENON_UNROLL(32)
+                for (int i = 0; i < MR; ++i) {
+                    const V x = a[offset[i]] - V{};
+                    TENON_UNROLL(4)
+                    for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + x * row[v];
+                }
+                b += b_step;
+                a += a_step;
+            }
+            const bool last = left == 0;
+            const T* bias = last ? tile->bias : nullptr;
+            const bool relu = last && tile->relu;
+            T* const c = tile->c;
+            const long ldc = tile->ldc;
+            if (rows == MR && tile->columns == NV * L) {
+                if (tile->alpha != T(1))
+                    TENON_UNROLL(32)
+                    for (int i = 0; i < MR; ++i)
+                        TENON_UNROLL(4)
+                        for (int v = 0; v < NV; ++v) scale_by(sum[i][v], tile->alpha);
+                if (load)
+                    TENON_UNROLL(32)
+                    for (int i = 0; i < MR; ++i)
+                        TENON_UNROLL(4)
+                        for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + *reinterpret_cast<const U*>(c + i * ldc + v * L);
+                if (bias != nullptr)
+                    TENON_UNROLL(32)
+                    for (int i = 0; i < MR; ++i)
+                        TENON_UNROLL(4)
+                        for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + *reinterpret_cast<const U*>(bias + v * L);
+                if (relu)
+                    TENON_UNROLL(32)
+                    for (int i = 0; i < MR; ++i)
+                        TENON_UNROLL(4)
+                        for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] < V{} ? V{} : sum[i][v];
+                TENON_UNROLL(32)
+                for (int i = 0; i < MR; ++i)
+                    TENON_UNROLL(4)
+                    for (int v = 0; v < NV; ++v) *reinterpret_cast<U*>(c + i * ldc + v * L) = sum[i][v];
+            } else {
+                alignas(64) T buffer[MR][NV * L];
+                TENON_UNROLL(32)
+                for (int i = 0; i < MR; ++i)
+                    TENON_UNROLL(4)
+                    for (int v = 0; v < NV; ++v) *reinterpret_cast<U*>(&buffer[i][v * L]) = sum[i][v];
+                for (long i = 0; i < rows; ++i) finish_row<T, L>(tile, c + i * ldc, buffer[i], load, bias, relu);
+            }
+            load = true;
+        } while (left > 0);
+    }
+};
+
+}  // namespace impl
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon::kernels::cpu
