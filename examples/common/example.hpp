@@ -1,0 +1,225 @@
+// What the example programs share: the machine they run on, a progress bar, tables, the result line, Ctrl-C and the
+// exit codes for bad input.
+#pragma once
+
+#include <tenon/base/error.hpp>
+#include <tenon/base/isa.hpp>
+#include <tenon/base/parallel.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace example {
+
+// Exit codes: the run did what it should; it did not (a figure is off, an internal error); the input was wrong.
+inline constexpr int success = 0, failure = 1, bad_input = 2, interrupted_exit = 130;
+
+namespace detail {
+inline volatile std::sig_atomic_t interrupted = 0;
+}
+
+// After this, the first Ctrl-C only sets interrupted(), a second one ends the program.
+inline void catch_interrupt() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { detail::interrupted = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+    sigaction(SIGINT, &action, nullptr);
+}
+inline bool interrupted() { return detail::interrupted != 0; }
+
+inline std::string cpu_model() {
+    std::string model = "unknown CPU";
+    if (std::FILE* file = std::fopen("/proc/cpuinfo", "r")) {
+        char line[512];
+        while (std::fgets(line, sizeof line, file) != nullptr) {
+            if (std::strncmp(line, "model name", 10) != 0) continue;
+            if (const char* colon = std::strchr(line, ':')) {
+                model = colon + 1;
+                while (!model.empty() && (model.back() == '\n' || model.back() == ' ')) model.pop_back();
+                while (!model.empty() && model.front() == ' ') model.erase(0, 1);
+            }
+            break;
+        }
+        std::fclose(file);
+    }
+    return model;
+}
+
+// The first lines of every example: what runs where.
+inline void print_machine(const char* program, const char* device) {
+    std::printf("%s (tenon %d.%d.%d)\n", program, TENON_VERSION_MAJOR, TENON_VERSION_MINOR, TENON_VERSION_PATCH);
+    std::printf("machine: %s, %ld cores; device: %s; instruction set: %s; threads: %d\n", cpu_model().c_str(),
+                sysconf(_SC_NPROCESSORS_ONLN), device, tenon::name(tenon::isa()), tenon::num_threads());
+    std::fflush(stdout);
+}
+
+// Creates a folder and those above it. Throws FileError.
+inline void make_folder(const std::string& path) {
+    for (std::size_t at = 1; at <= path.size(); ++at) {
+        if (at != path.size() && path[at] != '/') continue;
+        const std::string part = path.substr(0, at);
+        struct stat status;
+        if (::mkdir(part.c_str(), 0777) == 0) continue;
+        const int why = errno;
+        if (::stat(part.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) continue;
+        tenon::fail<tenon::FileError>("--out: cannot create the folder \"", part.c_str(), "\": ",
+                                      std::strerror(why == EEXIST ? ENOTDIR : why));
+    }
+}
+
+// A progress bar that redraws its line on a terminal, and otherwise prints a line per finished stretch.
+class Progress {
+public:
+    Progress(std::string name, long total)
+        : name_(std::move(name)), total_(total < 1 ? 1 : total), terminal_(isatty(STDOUT_FILENO) == 1), start_(now()) {}
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
+    ~Progress() { clear(); }
+
+    // One more unit of work done.
+    void advance(const char* note) {
+        ++done_;
+        if (!terminal_ || (now() - drawn_ < 0.1 && done_ < total_)) return;
+        drawn_ = now();
+        constexpr int cells = 28;
+        const double part = static_cast<double>(done_) / static_cast<double>(total_);
+        char bar[cells + 1];
+        for (int i = 0; i < cells; ++i) bar[i] = i < static_cast<int>(part * cells + 0.5) ? '#' : '.';
+        bar[cells] = '\0';
+        const double spent = now() - start_, left = spent * (1.0 - part) / (part > 0 ? part : 1.0);
+        std::printf("\r%-12s [%s] %3.0f %%  %s  %.0f s left \033[K", name_.c_str(), bar, 100 * part, note, left);
+        std::fflush(stdout);
+    }
+    // A line that stays, above the bar.
+    void line(const std::string& text) {
+        clear();
+        std::printf("%s\n", text.c_str());
+        std::fflush(stdout);
+    }
+    double seconds() const { return now() - start_; }
+
+    static double now() {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    }
+
+private:
+    void clear() const {
+        if (terminal_) std::printf("\r\033[K");
+    }
+    std::string name_;
+    long total_, done_ = 0;
+    bool terminal_;
+    double start_, drawn_ = 0.0;
+};
+
+// A table with columns as wide as their cells: text to the left in the first column, to the right in the others.
+class Table {
+public:
+    explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
+    void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+    void print() const {
+        std::vector<std::size_t> width(rows_[0].size(), 0);
+        for (const auto& row : rows_)
+            for (std::size_t i = 0; i < row.size() && i < width.size(); ++i) width[i] = std::max(width[i], row[i].size());
+        for (std::size_t r = 0; r < rows_.size(); ++r) {
+            for (std::size_t i = 0; i < width.size(); ++i) {
+                const std::string cell = i < rows_[r].size() ? rows_[r][i] : "";
+                std::printf(i == 0 ? "| %-*s " : "| %*s ", static_cast<int>(width[i]), cell.c_str());
+            }
+            std::printf("|\n");
+            if (r != 0) continue;
+            for (std::size_t i = 0; i < width.size(); ++i) {
+                std::printf("|%s", i == 0 ? "-" : "-");
+                for (std::size_t k = 0; k < width[i]; ++k) std::putchar('-');
+                std::putchar(i == 0 ? '-' : ':');
+            }
+            std::printf("|\n");
+        }
+        std::fflush(stdout);
+    }
+
+private:
+    std::vector<std::vector<std::string>> rows_;
+};
+
+// A number with so many decimals; "-" for what is not a number.
+inline std::string number(double value, int decimals) {
+    if (value != value) return "-";
+    char text[64];
+    std::snprintf(text, sizeof text, "%.*f", decimals, value);
+    return text;
+}
+
+// The last line of every example: "result: name=value name=value ...".
+class Result {
+public:
+    Result& add(const std::string& name, const std::string& value) {
+        text_ += " " + name + "=" + value;
+        return *this;
+    }
+    Result& add(const std::string& name, double value, int decimals) { return add(name, number(value, decimals)); }
+    void print() const {
+        std::printf("result:%s\n", text_.c_str());
+        std::fflush(stdout);
+    }
+
+private:
+    std::string text_;
+};
+
+// Options that every example has.
+struct CommonOptions {
+    std::string data, out, device = "cpu";
+    int threads = 0;
+    bool quick = false;
+
+    void add_to(CLI::App& app) {
+        app.add_option("--data", data, "folder of the data set")->capture_default_str();
+        app.add_option("--out", out, "folder for the CSV file and the pictures, made if absent")->capture_default_str();
+        app.add_option("--threads", threads, "threads to compute with, 0: one per core")->check(CLI::Range(0, 256))->capture_default_str();
+        app.add_option("--device", device, "device to train on")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+        app.add_flag("--quick", quick, "a run of a few seconds that shows that everything works; its figures mean nothing");
+    }
+    void apply() const {
+        if (threads > 0) tenon::set_num_threads(threads);
+    }
+};
+
+// Parses the command line and runs body; says on stderr what is wrong with the input and turns it into an exit code.
+template <class Body>
+int run(CLI::App& app, int argc, char** argv, Body&& body) {
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? success : bad_input;
+    }
+    try {
+        return body();
+    } catch (const tenon::FileError& error) {
+        std::fflush(stdout);
+        std::fprintf(stderr, "%s\n", error.what());
+        return bad_input;
+    } catch (const tenon::ValueError& error) {
+        std::fflush(stdout);
+        std::fprintf(stderr, "%s\n", error.what());
+        return bad_input;
+    } catch (const std::exception& error) {
+        std::fflush(stdout);
+        std::fprintf(stderr, "%s\n", error.what());
+        return failure;
+    }
+}
+
+}  // namespace example
