@@ -1,0 +1,612 @@
+// Reductions along one axis. The input is contiguous [outer, n, inner], the output [outer, inner].
+//
+// 16-bit types accumulate in float, integers in int64; long rows add block results in double. Which element meets which
+// in what order depends on n, the type and the instruction set alone: neither the other axes nor the number of threads
+// change a result's bits.
+#pragma once
+
+#include <tenon/base/dispatch.hpp>
+#include <tenon/base/error.hpp>
+#include <tenon/base/parallel.hpp>
+#include <tenon/base/simd.hpp>
+#include <tenon/base/simd_math.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+
+namespace impl {
+
+template <class T>
+struct accumulator_of { using type = std::int64_t; };
+template <> struct accumulator_of<float> { using type = float; };
+template <> struct accumulator_of<double> { using type = double; };
+template <> struct accumulator_of<bf16> { using type = float; };
+template <> struct accumulator_of<half> { using type = float; };
+
+}  // namespace impl
+
+// In what elements of T are added up: float for 16-bit types, int64 for integers.
+template <class T>
+using accumulator = typename impl::accumulator_of<T>::type;
+
+namespace reference {
+
+// The plain reductions: one output after the other, in extended precision (integers: int64).
+template <class T, class F>
+void each_output(long outer, long n, long inner, const T* x, F&& f) {
+    for (long o = 0; o < outer; ++o)
+        for (long i = 0; i < inner; ++i) f(o * inner + i, x + o * n * inner + i);
+}
+template <class T, class Out>
+void reduce_sum(long outer, long n, long inner, const T* x, Out* out) {
+    using Wide = std::conditional_t<std::is_same_v<accumulator<T>, std::int64_t>, std::int64_t, long double>;
+    each_output(outer, n, inner, x, [&](long at, const T* p) {
+        Wide sum = 0;
+        for (long k = 0; k < n; ++k) sum += static_cast<Wide>(static_cast<accumulator<T>>(p[k * inner]));
+        out[at] = static_cast<Out>(static_cast<accumulator<T>>(sum));
+    });
+}
+template <class T, class Out>
+void reduce_prod(long outer, long n, long inner, const T* x, Out* out) {
+    using Wide = std::conditional_t<std::is_same_v<accumulator<T>, std::int64_t>, std::uint64_t, long double>;
+    each_output(outer, n, inner, x, [&](long at, const T* p) {
+        Wide product = 1;
+        for (long k = 0; k < n; ++k) product *= static_cast<Wide>(static_cast<accumulator<T>>(p[k * inner]));
+        out[at] = static_cast<Out>(static_cast<accumulator<T>>(product));
+    });
+}
+// sign = 1: max, -1: min.
+template <class T>
+void reduce_extreme(int sign, long outer, long n, long inner, const T* x, T* values, std::int64_t* indices) {
+    each_output(outer, n, inner, x, [&](long at, const T* p) {
+        long best = 0;
+        for (long k = 1; k < n; ++k) {
+            const accumulator<T> a = static_cast<accumulator<T>>(p[best * inner]), b = static_cast<accumulator<T>>(p[k * inner]);
+            if (a == a && (b != b || (sign > 0 ? b > a : b < a))) best = k;
+        }
+        values[at] = p[best * inner];
+        indices[at] = best;
+    });
+}
+template <class T>
+void reduce_var(long outer, long n, long inner, const T* x, long correction, T* variance, accumulator<T>* mean) {
+    each_output(outer, n, inner, x, [&](long at, const T* p) {
+        long double sum = 0, squares = 0;
+        for (long k = 0; k < n; ++k) sum += double(accumulator<T>(p[k * inner]));
+        const long double m = sum / static_cast<long double>(n);
+        for (long k = 0; k < n; ++k) squares += (double(accumulator<T>(p[k * inner])) - m) * (double(accumulator<T>(p[k * inner])) - m);
+        variance[at] = T(accumulator<T>(squares / static_cast<long double>(n > correction ? n - correction : 0)));
+        mean[at] = accumulator<T>(m);
+    });
+}
+template <class T>
+void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
+    each_output(outer, n, inner, x, [&](long at, const T* p) {
+        double largest = -__builtin_inf();
+        long double sum = 0;
+        for (long k = 0; k < n; ++k) {
+            const double v = double(accumulator<T>(p[k * inner]));
+            if (v > largest || v != v) largest = v;
+        }
+        const double shift = largest - largest == 0 ? largest : 0;
+        for (long k = 0; k < n; ++k) sum += __builtin_exp(double(accumulator<T>(p[k * inner])) - shift);
+        out[at] = T(accumulator<T>(__builtin_log(double(sum)) + shift));
+    });
+}
+
+}  // namespace reference
+
+namespace impl {
+
+enum class Fold { sum, prod, max, min, squares, exponentials };
+
+// The arithmetic type of a fold over T. The order of maxima needs no wider integers than int32 for the small ones.
+template <Fold kind, class T>
+struct fold_type {
+    using A = std::conditional_t<(kind == Fold::max || kind == Fold::min) && std::is_integral_v<T> && sizeof(T) <= 4 &&
+                                     !std::is_same_v<T, std::uint32_t>,
+                                 std::int32_t, accumulator<T>>;
+    // What block results are combined in.
+    using Wide = std::conditional_t<std::is_floating_point_v<A>, double, A>;
+};
+
+template <class A>
+TENON_ALWAYS_INLINE constexpr A lowest_value() {
+    if constexpr (std::is_floating_point_v<A>) return -A(__builtin_inf());
+    else return static_cast<A>(A(1) << (8 * sizeof(A) - 2)) * A(-2);
+}
+template <class A>
+TENON_ALWAYS_INLINE constexpr A highest_value() {
+    if constexpr (std::is_floating_point_v<A>) return A(__builtin_inf());
+    else return ~lowest_value<A>();
+}
+
+template <Fold kind, class A>
+TENON_ALWAYS_INLINE constexpr A fold_identity() {
+    if constexpr (kind == Fold::prod) return A(1);
+    else if constexpr (kind == Fold::max) return lowest_value<A>();
+    else if constexpr (kind == Fold::min) return highest_value<A>();
+    else return A(0);
+}
+template <Fold kind, class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> fold_combine(const simd<T, N>& a, const simd<T, N>& b) {
+    if constexpr (kind == Fold::prod) return a * b;
+    else if constexpr (kind == Fold::max) return max(a, b);
+    else if constexpr (kind == Fold::min) return min(a, b);
+    else return a + b;
+}
+template <Fold kind, class A>
+TENON_ALWAYS_INLINE A fold_scalars(A a, A b) {
+    if constexpr (kind == Fold::prod) return a * b;
+    else if constexpr (kind == Fold::max) return b > a || b != b ? b : a;
+    else if constexpr (kind == Fold::min) return b < a || b != b ? b : a;
+    else return a + b;
+}
+// What is folded of an element; shift is the mean or the maximum where one is needed.
+template <Fold kind, class V>
+TENON_ALWAYS_INLINE V fold_map(const V& x, const V& shift) {
+    if constexpr (kind == Fold::squares) {
+        const V d = x - shift;
+        return d * d;
+    } else if constexpr (kind == Fold::exponentials) {
+        return math::exp(x - shift);
+    } else {
+        (void)shift;
+        return x;
+    }
+}
+
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> load_lanes(const T* p) {
+    if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) return load_as_float<N>(p);
+    else return convert<A>(simd<T, N>::load(p));
+}
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE void store_lanes(T* p, const simd<A, N>& a) {
+    if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) store_float(p, a);
+    else convert<T>(a).store(p);
+}
+// The first `count` lanes; the others hold zero / are left alone.
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> load_part(const T* p, long count) {
+    T lane[N];
+    __builtin_memset(static_cast<void*>(lane), 0, sizeof lane);
+    __builtin_memcpy(static_cast<void*>(lane), p, static_cast<unsigned long>(count) * sizeof(T));
+    return load_lanes<A, N>(lane);
+}
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE void store_part(T* p, const simd<A, N>& a, long count) {
+    T lane[N];
+    store_lanes<A, N>(lane, a);
+    __builtin_memcpy(static_cast<void*>(p), lane, static_cast<unsigned long>(count) * sizeof(T));
+}
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> lane_numbers() {
+    simd<A, N> r(0);
+    for (int i = 0; i < N; ++i) r.v[i] = A(i);
+    return r;
+}
+
+constexpr long fold_block = 4096;    // elements added in A before a double takes over
+constexpr long fold_part = 65536;    // least elements of a row that are worth a task of their own
+constexpr long fold_parts = 256;     // most parts of a row
+constexpr long fold_rows = 1024;     // rows of a column fold per part, at least
+constexpr long fold_width = 512;     // columns per task
+
+// Four accumulators over one contiguous block, then halves: the order depends on n only.
+template <Fold kind, class A, int N, class T>
+TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
+    using V = simd<A, N>;
+    const V shift(shift_value), identity(fold_identity<kind, A>());
+    V a0 = identity, a1 = identity, a2 = identity, a3 = identity;
+    long i = 0;
+    for (; i + 4 * N <= n; i += 4 * N) {
+        a0 = fold_combine<kind>(a0, fold_map<kind>(load_lanes<A, N>(x + i), shift));
+        a1 = fold_combine<kind>(a1, fold_map<kind>(load_lanes<A, N>(x + i + N), shift));
+        a2 = fold_combine<kind>(a2, fold_map<kind>(load_lanes<A, N>(x + i + 2 * N), shift));
+        a3 = fold_combine<kind>(a3, fold_map<kind>(load_lanes<A, N>(x + i + 3 * N), shift));
+    }
+    for (; i + N <= n; i += N) a0 = fold_combine<kind>(a0, fold_map<kind>(load_lanes<A, N>(x + i), shift));
+    if (i < n) {
+        const auto inside = lane_numbers<A, N>() < V(A(n - i));
+        a1 = fold_combine<kind>(a1, select(inside, fold_map<kind>(load_part<A, N>(x + i, n - i), shift), identity));
+    }
+    const V all = fold_combine<kind>(fold_combine<kind>(a0, a1), fold_combine<kind>(a2, a3));
+    A lane[N];
+    all.store(lane);
+    TENON_UNROLL(4)
+    for (int half_of = N / 2; half_of > 0; half_of /= 2)
+        for (int k = 0; k < half_of; ++k) lane[k] = fold_scalars<kind>(lane[k], lane[k + half_of]);
+    return lane[0];
+}
+
+// Items of a row fold: item = row * parts + p is elements [p * part, (p + 1) * part) of that row.
+template <Fold kind>
+struct FoldRowsBody {
+    template <int Lanes, class T, class Wide>
+    static TENON_ALWAYS_INLINE void run(const T* x, long n, long part, long parts, long first, long count, const Wide* shifts, Wide* out) {
+        using A = typename fold_type<kind, T>::A;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        for (long item = first; item < first + count; ++item) {
+            const long row = item / parts, begin = (item % parts) * part;
+            const long end = begin + part < n ? begin + part : n;
+            const A shift = shifts != nullptr ? static_cast<A>(shifts[row]) : A(0);
+            Wide total = fold_identity<kind, Wide>();
+            for (long at = begin; at < end; at += fold_block) {
+                const long length = end - at < fold_block ? end - at : fold_block;
+                total = fold_scalars<kind, Wide>(total, static_cast<Wide>(fold_contiguous<kind, A, N>(x + row * n + at, length, shift)));
+            }
+            out[item - first] = total;
+        }
+    }
+};
+
+// Columns [0, width) of `rows` rows that lie `stride` apart: one accumulator per column, each in the order of the rows.
+template <Fold kind>
+struct FoldColumnsBody {
+    template <int Lanes, class T, class A>
+    static TENON_ALWAYS_INLINE void run(const T* x, long rows, long stride, long width, const A* shifts, A* out) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        const V identity(fold_identity<kind, A>()), none(0);
+        long j = 0;
+        for (; j + 4 * N <= width; j += 4 * N) {
+            V s[4], a[4];
+            TENON_UNROLL(4)
+            for (int k = 0; k < 4; ++k) {
+                s[k] = shifts != nullptr ? V::load(shifts + j + k * N) : none;
+                a[k] = identity;
+            }
+            for (long r = 0; r < rows; ++r) {
+                const T* p = x + r * stride + j;
+                TENON_UNROLL(4)
+                for (int k = 0; k < 4; ++k) a[k] = fold_combine<kind>(a[k], fold_map<kind>(load_lanes<A, N>(p + k * N), s[k]));
+            }
+            TENON_UNROLL(4)
+            for (int k = 0; k < 4; ++k) a[k].store(out + j + k * N);
+        }
+        // The last vector overlaps the one before it.
+        for (; j < width && width >= N; j += N) {
+            if (j + N > width) j = width - N;
+            const V s = shifts != nullptr ? V::load(shifts + j) : none;
+            V a = identity;
+            for (long r = 0; r < rows; ++r) a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(x + r * stride + j), s));
+            a.store(out + j);
+        }
+        if (width < N) {
+            V s = none;
+            if (shifts != nullptr) s = load_part<A, N>(shifts, width);
+            V a = identity;
+            for (long r = 0; r < rows; ++r) a = fold_combine<kind>(a, fold_map<kind>(load_part<A, N>(x + r * stride, width), s));
+            store_part<A, N>(out, a, width);
+        }
+    }
+};
+
+// Runs a fold and hands every total to finish(index of the output, total).
+// shifts: one per output in Wide, or null.
+template <Fold kind, class T, class Wide, class Finish>
+void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, Finish&& finish) {
+    using A = typename fold_type<kind, T>::A;
+    if (outer <= 0 || inner <= 0) return;
+    if (n <= 0) {
+        for (long i = 0; i < outer * inner; ++i) finish(i, fold_identity<kind, Wide>());
+        return;
+    }
+    if (inner == 1) {
+        long part = (n + fold_parts - 1) / fold_parts;
+        part = part <= fold_part ? fold_part : (part + fold_block - 1) / fold_block * fold_block;
+        const long parts = (n + part - 1) / part;
+        if (parts == 1) {
+            long rows = 32768 / n;
+            rows = rows < 1 ? 1 : rows > 256 ? 256 : rows;
+            parallel_for((outer + rows - 1) / rows, [&](long task) {
+                const long first = task * rows, count = outer - first < rows ? outer - first : rows;
+                Wide total[256];
+                dispatch<FoldRowsBody<kind>>(x, n, part, 1l, first, count, shifts, static_cast<Wide*>(total));
+                for (long i = 0; i < count; ++i) finish(first + i, total[i]);
+            });
+            return;
+        }
+        for (long row = 0; row < outer; ++row) {
+            Wide partial[fold_parts];
+            parallel_for(parts, [&](long p) {
+                dispatch<FoldRowsBody<kind>>(x, n, part, parts, row * parts + p, 1l, shifts, static_cast<Wide*>(partial + p));
+            });
+            Wide total = partial[0];
+            for (long p = 1; p < parts; ++p) total = fold_scalars<kind, Wide>(total, partial[p]);
+            finish(row, total);
+        }
+        return;
+    }
+    long part = (n + fold_parts - 1) / fold_parts;
+    if (part < fold_rows) part = fold_rows;
+    const long parts = (n + part - 1) / part, blocks = (inner + fold_width - 1) / fold_width;
+    // Few rows of few columns: several outer indices share a task.
+    long group = 16384 / (n * (inner < fold_width ? inner : fold_width));
+    group = group < 1 || blocks > 1 || parts > 1 ? 1 : group;
+    A* partial = nullptr;
+    if (parts > 1) {
+        partial = static_cast<A*>(std::malloc(static_cast<unsigned long>(outer * parts * inner) * sizeof(A)));
+        if (partial == nullptr) fail<MemoryError>("reduce: out of memory for ", parts, " partial results per output");
+    }
+    const long outers = (outer + group - 1) / group;
+    parallel_for(outers * blocks * parts, [&](long task) {
+        const long p = task % parts, block = task / parts % blocks, first = task / parts / blocks * group;
+        const long j = block * fold_width, width = inner - j < fold_width ? inner - j : fold_width;
+        const long rows = n - p * part < part ? n - p * part : part;
+        for (long o = first; o < first + group && o < outer; ++o) {
+            A local[fold_width], shift[fold_width];
+            if (shifts != nullptr)
+                for (long k = 0; k < width; ++k) shift[k] = static_cast<A>(shifts[o * inner + j + k]);
+            A* to = parts > 1 ? partial + (o * parts + p) * inner + j : static_cast<A*>(local);
+            dispatch<FoldColumnsBody<kind>>(x + (o * n + p * part) * inner + j, rows, inner, width,
+                                            shifts != nullptr ? static_cast<const A*>(shift) : static_cast<const A*>(nullptr), to);
+            if (parts == 1)
+                for (long k = 0; k < width; ++k) finish(o * inner + j + k, static_cast<Wide>(local[k]));
+        }
+    });
+    if (parts == 1) return;
+    for (long o = 0; o < outer; ++o)
+        for (long k = 0; k < inner; ++k) {
+            Wide total = static_cast<Wide>(partial[o * parts * inner + k]);
+            for (long p = 1; p < parts; ++p)
+                total = fold_scalars<kind, Wide>(total, static_cast<Wide>(partial[(o * parts + p) * inner + k]));
+            finish(o * inner + k, total);
+        }
+    std::free(partial);
+}
+
+// Memory for `count` numbers that frees itself.
+template <class T>
+class Scratch {
+public:
+    explicit Scratch(long count) : data_(static_cast<T*>(std::malloc(static_cast<unsigned long>(count > 0 ? count : 1) * sizeof(T)))) {
+        if (data_ == nullptr) fail<MemoryError>("out of memory for ", count, " temporary numbers");
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    ~Scratch() { std::free(data_); }
+    T* data() const { return data_; }
+    T& operator[](long i) const { return data_[i]; }
+
+private:
+    T* data_;
+};
+
+// The first position of value (any NaN if it is one) in x[0, n).
+struct FindBody {
+    template <int Lanes, class T, class A>
+    static TENON_ALWAYS_INLINE void run(const T* x, long n, A value, std::int64_t* at) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        const V wanted(value);
+        long i = 0;
+        for (; i + N <= n; i += N) {
+            const V v = load_lanes<A, N>(x + i);
+            const auto hit = value == value ? v == wanted : v != v;
+            // One test per vector: any lane set shows in the sum of the lanes.
+            const simd<typename V::Mask::Lane, N> lanes(hit.v);
+            if (reduce_add(lanes) != 0) break;
+        }
+        for (; i < n; ++i) {
+            const A v = static_cast<A>(x[i]);
+            if (value == value ? v == value : v != v) break;
+        }
+        *at = i;
+    }
+};
+
+// Value and index per column; a later element wins only if it is better, or the first NaN.
+template <bool Max>
+struct ExtremeColumnsBody {
+    template <int Lanes, class T, class A>
+    static TENON_ALWAYS_INLINE void run(const T* x, long n, long stride, long width, A* values, std::int64_t* indices) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        using I = simd<typename V::Mask::Lane, N>;
+        for (long j = 0; j < width; j += N) {
+            const long count = width - j < N ? width - j : N;
+            V best = count == N ? load_lanes<A, N>(x + j) : load_part<A, N>(x + j, count);
+            I where(0);
+            for (long r = 1; r < n; ++r) {
+                const T* p = x + r * stride + j;
+                const V v = count == N ? load_lanes<A, N>(p) : load_part<A, N>(p, count);
+                auto take = Max ? v > best : v < best;
+                if constexpr (std::is_floating_point_v<A>) take = (take | (v != v)) & (best == best);
+                best = select(take, v, best);
+                where = select(take, I(r), where);
+            }
+            store_part<A, N>(values + j, best, count);
+            for (long k = 0; k < count; ++k) indices[j + k] = static_cast<std::int64_t>(where[int(k)]);
+        }
+    }
+};
+
+template <bool Max, class T>
+void reduce_extreme(const char* name, long outer, long n, long inner, const T* x, T* values, std::int64_t* indices) {
+    constexpr Fold kind = Max ? Fold::max : Fold::min;
+    using A = typename fold_type<kind, T>::A;
+    using Wide = typename fold_type<kind, T>::Wide;
+    if (outer <= 0 || inner <= 0) return;
+    if (n <= 0) fail<ShapeError>(name, ": expected at least one element along the axis, got 0");
+    if (indices == nullptr) {
+        fold_axis<kind>(outer, n, inner, x, static_cast<const Wide*>(nullptr), [&](long at, Wide total) { values[at] = static_cast<T>(static_cast<A>(total)); });
+        return;
+    }
+    if (inner == 1) {
+        // The extreme first, then where it is: the second pass stops early and its rows are still in cache.
+        const Scratch<Wide> found(n > fold_part ? outer : 0);
+        auto locate = [&](long row, Wide total) {
+            std::int64_t at = 0;
+            dispatch<FindBody>(x + row * n, n, static_cast<A>(total), &at);
+            indices[row] = at;
+            if (values != nullptr) values[row] = x[row * n + at];
+        };
+        if (n <= fold_part) {
+            fold_axis<kind>(outer, n, inner, x, static_cast<const Wide*>(nullptr), locate);
+        } else {
+            fold_axis<kind>(outer, n, inner, x, static_cast<const Wide*>(nullptr), [&](long row, Wide total) { found[row] = total; });
+            parallel_for(outer, [&](long row) { locate(row, found[row]); });
+        }
+        return;
+    }
+    if (sizeof(A) == 4 && n >= 0x7fffffffl) fail<ShapeError>(name, ": the axis has ", n, " elements; over an inner axis at most 2^31 - 2 are supported");
+    const long blocks = (inner + fold_width - 1) / fold_width;
+    parallel_for(outer * blocks, [&](long task) {
+        const long o = task / blocks, j = task % blocks * fold_width, width = inner - j < fold_width ? inner - j : fold_width;
+        A best[fold_width];
+        dispatch<ExtremeColumnsBody<Max>>(x + o * n * inner + j, n, inner, width, static_cast<A*>(best), indices + o * inner + j);
+        if (values != nullptr)
+            for (long k = 0; k < width; ++k) values[o * inner + j + k] = static_cast<T>(best[k]);
+    });
+}
+
+struct VarBackwardBody {
+    template <int Lanes, class T, class A>
+    static TENON_ALWAYS_INLINE void run(const T* x, long count, const A* mean, A uniform_mean, const A* factor, A uniform_factor, bool accumulate, T* dx) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        for (long i = 0; i < count; i += N) {
+            const long width = count - i < N ? count - i : N;
+            const bool whole = width == N;
+            const V m = mean == nullptr ? V(uniform_mean) : whole ? V::load(mean + i) : load_part<A, N>(mean + i, width);
+            const V f = factor == nullptr ? V(uniform_factor) : whole ? V::load(factor + i) : load_part<A, N>(factor + i, width);
+            V r = (load_part_or_all<V>(x + i, width, whole) - m) * f;
+            if (accumulate) r = r + load_part_or_all<V>(dx + i, width, whole);
+            if (whole) store_lanes<A, N>(dx + i, r);
+            else store_part<A, N>(dx + i, r, width);
+        }
+    }
+    template <class V, class T>
+    static TENON_ALWAYS_INLINE V load_part_or_all(const T* p, long width, bool whole) {
+        if (whole) return load_lanes<typename V::Scalar, V::lanes>(p);
+        return load_part<typename V::Scalar, V::lanes>(p, width);
+    }
+};
+
+}  // namespace impl
+
+// Sum over the axis; an empty axis gives 0. Out is T, or int64 for integers.
+template <class T, class Out>
+void reduce_sum(long outer, long n, long inner, const T* x, Out* out) {
+    using Wide = typename impl::fold_type<impl::Fold::sum, T>::Wide;
+    impl::fold_axis<impl::Fold::sum>(outer, n, inner, x, static_cast<const Wide*>(nullptr),
+                                     [&](long at, Wide total) { out[at] = static_cast<Out>(static_cast<accumulator<T>>(total)); });
+}
+
+// Mean over the axis (floating types); an empty axis gives NaN.
+template <class T>
+void reduce_mean(long outer, long n, long inner, const T* x, T* out) {
+    const double count = double(n);
+    impl::fold_axis<impl::Fold::sum>(outer, n, inner, x, static_cast<const double*>(nullptr),
+                                     [&](long at, double total) { out[at] = static_cast<T>(static_cast<accumulator<T>>(total / count)); });
+}
+
+// Product over the axis; an empty axis gives 1. Out is T, or int64 for integers (which wrap around).
+template <class T, class Out>
+void reduce_prod(long outer, long n, long inner, const T* x, Out* out) {
+    using Wide = typename impl::fold_type<impl::Fold::prod, T>::Wide;
+    impl::fold_axis<impl::Fold::prod>(outer, n, inner, x, static_cast<const Wide*>(nullptr),
+                                      [&](long at, Wide total) { out[at] = static_cast<Out>(static_cast<accumulator<T>>(total)); });
+}
+
+// Largest element over the axis and, unless indices is null, its first position (values may be null then); a NaN wins,
+// the first one. Throws ShapeError for an empty axis.
+template <class T>
+void reduce_max(long outer, long n, long inner, const T* x, T* values, std::int64_t* indices) {
+    impl::reduce_extreme<true>("max", outer, n, inner, x, values, indices);
+}
+// The same for the smallest.
+template <class T>
+void reduce_min(long outer, long n, long inner, const T* x, T* values, std::int64_t* indices) {
+    impl::reduce_extreme<false>("min", outer, n, inner, x, values, indices);
+}
+
+// Variance over the axis, divided by n - correction, and the mean. Two passes; NaN where n <= correction.
+template <class T>
+void reduce_var(long outer, long n, long inner, const T* x, long correction, T* variance, accumulator<T>* mean) {
+    using A = accumulator<T>;
+    if (outer <= 0 || inner <= 0) return;
+    const impl::Scratch<double> means(outer * inner);
+    impl::fold_axis<impl::Fold::sum>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double total) {
+        means[at] = total / double(n);
+        if (mean != nullptr) mean[at] = static_cast<A>(means[at]);
+    });
+    const double divisor = double(n > correction ? n - correction : 0);
+    impl::fold_axis<impl::Fold::squares>(outer, n, inner, x, static_cast<const double*>(means.data()), [&](long at, double total) {
+        // The deviations were taken from the rounded mean: what that added is known.
+        const double off = means[at] - double(static_cast<A>(means[at]));
+        const double squares = total - double(n) * off * off;
+        variance[at] = static_cast<T>(static_cast<A>((squares < 0 ? 0 : squares) / divisor));
+    });
+}
+
+// log(sum(exp(x))) over the axis, without overflow; an empty axis gives -inf.
+template <class T>
+void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
+    using A = accumulator<T>;
+    if (outer <= 0 || inner <= 0) return;
+    const impl::Scratch<double> shifts(outer * inner);
+    impl::fold_axis<impl::Fold::max>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double largest) {
+        // An infinite maximum would give inf - inf; its exponentials are right without a shift.
+        shifts[at] = largest - largest == 0 || largest != largest ? largest : 0;
+    });
+    impl::fold_axis<impl::Fold::exponentials>(outer, n, inner, x, static_cast<const double*>(shifts.data()),
+                                              [&](long at, double total) { out[at] = static_cast<T>(static_cast<A>(__builtin_log(total) + shifts[at])); });
+}
+
+// Backward of max and min (and of any selection of one element per output): dx[o, indices[o, i], i] gets dy[o, i], the
+// rest 0; accumulate adds to dx instead.
+template <class T>
+void reduce_select_backward(long outer, long n, long inner, const T* dy, const std::int64_t* indices, T* dx, bool accumulate) {
+    if (outer <= 0 || n <= 0 || inner <= 0) return;
+    long group = 32768 / (n * inner);
+    if (group < 1) group = 1;
+    parallel_for((outer + group - 1) / group, [&](long task) {
+        const long last = (task + 1) * group < outer ? (task + 1) * group : outer;
+        for (long o = task * group; o < last; ++o) {
+            T* block = dx + o * n * inner;
+            if (!accumulate) std::memset(static_cast<void*>(block), 0, static_cast<std::size_t>(n * inner) * sizeof(T));
+            for (long i = 0; i < inner; ++i) {
+                T& to = block[indices[o * inner + i] * inner + i];
+                const accumulator<T> d = static_cast<accumulator<T>>(dy[o * inner + i]);
+                to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(to) + d : d);
+            }
+        }
+    });
+}
+
+// Backward of the variance: dx = 2 (x - mean) / (n - correction) * dy; accumulate adds to dx.
+template <class T>
+void reduce_var_backward(long outer, long n, long inner, const T* x, const accumulator<T>* mean, const T* dy, long correction,
+                         T* dx, bool accumulate) {
+    using A = accumulator<T>;
+    if (outer <= 0 || n <= 0 || inner <= 0) return;
+    const A scale = static_cast<A>(2. / double(n > correction ? n - correction : 0));
+    if (inner == 1) {
+        long group = 32768 / n;
+        if (group < 1) group = 1;
+        parallel_for((outer + group - 1) / group, [&](long task) {
+            const long last = (task + 1) * group < outer ? (task + 1) * group : outer;
+            for (long o = task * group; o < last; ++o)
+                dispatch<impl::VarBackwardBody, Isa::avx2>(x + o * n, n, static_cast<const A*>(nullptr), mean[o], static_cast<const A*>(nullptr),
+                                                           scale * static_cast<A>(dy[o]), accumulate, dx + o * n);
+        });
+        return;
+    }
+    const impl::Scratch<A> factor(outer * inner);
+    for (long i = 0; i < outer * inner; ++i) factor[i] = scale * static_cast<A>(dy[i]);
+    const long rows = inner >= 32768 ? 1 : 32768 / inner, per = (n + rows - 1) / rows;
+    parallel_for(outer * per, [&](long task) {
+        const long o = task / per, first = task % per * rows, last = first + rows < n ? first + rows : n;
+        for (long r = first; r < last; ++r)
+            dispatch<impl::VarBackwardBody, Isa::avx2>(x + (o * n + r) * inner, inner, mean + o * inner, A(0),
+                                                       static_cast<const A*>(factor.data() + o * inner), A(0), accumulate, dx + (o * n + r) * inner);
+    });
+}
+
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
