@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a part of this repository needs on Debian 12+ or Ubuntu 24.04+, and nothing when it is there already.
 #
-#   third_party/install.sh [build] [tests] [examples] [bench]      (default: build tests examples)
+#   third_party/install.sh [build] [tests] [examples] [bench] [peers]      (default: build tests examples)
 #
 # A project that only uses tenon's headers needs none of this: a C++20 compiler is enough.
 set -euo pipefail
@@ -11,6 +11,7 @@ declare -A packages=(
     [tests]="catch2 python3 zlib1g-dev libstb-dev nlohmann-json3-dev"
     [examples]="libcli11-dev zlib1g-dev libstb-dev nlohmann-json3-dev dataset-fashion-mnist"
     [bench]="python3 libbenchmark-dev libopenblas-dev libdnnl-dev"
+    [peers]="python3-venv"
 )
 # A tool counts as present however it got here.
 declare -A tool=([g++]=g++ [cmake]=cmake [ninja-build]=ninja [ccache]=ccache [python3]=python3)
@@ -20,7 +21,7 @@ groups=("$@")
 wanted=()
 for group in "${groups[@]}"; do
     if [ -z "${packages[$group]:-}" ]; then
-        echo "third_party/install.sh: no group \"$group\": expected build, tests, examples or bench" >&2
+        echo "third_party/install.sh: no group \"$group\": expected build, tests, examples, bench or peers" >&2
         exit 2
     fi
     wanted+=(${packages[$group]})

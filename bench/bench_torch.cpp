@@ -1,0 +1,206 @@
+// PyTorch's side of the comparisons, all cases in one program because one file that includes it takes a minute to
+// compile. Where PyTorch has several ways to do a thing, the fastest counts.
+//
+//   bench_torch [filter]      prints one JSON object per line: case, unit, value, lib, threads
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+const char* filter = "";
+int threads = 1;
+
+bool wanted(const std::string& name) { return name.find(filter) != std::string::npos; }
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Median seconds of one call: warmed up, samples of at least a millisecond, at least 30 of them or half a second.
+template <class F>
+double seconds(F&& f) {
+    f();
+    const double first = now();
+    f();
+    const double once = now() - first;
+    const long batch = once > 1e-3 ? 1 : static_cast<long>(1e-3 / std::max(once, 1e-8)) + 1;
+    for (const double end = now() + 0.05; now() < end;) f();
+    std::vector<double> samples;
+    for (const double end = now() + 0.5; samples.size() < 5 || (now() < end && samples.size() < 200);) {
+        const double start = now();
+        for (long i = 0; i < batch; ++i) f();
+        samples.push_back((now() - start) / static_cast<double>(batch));
+    }
+    std::nth_element(samples.begin(), samples.begin() + static_cast<long>(samples.size() / 2), samples.end());
+    return samples[samples.size() / 2];
+}
+
+void report(const std::string& name, const char* unit, double value) {
+    std::printf("{\"case\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"lib\": \"PyTorch\", \"threads\": %d}\n", name.c_str(),
+                unit, value, threads);
+    std::fflush(stdout);
+}
+
+void small_tensors() {
+    if (wanted("add 8 elements")) {
+        const c10::InferenceMode guard;
+        const auto a = torch::randn({8}), b = torch::randn({8});
+        report("add 8 elements", "ns", 1e9 * seconds([&] { auto c = a + b; }));
+    }
+    if (wanted("add 8 elements recorded")) {
+        const auto a = torch::randn({8}, torch::requires_grad()), b = torch::randn({8});
+        report("add 8 elements recorded", "ns", 1e9 * seconds([&] { auto c = a + b; }));
+    }
+}
+
+void elementwise() {
+    const long n = 1000000;
+    if (wanted("tanh 1M")) {
+        const c10::InferenceMode guard;
+        const auto x = torch::randn({n});
+        auto y = torch::empty({n});
+        report("tanh 1M", "ns/element", 1e9 / static_cast<double>(n) * seconds([&] { torch::tanh_out(y, x); }));
+    }
+    if (wanted("silu(x*w+b) 1M forward")) {
+        const c10::InferenceMode guard;
+        const auto x = torch::randn({n}), w = torch::randn({n}), b = torch::randn({n});
+        report("silu(x*w+b) 1M forward", "us", 1e6 * seconds([&] { auto y = torch::addcmul(b, x, w); torch::silu_(y); }));
+    }
+    if (wanted("silu(x*w+b) 1M forward+backward")) {
+        auto x = torch::randn({n}, torch::requires_grad()), w = torch::randn({n}, torch::requires_grad());
+        auto b = torch::randn({n}, torch::requires_grad());
+        const auto dy = torch::randn({n});
+        report("silu(x*w+b) 1M forward+backward", "us", 1e6 * seconds([&] {
+                   torch::silu(torch::addcmul(b, x, w)).backward(dy);
+                   for (auto* leaf : {&x, &w, &b}) leaf->mutable_grad().reset();
+               }));
+    }
+    if (wanted("dropout 2708x1433")) {
+        {
+            const torch::NoGradGuard guard;
+            const auto x = torch::randn({2708, 1433});
+            report("dropout 2708x1433", "us", 1e6 * seconds([&] { auto y = torch::dropout(x, 0.5, true); }));
+        }
+        auto x = torch::randn({2708, 1433}, torch::requires_grad());
+        const auto dy = torch::randn({2708, 1433});
+        report("dropout 2708x1433 F+B", "us", 1e6 * seconds([&] {
+                   torch::dropout(x, 0.5, true).backward(dy);
+                   x.mutable_grad().reset();
+               }));
+    }
+    if (wanted("softmax+cross_entropy 128x10 F+B")) {
+        auto x = torch::randn({128, 10}, torch::requires_grad());
+        const auto labels = torch::randint(10, {128}, torch::kInt64);
+        report("softmax+cross_entropy 128x10 F+B", "us", 1e6 * seconds([&] {
+                   torch::cross_entropy_loss(x, labels).backward();
+                   x.mutable_grad().reset();
+               }));
+    }
+}
+
+// What torch.optim.Adam(fused=True) calls; the C++ optimiser class has no such option.
+struct FusedAdam {
+    std::vector<torch::Tensor> parameters, m, v, steps;
+    explicit FusedAdam(std::vector<torch::Tensor> own) : parameters(std::move(own)) {
+        for (const auto& p : parameters) {
+            m.push_back(torch::zeros_like(p));
+            v.push_back(torch::zeros_like(p));
+            steps.push_back(torch::zeros({}));
+        }
+    }
+    void step() {
+        const torch::NoGradGuard guard;
+        std::vector<torch::Tensor> gradients;
+        for (const auto& p : parameters) gradients.push_back(p.grad());
+        for (auto& s : steps) s += 1;
+        at::_fused_adam_(parameters, gradients, m, v, {}, steps, 1e-3, 0.9, 0.999, 0.0, 1e-8, false, false);
+    }
+    void zero_grad() {
+        for (auto& p : parameters) p.mutable_grad().reset();
+    }
+};
+
+void adam() {
+    if (!wanted("adam 4M parameters")) return;
+    // 160 tensors, as of a network; gradients stay.
+    std::vector<torch::Tensor> parameters;
+    for (int i = 0; i < 160; ++i) {
+        auto p = torch::randn({25000}, torch::requires_grad());
+        p.mutable_grad() = torch::randn({25000});
+        parameters.push_back(p);
+    }
+    FusedAdam fused(parameters);
+    torch::optim::Adam plain(parameters, torch::optim::AdamOptions(1e-3));
+    const double a = seconds([&] { fused.step(); }), b = seconds([&] { plain.step(); });
+    report("adam 4M parameters", "us", 1e6 * std::min(a, b));
+}
+
+void mlp(const char* name, std::vector<long> widths, long batch) {
+    if (!wanted(name)) return;
+    std::vector<torch::Tensor> parameters;
+    for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
+        parameters.push_back((torch::randn({widths[i + 1], widths[i]}) * 0.05).set_requires_grad(true));
+        parameters.push_back(torch::zeros({widths[i + 1]}, torch::requires_grad()));
+    }
+    const auto x = torch::randn({batch, widths[0]});
+    const auto labels = torch::randint(widths.back(), {batch}, torch::kInt64);
+    auto run = [&](auto& optimizer) {
+        return seconds([&] {
+            optimizer.zero_grad();
+            auto h = x;
+            for (std::size_t i = 0; i < parameters.size(); i += 2) {
+                h = torch::linear(h, parameters[i], parameters[i + 1]);
+                if (i + 2 < parameters.size()) h = torch::relu(h);
+            }
+            torch::cross_entropy_loss(h, labels).backward();
+            optimizer.step();
+        });
+    };
+    FusedAdam fused(parameters);
+    torch::optim::Adam plain(parameters, torch::optim::AdamOptions(1e-3));
+    const double a = run(fused), b = run(plain);
+    report(name, "us", 1e6 * std::min(a, b));
+}
+
+void gemm() {
+    const long shapes[][3] = {{64, 64, 64},      {256, 256, 256},    {512, 512, 512},   {1024, 1024, 1024},
+                              {2048, 2048, 2048}, {2708, 16, 1433},   {2708, 7, 16},     {2708, 64, 1433},
+                              {160, 192, 64},    {9600, 64, 96},     {128, 4096, 2048}, {20, 4096, 2048},
+                              {512, 1024, 12544}, {1, 4096, 1024},    {128, 256, 784},   {784, 256, 128}};
+    const c10::InferenceMode guard;
+    for (const auto& [m, n, k] : shapes) {
+        const std::string name = "gemm " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+        if (!wanted(name)) continue;
+        const auto a = torch::randn({m, k}), b = torch::randn({k, n});
+        auto c = torch::empty({m, n});
+        const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+        report(name, "GF/s", 1e-9 * flops / seconds([&] { at::mm_out(c, a, b); }));
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (const char* wish = std::getenv("TENON_BENCH_FILTER")) filter = wish;
+    if (argc > 1) filter = argv[1];
+    at::set_num_interop_threads(1);
+    const int most = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+    for (threads = 1; threads <= most; ++threads) {
+        at::set_num_threads(threads);
+        small_tensors();
+        elementwise();
+        adam();
+        mlp("mlp 64-64-64-10 b32 adam step", {64, 64, 64, 10}, 32);
+        mlp("mlp 784-256-128-10 b128 adam step", {784, 256, 128, 10}, 128);
+        gemm();
+    }
+}
