@@ -1,5 +1,3 @@
 // The one translation unit that holds the heavy kernels of a program built with TENON_EXTERN_KERNELS.
 #define TENON_INSTANTIATE_KERNELS
-#if __has_include(<tenon/kernels/cpu/gemm.hpp>)
 #include <tenon/kernels/cpu/gemm.hpp>
-#endif

@@ -23,7 +23,7 @@ target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno
 # The heavy kernels are compiled once, in cmake/kernels.cpp, and declared extern everywhere else.
 add_library(tenon_extern_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
 target_link_libraries(tenon_extern_kernels PRIVATE tenon_own_program)
-target_compile_definitions(tenon_extern_kernels INTERFACE TENON_EXTERN_KERNELS)
+target_compile_definitions(tenon_extern_kernels PUBLIC TENON_EXTERN_KERNELS)
 
 # tenon_program(name source...): an executable in that setting.
 function(tenon_program name)

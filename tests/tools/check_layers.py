@@ -73,7 +73,9 @@ def problems(headers):
                 if target not in headers:
                     yield f"{path}: includes <{name}>, which does not exist"
                     continue
-                graph[path].append(target)
+                # A header and the explicit instances of its templates belong together.
+                if target != path.replace(".hpp", "_instances.hpp"):
+                    graph[path].append(target)
                 other = layer(target)
                 if other is not None and other not in MAY_INCLUDE.get(own, set(range(own + 1))):
                     yield f"{path} (layer {own}) includes <{name}> (layer {other})"
