@@ -67,10 +67,8 @@ inline Record* allocate_record(DType dtype, int rank) {
     return r;
 }
 
-// A fresh, uninitialised, contiguous tensor.
-inline Record* new_record(DType dtype, int rank, const long* dims, Device device, const char* operation = "empty") {
-    const long size = checked_size(operation, dims, rank);
-    Storage* storage = new_storage(static_cast<std::size_t>(size) * static_cast<std::size_t>(size_of(dtype)), device);
+// A contiguous tensor over all of a storage, which it adopts.
+inline Record* new_record_on(Storage* storage, DType dtype, int rank, const long* dims) {
     Record* r;
     try {
         r = allocate_record(dtype, rank);
@@ -79,14 +77,20 @@ inline Record* new_record(DType dtype, int rank, const long* dims, Device device
         throw;
     }
     r->storage = storage;
-    r->size = size;
     long stride = 1;
     for (int i = rank - 1; i >= 0; --i) {
         r->dims()[i] = dims[i];
         r->strides()[i] = stride;
         stride *= dims[i];
     }
+    r->size = stride;
     return r;
+}
+
+// A fresh, uninitialised, contiguous tensor.
+inline Record* new_record(DType dtype, int rank, const long* dims, Device device, const char* operation = "empty") {
+    const long size = checked_size(operation, dims, rank);
+    return new_record_on(new_storage(static_cast<std::size_t>(size) * static_cast<std::size_t>(size_of(dtype)), device), dtype, rank, dims);
 }
 
 inline bool is_contiguous(int rank, const long* dims, const long* strides) {

@@ -32,6 +32,7 @@ struct ElementwiseOperand {
     int element_size;
     ElementKind kind;       // outputs that are reduced
     unsigned char mode;     // outputs: 0, 1 or 2
+    bool unread;            // inputs: the loop does not use the values; data points to direct_elements of anything
     bool reduced;           // outputs: several points of the space fall on one element; contiguous over `elements`
     long elements;          // reduced outputs: their size
     double scale;           // reduced outputs: a factor for the sum
@@ -298,6 +299,7 @@ enum class Access : unsigned char {
     periodic,  // repeats with a period that divides every block: the buffer is filled once
     gathered,  // through a buffer, block by block
     reduced,   // an output that is added up
+    unread,    // an input whose values the loop does not use
     off        // an output that nobody wants
 };
 
@@ -317,7 +319,7 @@ inline Plan make_plan(const ElementwiseJob& job) {
     plan.row = job.dims[job.rank - 1];
     plan.by_row = job.rank == 1 || plan.row >= short_row;
     plan.buffers = 0;
-    long period = 1, smallest = plan.total;
+    long period = 1;
     int groups = 0;
     for (int k = 0; k < count; ++k) {
         const ElementwiseOperand& o = job.operands[k];
@@ -332,6 +334,10 @@ inline Plan make_plan(const ElementwiseJob& job) {
             const long wanted = plan.total / (4 * (o.elements > 0 ? o.elements : 1));
             const int fit = wanted < 1 ? 1 : wanted > max_groups ? max_groups : static_cast<int>(wanted);
             groups = groups == 0 || fit < groups ? fit : groups;
+            continue;
+        }
+        if (k < job.inputs && o.unread) {
+            access = Access::unread;
             continue;
         }
         bool direct = true, constant = true;
@@ -380,7 +386,6 @@ inline Plan make_plan(const ElementwiseJob& job) {
     }
     const long average = plan.total / plan.blocks > 0 ? plan.total / plan.blocks : 1;
     plan.blocks_per_task = direct_elements / average > 0 ? direct_elements / average : 1;
-    (void)smallest;
     return plan;
 }
 
@@ -394,7 +399,7 @@ public:
             modes_[k] = k < job.inputs ? 0 : job.operands[k].mode;
             buffer_[k] = nullptr;
             const Access access = plan.access[k];
-            if (access == Access::off || access == Access::direct || access == Access::row) continue;
+            if (access == Access::off || access == Access::unread || access == Access::direct || access == Access::row) continue;
             buffer_[k] = at;
             at += buffer_bytes;
             if (access == Access::reduced) modes_[k] = 1;
@@ -426,6 +431,7 @@ public:
                     if (k < job_.inputs || o.mode == 2) gather(k, start, count);
                     break;
                 case Access::off: pointers[k] = nullptr; break;
+                case Access::unread: pointers[k] = o.data; break;
                 default: pointers[k] = buffer_[k];
             }
         }
@@ -523,9 +529,15 @@ inline constinit thread_local Scratch elementwise_scratch{};
 inline char* scratch(std::size_t bytes) {
     Scratch& s = elementwise_scratch;
     if (s.bytes < bytes) {
+        static const pthread_key_t key = [] {
+            pthread_key_t fresh;
+            pthread_key_create(&fresh, [](void* data) { std::free(data); });  // at the end of a thread
+            return fresh;
+        }();
         std::free(s.data);
         s.data = static_cast<char*>(std::aligned_alloc(64, (bytes + 4095) / 4096 * 4096));
         s.bytes = s.data == nullptr ? 0 : bytes;
+        pthread_setspecific(key, s.data);
         if (s.data == nullptr) fail<MemoryError>("out of memory: asked for ", bytes, " bytes of scratch space");
     }
     return s.data;

@@ -1,0 +1,453 @@
+// Evaluation of formulas over records, and the one kind of node that records them.
+//
+// Nothing here depends on a formula's type but its table (expr/formula.hpp): one function evaluates every expression, one
+// node class walks it backwards.
+#pragma once
+
+#include <tenon/autograd/tape.hpp>
+#include <tenon/expr/operators.hpp>
+
+#include <new>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+using kernels::cpu::ElementKind;
+using kernels::cpu::ElementwiseJob;
+using kernels::cpu::ElementwiseOperand;
+
+// What stands in for an operand whose values a loop does not use.
+inline char unread_operand[(kernels::cpu::impl::direct_elements + 64) * 8];
+
+inline ElementKind element_kind(DType dtype) {
+    switch (dtype) {
+        case DType::float32: return ElementKind::float32;
+        case DType::float64: return ElementKind::float64;
+        case DType::bfloat16: return ElementKind::bfloat16;
+        case DType::float16: return ElementKind::float16;
+        case DType::int64: return ElementKind::int64;
+        default: return ElementKind::other;
+    }
+}
+
+// Strides of a tensor under the iteration space: 0 along axes that it is broadcast over.
+inline void broadcast_strides(long* out, int rank, int own_rank, const long* own_dims, const long* own_strides) {
+    const int extra = rank - own_rank;
+    for (int i = 0; i < extra; ++i) out[i] = 0;
+    for (int i = 0; i < own_rank; ++i) out[extra + i] = own_dims[i] == 1 ? 0 : own_strides[i];
+}
+inline void contiguous_strides(long* out, int rank, const long* dims) {
+    long stride = 1;
+    for (int i = rank - 1; i >= 0; --i) {
+        out[i] = stride;
+        stride *= dims[i];
+    }
+}
+inline void set_operand(ElementwiseOperand& o, const detail::Record* r, int rank) {
+    o.data = r->data();
+    o.element_size = size_of(r->dtype);
+    o.unread = false;
+    broadcast_strides(o.strides, rank, r->rank, r->dims(), r->strides());
+}
+inline void set_unread(ElementwiseOperand& o, DType dtype, int rank) {
+    o.data = unread_operand;
+    o.element_size = size_of(dtype);
+    for (int i = 0; i < rank; ++i) o.strides[i] = 0;
+    o.unread = true;
+}
+// A contiguous tensor that several points of the space may fall on: reduced where it is smaller than the space.
+inline void set_target(ElementwiseOperand& o, char* data, DType dtype, int rank, const long* dims, int own_rank, const long* own_dims,
+                       unsigned char mode) {
+    long strides[max_rank];
+    contiguous_strides(strides, own_rank, own_dims);
+    broadcast_strides(o.strides, rank, own_rank, own_dims, strides);
+    long own = 1, space = 1;
+    for (int i = 0; i < own_rank; ++i) own *= own_dims[i];
+    for (int i = 0; i < rank; ++i) space *= dims[i];
+    o.data = data;
+    o.element_size = size_of(dtype);
+    o.kind = element_kind(dtype);
+    o.mode = mode;
+    o.elements = own;
+    o.reduced = own != space;
+    o.scale = 1;
+}
+
+inline void check_cpu(const char* operation, Device device) {
+    if (TENON_UNLIKELY(!device.is_cpu()))
+        fail<DeviceError>(operation, ": operands are on ", device, ", and this translation unit was compiled without CUDA",
+                          "\n       hint: compile it with nvcc (as a .cu file), or move the operands with x.to(cpu)");
+}
+
+// True where the loop can run over all operands at once: the same sizes, contiguous, and small.
+inline bool is_small_job(const Collector& c, int rank, const long* dims, long size) {
+    if (size > kernels::cpu::impl::direct_elements) return false;
+    for (int k = 0; k < c.leaf_count; ++k) {
+        const detail::Record* r = c.leaves[k];
+        if (!r->contiguous || r->rank != rank || r->size != size) return false;
+        for (int i = 0; i < rank; ++i)
+            if (r->dims()[i] != dims[i]) return false;
+    }
+    return true;
+}
+
+// Runs the forward loop into `outputs` (of the size of the space, any strides).
+inline void run_forward(const formula::Table& table, const Collector& c, int rank, const long* dims, detail::Record* const* outputs) {
+    const int lanes = formula::lanes();
+    bool small = is_small_job(c, rank, dims, outputs[0]->size);
+    for (int k = 0; k < table.outputs; ++k) small = small && outputs[k]->contiguous;
+    if (small) {
+        const char* in[formula::max_leaves];
+        char* out[4];
+        int sizes[formula::max_leaves + 4];
+        const unsigned char modes[4] = {1, 1, 1, 1};
+        for (int k = 0; k < c.leaf_count; ++k) {
+            in[k] = c.leaves[k]->data();
+            sizes[k] = size_of(table.leaf_types[k]);
+        }
+        for (int k = 0; k < table.outputs; ++k) {
+            out[k] = outputs[k]->data();
+            sizes[c.leaf_count + k] = size_of(table.output_types[k]);
+        }
+        kernels::cpu::run_elementwise_small(table.forward(), lanes, in, c.leaf_count, out, table.outputs, sizes, modes, c.parameters, outputs[0]->size);
+        return;
+    }
+    ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
+    ElementwiseJob job{rank, {}, c.leaf_count, table.outputs, operands, c.parameters, table.forward(), lanes};
+    for (int i = 0; i < rank; ++i) job.dims[i] = dims[i];
+    for (int k = 0; k < c.leaf_count; ++k) set_operand(operands[k], c.leaves[k], rank);
+    for (int k = 0; k < table.outputs; ++k) {
+        ElementwiseOperand& o = operands[c.leaf_count + k];
+        o.data = outputs[k]->data();
+        o.element_size = size_of(outputs[k]->dtype);
+        for (int i = 0; i < rank; ++i) o.strides[i] = outputs[k]->strides()[i];
+        o.mode = 1;
+        o.reduced = false;
+    }
+    kernels::cpu::run_elementwise(job);
+}
+
+// to = from, or to += from, of the same sizes and any strides.
+inline void copy_records(detail::Record* to, detail::Record* from) {
+    Collector c;
+    c.add(from);
+    switch (size_of(to->dtype)) {
+        case 1: return run_forward(formula::table<formula::In<std::uint8_t>, false>, c, to->rank, to->dims(), &to);
+        case 2: return run_forward(formula::table<formula::In<bf16>, false>, c, to->rank, to->dims(), &to);
+        case 4: return run_forward(formula::table<formula::In<std::int32_t>, false>, c, to->rank, to->dims(), &to);
+        default: return run_forward(formula::table<formula::In<std::int64_t>, false>, c, to->rank, to->dims(), &to);
+    }
+}
+inline void add_records(detail::Record* to, detail::Record* from) {
+    Collector c;
+    c.add(to);
+    c.add(from);
+    switch (to->dtype) {
+        case DType::float32: return run_forward(formula::table<formula::Op<fn::add, formula::In<float>, formula::In<float>>, false>, c, to->rank, to->dims(), &to);
+        case DType::float64: return run_forward(formula::table<formula::Op<fn::add, formula::In<double>, formula::In<double>>, false>, c, to->rank, to->dims(), &to);
+        case DType::bfloat16: return run_forward(formula::table<formula::Op<fn::add, formula::In<bf16>, formula::In<bf16>>, false>, c, to->rank, to->dims(), &to);
+        default: return run_forward(formula::table<formula::Op<fn::add, formula::In<half>, formula::In<half>>, false>, c, to->rank, to->dims(), &to);
+    }
+}
+
+// Runs the forward loop and adds its values up into `output`, whose sizes are 1 along the reduced axes.
+inline void run_reduction(const formula::Table& table, const Collector& c, int rank, const long* dims, detail::Record* output,
+                          const long* output_dims, double scale) {
+    ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
+    ElementwiseJob job{rank, {}, c.leaf_count, 1, operands, c.parameters, table.forward(), formula::lanes()};
+    for (int i = 0; i < rank; ++i) job.dims[i] = dims[i];
+    for (int k = 0; k < c.leaf_count; ++k) set_operand(operands[k], c.leaves[k], rank);
+    ElementwiseOperand& o = operands[c.leaf_count];
+    set_target(o, output->data(), output->dtype, rank, dims, rank, output_dims, 1);
+    if (!o.reduced && scale != 1) o.reduced = true;
+    o.scale = scale;
+    kernels::cpu::run_elementwise(job);
+}
+
+// One recorded expression: elementwise, possibly summed over axes.
+class FusedNode final : public Node {
+public:
+    struct Extra {
+        const formula::Table* table;
+        int rank;
+        long dims[max_rank];
+        long reduced_dims[max_rank];  // of the result, with size 1 along summed axes
+        double scale;                 // of the result (1 / n for a mean)
+        bool from_output;
+        detail::Saved output;
+    };
+
+    static FusedNode* make(const formula::Table& table, const Collector& c, int rank, const long* dims) {
+        const std::size_t leaves = static_cast<std::size_t>(c.leaf_count), slots_bytes = sizeof(Slot) * static_cast<std::size_t>(table.outputs);
+        const std::size_t bytes = sizeof(FusedNode) + slots_bytes + leaves * (sizeof(Edge) + sizeof(detail::Saved)) +
+                                  8 * static_cast<std::size_t>(c.parameter_count);
+        const int block_class = detail::checked_size_class(bytes);
+        char* block = static_cast<char*>(detail::allocate_class(block_class));
+        Slot* slots = reinterpret_cast<Slot*>(block + sizeof(FusedNode));
+        for (int i = 0; i < table.outputs; ++i) new (slots + i) Slot;
+        Edge* edges = reinterpret_cast<Edge*>(slots + table.outputs);
+        FusedNode* node = new (block) FusedNode(table.name, slots, table.outputs, edges, c.leaf_count);
+        node->block_class = static_cast<short>(block_class);
+        node->saved_ = reinterpret_cast<detail::Saved*>(edges + leaves);
+        node->parameters_ = reinterpret_cast<char*>(node->saved_ + leaves);
+        for (std::size_t k = 0; k < leaves; ++k) {
+            new (edges + k) Edge;
+            new (node->saved_ + k) detail::Saved;
+        }
+        std::memcpy(node->parameters_, c.parameters, 8 * static_cast<std::size_t>(c.parameter_count));
+        node->x.table = &table;
+        node->x.rank = rank;
+        for (int i = 0; i < rank; ++i) node->x.dims[i] = node->x.reduced_dims[i] = dims[i];
+        node->x.scale = 1;
+        node->x.from_output = false;
+        return node;
+    }
+    // Takes the edges and what backward reads of the leaves. Leaves that are null are products that are not kept.
+    void connect(const Collector& c, const bool* keep = nullptr) {
+        long deepest = 0;
+        for (int k = 0; k < c.leaf_count; ++k) {
+            detail::Record* r = c.leaves[k];
+            if ((x.table->reached >> k & 1u) != 0) {
+                inputs[k] = detail::edge_to(r);
+                if (inputs[k].node != nullptr) {
+                    detail::retain(inputs[k].node);
+                    if (inputs[k].node->depth > deepest) deepest = inputs[k].node->depth;
+                }
+            }
+            if ((x.table->needed >> k & 1u) != 0 && !x.from_output && (keep == nullptr || keep[k])) saved_[k].save(r);
+            // Sizes are needed of a broadcast leaf whose values are not.
+        }
+        depth = deepest + 1;
+    }
+    ~FusedNode() override {
+        for (int i = 0; i < slot_count; ++i) slots[i].~Slot();
+        for (int k = 0; k < input_count; ++k) saved_[k].~Saved();
+    }
+    void release_saved() noexcept override {
+        for (int k = 0; k < input_count; ++k) saved_[k].tensor = detail::AnyTensor();
+        x.output.tensor = detail::AnyTensor();
+    }
+
+    void backward() override {
+        const formula::Table& t = *x.table;
+        ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
+        const int extra_inputs = t.outputs + (x.from_output ? 1 : 0);
+        ElementwiseJob job{x.rank, {}, t.leaves + extra_inputs, t.leaves, operands, parameters_,
+                           x.from_output ? t.from_output() : t.backward(), formula::lanes()};
+        long space = 1;
+        for (int i = 0; i < x.rank; ++i) space *= job.dims[i] = x.dims[i];
+        bool small = space <= kernels::cpu::impl::direct_elements;
+        for (int k = 0; k < t.leaves; ++k) {
+            if (saved_[k].tensor) {
+                const detail::Record* r = saved_[k].check(name);
+                set_operand(operands[k], r, x.rank);
+                small = small && r->contiguous && r->size == space;
+            } else {
+                set_unread(operands[k], t.leaf_types[k], x.rank);
+            }
+        }
+        // The gradients of the outputs; a scaled copy for a mean, zeros where none has arrived.
+        detail::AnyTensor held[4];
+        for (int k = 0; k < t.outputs; ++k) {
+            ElementwiseOperand& o = operands[t.leaves + k];
+            Slot& slot = slots[k];
+            if (!slot.has) {
+                held[k] = detail::AnyTensor(detail::new_record(slot.dtype, slot.rank, slot.dims, slot.device));
+                std::memset(held[k]->data(), 0, static_cast<std::size_t>(held[k]->size) * static_cast<std::size_t>(size_of(slot.dtype)));
+            } else if (x.scale != 1) {
+                held[k] = scaled(slot.gradient.get(), x.scale);
+            } else {
+                held[k] = slot.gradient;
+            }
+            o.data = held[k]->data();
+            o.element_size = size_of(slot.dtype);
+            o.unread = false;
+            long strides[max_rank];
+            contiguous_strides(strides, x.rank, x.reduced_dims);
+            broadcast_strides(o.strides, x.rank, x.rank, x.reduced_dims, strides);
+            small = small && held[k]->size == space;
+        }
+        if (x.from_output) set_operand(operands[t.leaves + t.outputs], x.output.check(name), x.rank);
+        for (int k = 0; k < t.leaves; ++k) {
+            ElementwiseOperand& o = operands[job.inputs + k];
+            if (inputs[k].node == nullptr) {
+                set_unread(o, t.leaf_types[k], x.rank);
+                o.data = nullptr;
+                o.mode = 0;
+                o.reduced = false;
+                continue;
+            }
+            const detail::GradientTarget target = detail::gradient_target(inputs[k]);
+            const detail::Record* r = target.record;
+            set_target(o, r->data(), r->dtype, x.rank, x.dims, r->rank, r->dims(), target.mode);
+            small = small && !o.reduced;
+        }
+        if (!small) {
+            kernels::cpu::run_elementwise(job);
+            return;
+        }
+        const char* in[kernels::cpu::elementwise_max_operands];
+        char* out[formula::max_leaves];
+        unsigned char modes[formula::max_leaves];
+        int sizes[2 * kernels::cpu::elementwise_max_operands];
+        for (int k = 0; k < job.inputs; ++k) {
+            in[k] = operands[k].data;
+            sizes[k] = operands[k].element_size;
+        }
+        for (int k = 0; k < t.leaves; ++k) {
+            out[k] = operands[job.inputs + k].data;
+            modes[k] = operands[job.inputs + k].mode;
+            sizes[job.inputs + k] = operands[job.inputs + k].element_size;
+        }
+        kernels::cpu::run_elementwise_small(job.kernel, job.lanes, in, job.inputs, out, t.leaves, sizes, modes, parameters_, space);
+    }
+
+    Extra x;
+
+private:
+    FusedNode(const char* operation, Slot* outputs, int output_count, Edge* edges, int edge_count)
+        : Node(operation, outputs, output_count, edges, edge_count) {}
+
+    static detail::AnyTensor scaled(const detail::Record* r, double factor) {
+        detail::AnyTensor result(detail::new_record(r->dtype, r->rank, r->dims(), r->storage->device));
+        for (long i = 0; i < r->size; ++i) {
+            switch (r->dtype) {
+                case DType::float32:
+                    reinterpret_cast<float*>(result->data())[i] =
+                        static_cast<float>(static_cast<double>(reinterpret_cast<const float*>(r->data())[i]) * factor);
+                    break;
+                case DType::float64: reinterpret_cast<double*>(result->data())[i] = reinterpret_cast<const double*>(r->data())[i] * factor; break;
+                case DType::bfloat16:
+                    reinterpret_cast<bf16*>(result->data())[i] =
+                        bf16(static_cast<float>(static_cast<double>(static_cast<float>(reinterpret_cast<const bf16*>(r->data())[i])) * factor));
+                    break;
+                default:
+                    reinterpret_cast<half*>(result->data())[i] =
+                        half(static_cast<float>(static_cast<double>(static_cast<float>(reinterpret_cast<const half*>(r->data())[i])) * factor));
+            }
+        }
+        return result;
+    }
+
+    detail::Saved* saved_ = nullptr;
+    char* parameters_ = nullptr;
+};
+
+inline bool wants_gradient(const formula::Table& table, const Collector& c) {
+    if (!detail::grad_enabled() || table.backward_kernels[0] == nullptr) return false;
+    for (int k = 0; k < c.leaf_count; ++k)
+        if (c.leaves[k]->node != nullptr && (table.reached >> k & 1u) != 0) return true;
+    return false;
+}
+
+// Evaluates a formula over its leaves into fresh tensors, and records it where gradients are wanted.
+inline void evaluate(const formula::Table& table, const Collector& c, int rank, const long* dims, Device device, detail::AnyTensor* results) {
+    check_cpu(table.name, device);
+    detail::Record* outputs[4];
+    for (int k = 0; k < table.outputs; ++k) {
+        results[k] = detail::AnyTensor(detail::new_record(table.output_types[k], rank, dims, device, table.name));
+        outputs[k] = results[k].get();
+    }
+    run_forward(table, c, rank, dims, outputs);
+    if (!wants_gradient(table, c)) return;
+    FusedNode* node = FusedNode::make(table, c, rank, dims);
+    try {
+        node->connect(c);
+    } catch (...) {
+        detail::release_node(node);
+        throw;
+    }
+    for (int k = 0; k < table.outputs; ++k) {
+        if (k > 0) detail::retain(static_cast<Node*>(node));
+        detail::set_slot(node->slots[k], outputs[k]);
+        detail::attach(outputs[k], node, k);
+    }
+}
+
+// The same, summed over axes: output_dims has size 1 along them, result_rank and result_dims are what the caller sees.
+inline detail::AnyTensor evaluate_sum(const formula::Table& table, const Collector& c, int rank, const long* dims, const long* output_dims,
+                                      int result_rank, const long* result_dims, Device device, double scale, const char* name) {
+    check_cpu(name, device);
+    detail::AnyTensor result(detail::new_record(table.output_types[0], result_rank, result_dims, device, name));
+    run_reduction(table, c, rank, dims, result.get(), output_dims, scale);
+    if (!wants_gradient(table, c)) return result;
+    FusedNode* node = FusedNode::make(table, c, rank, dims);
+    node->name = name;
+    for (int i = 0; i < rank; ++i) node->x.reduced_dims[i] = output_dims[i];
+    node->x.scale = scale;
+    try {
+        node->connect(c);
+    } catch (...) {
+        detail::release_node(node);
+        throw;
+    }
+    detail::set_slot(node->slots[0], result.get());
+    detail::attach(result.get(), node, 0);
+    return result;
+}
+
+// Whether a source shares memory with the destination in another arrangement, so that writing in place would read
+// what was just written.
+inline bool overlaps(const detail::Record* source, const detail::Record* destination, int rank) {
+    if (source->storage != destination->storage) return false;
+    if (source->offset != destination->offset || source->rank != rank || source->dtype != destination->dtype) return true;
+    for (int i = 0; i < rank; ++i)
+        if (source->dims()[i] != destination->dims()[i] || (source->dims()[i] != 1 && source->strides()[i] != destination->strides()[i])) return true;
+    return false;
+}
+
+// Writes the values into existing memory. record: a node is made (a recorded in-place operation).
+inline void evaluate_into(const char* name, const formula::Table& table, const Collector& c, detail::Record* destination, int source_rank,
+                          const long* source_dims, bool record) {
+    check_cpu(name, destination->storage->device);
+    const int rank = destination->rank;
+    for (int i = 0; i < source_rank; ++i) {
+        const int at = rank - source_rank + i;
+        if (at < 0 || (source_dims[i] != destination->dims()[at] && source_dims[i] != 1))
+            fail<ShapeError>(name, ": values of shape ", detail::Sizes{source_rank, source_dims}, " do not fit into ", destination->description());
+    }
+    const bool wanted = record && wants_gradient(table, c);
+    if (wanted && destination->node != nullptr && destination->node->leaf)
+        fail<GradError>(name, ": a write into a leaf that requires a gradient cannot be recorded",
+                        "\n       hint: wrap it in no_grad, or use x.copy_from(e)");
+    if (wanted && destination->is_view)
+        fail<GradError>(name, ": the right side wants gradients, but writes through a view are not recorded",
+                        "\n       hint: build the result with concat or where, or wrap the write in no_grad");
+    for (int i = 0; i < rank; ++i)
+        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
+            fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
+    bool temporary = false;
+    for (int k = 0; k < c.leaf_count; ++k) temporary = temporary || overlaps(c.leaves[k], destination, rank);
+    FusedNode* node = nullptr;
+    if (wanted) {
+        node = FusedNode::make(table, c, rank, destination->dims());
+        node->name = name;
+        try {
+            node->connect(c);
+        } catch (...) {
+            detail::release_node(node);
+            throw;
+        }
+    }
+    if (temporary) {
+        detail::AnyTensor copy(detail::new_record(destination->dtype, rank, destination->dims(), destination->storage->device));
+        detail::Record* target = copy.get();
+        run_forward(table, c, rank, destination->dims(), &target);
+        copy_records(destination, target);
+    } else {
+        run_forward(table, c, rank, destination->dims(), &destination);
+    }
+    detail::note_write(destination->storage, name);
+    if (node != nullptr) {
+        ++destination->storage->recorded_writes;
+        Node* before = destination->node;
+        detail::set_slot(node->slots[0], destination);
+        detail::attach(destination, node, 0);
+        if (before != nullptr) detail::release_node(before);
+    }
+}
+
+}  // namespace impl
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

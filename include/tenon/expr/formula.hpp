@@ -1,0 +1,582 @@
+// A formula is the type of an expression without its data: a tree of functors over numbered leaves. From it come the
+// two loops of a kernel: forward, and the derived adjoint, which computes the intermediates of one vector of elements
+// again, keeps them in registers and walks them backwards.
+#pragma once
+
+#include <tenon/core/dtype.hpp>
+#include <tenon/expr/functors.hpp>
+#include <tenon/kernels/cpu/elementwise.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+
+namespace formula {
+
+template <class T> struct In {};                               // a tensor leaf of element type T
+template <class T> struct Par {};                              // a number
+template <class Fn, class... A> struct Op {};                  // a functor of formulas
+template <class Tag, class T> struct Ref {};                   // a value computed by an enclosing Let or Custom
+template <class Tag, class Value, class Body> struct Let {};   // Body, in which Ref<Tag> is Value
+template <class Tag, class DyTag, class YTag, class Argument, class Value, class Derivative> struct Custom {};
+template <class... F> struct Outputs {};                       // several results in one pass
+
+inline constexpr int max_leaves = 32;
+
+// --- static facts ---------------------------------------------------------------------------------------------------
+
+template <class T>
+using compute_t = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, half>, float, T>;
+
+// The value of type T in registers.
+template <class T, int L> struct lane { using type = simd<compute_t<T>, L>; };
+template <int L> struct lane<bool, L> { using type = simd_mask<4, L>; };
+template <class T, int L>
+using lane_t = typename lane<T, L>::type;
+
+// The element type of an operation's result.
+template <class Fn, class... T> struct result;
+template <class Fn, class T, class... R> struct result<Fn, T, R...> { using type = T; };
+template <class Fn> inline constexpr bool is_predicate = false;
+template <> inline constexpr bool is_predicate<fn::less> = true;
+template <> inline constexpr bool is_predicate<fn::less_equal> = true;
+template <> inline constexpr bool is_predicate<fn::greater> = true;
+template <> inline constexpr bool is_predicate<fn::greater_equal> = true;
+template <> inline constexpr bool is_predicate<fn::equal> = true;
+template <> inline constexpr bool is_predicate<fn::not_equal> = true;
+template <> inline constexpr bool is_predicate<fn::isnan> = true;
+template <class Fn, class T, class... R>
+    requires is_predicate<Fn>
+struct result<Fn, T, R...> { using type = bool; };
+template <class T> struct result<fn::where, bool, T, T> { using type = T; };
+template <class To, class T> struct result<fn::cast<To>, T> { using type = To; };
+
+// What a node reads of itself in backward; a functor without derivative reads nothing.
+template <class Fn>
+constexpr tenon::needs needs_of() {
+    if constexpr (requires { Fn::needs; }) return Fn::needs;
+    else return tenon::needs::nothing;
+}
+template <class Fn>
+constexpr bool differentiable() {
+    return requires { Fn::needs; };
+}
+template <class To, class From>
+constexpr bool cast_differentiable() { return Floating<To> && Floating<From>; }
+
+// Facts<F>: number of leaves, parameters and nodes; needed(v): the leaves (bits) whose values backward reads, where v
+// says whether the value of the whole is read; wanted: the leaves that a gradient can reach.
+template <class F> struct Facts;
+template <class T> struct Facts<In<T>> {
+    using Type = T;
+    static constexpr int leaves = 1, parameters = 0;
+    static constexpr unsigned needed(bool value) { return value ? 1u : 0u; }
+    static constexpr unsigned reached() { return Floating<T> ? 1u : 0u; }
+    static constexpr void leaf_types(DType* out) { out[0] = dtype_of<T>; }
+};
+template <class T> struct Facts<Par<T>> {
+    using Type = T;
+    static constexpr int leaves = 0, parameters = 1;
+    static constexpr unsigned needed(bool) { return 0; }
+    static constexpr unsigned reached() { return 0; }
+    static constexpr void leaf_types(DType*) {}
+};
+template <class Tag, class T> struct Facts<Ref<Tag, T>> {
+    using Type = T;
+    static constexpr int leaves = 0, parameters = 0;
+    static constexpr unsigned needed(bool) { return 0; }
+    static constexpr unsigned reached() { return 0; }
+    static constexpr void leaf_types(DType*) {}
+};
+template <class Fn, class... A> struct Facts<Op<Fn, A...>> {
+    using Type = typename result<Fn, typename Facts<A>::Type...>::type;
+    static constexpr int leaves = (0 + ... + Facts<A>::leaves), parameters = (0 + ... + Facts<A>::parameters);
+    static constexpr bool flows() {
+        if constexpr (sizeof...(A) == 1 && std::is_same_v<Op<Fn, A...>, Op<fn::cast<Type>, A...>>)
+            return (cast_differentiable<Type, typename Facts<A>::Type>() && ...);
+        else return differentiable<Fn>();
+    }
+    static constexpr unsigned needed(bool value) {
+        const bool inputs = value || (flows() && needs_of<Fn>() != tenon::needs::nothing);
+        unsigned bits = 0;
+        int at = 0;
+        ((bits |= Facts<A>::needed(inputs) << at, at += Facts<A>::leaves), ...);
+        return bits;
+    }
+    static constexpr unsigned reached() {
+        if (!flows()) return 0;
+        unsigned bits = 0;
+        int at = 0;
+        ((bits |= Facts<A>::reached() << at, at += Facts<A>::leaves), ...);
+        return bits;
+    }
+    static constexpr void leaf_types(DType* out) { ((Facts<A>::leaf_types(out), out += Facts<A>::leaves), ...); }
+};
+template <class Tag, class Value, class Body> struct Facts<Let<Tag, Value, Body>> {
+    using Type = typename Facts<Body>::Type;
+    static constexpr int leaves = Facts<Value>::leaves + Facts<Body>::leaves;
+    static constexpr int parameters = Facts<Value>::parameters + Facts<Body>::parameters;
+    // The body reads the value wherever it likes: all of it counts as read.
+    static constexpr unsigned needed(bool) { return Facts<Value>::needed(true) | (Facts<Body>::needed(true) << Facts<Value>::leaves); }
+    static constexpr unsigned reached() { return Facts<Value>::reached() | (Facts<Body>::reached() << Facts<Value>::leaves); }
+    static constexpr void leaf_types(DType* out) {
+        Facts<Value>::leaf_types(out);
+        Facts<Body>::leaf_types(out + Facts<Value>::leaves);
+    }
+};
+template <class Tag, class DyTag, class YTag, class A, class F, class D> struct Facts<Custom<Tag, DyTag, YTag, A, F, D>> {
+    using Type = typename Facts<F>::Type;
+    static constexpr int leaves = Facts<A>::leaves + Facts<F>::leaves + Facts<D>::leaves;
+    static constexpr int parameters = Facts<A>::parameters + Facts<F>::parameters + Facts<D>::parameters;
+    static constexpr unsigned needed(bool) { return (1u << leaves) - 1u; }
+    // Tensors that the two lambdas captured are constants to it.
+    static constexpr unsigned reached() { return Facts<A>::reached(); }
+    static constexpr void leaf_types(DType* out) {
+        Facts<A>::leaf_types(out);
+        Facts<F>::leaf_types(out + Facts<A>::leaves);
+        Facts<D>::leaf_types(out + Facts<A>::leaves + Facts<F>::leaves);
+    }
+};
+template <class... F> struct Facts<Outputs<F...>> {
+    static constexpr int leaves = (0 + ... + Facts<F>::leaves), parameters = (0 + ... + Facts<F>::parameters);
+    static constexpr unsigned needed(bool) {
+        unsigned bits = 0;
+        int at = 0;
+        ((bits |= Facts<F>::needed(false) << at, at += Facts<F>::leaves), ...);
+        return bits;
+    }
+    static constexpr unsigned reached() {
+        unsigned bits = 0;
+        int at = 0;
+        ((bits |= Facts<F>::reached() << at, at += Facts<F>::leaves), ...);
+        return bits;
+    }
+    static constexpr void leaf_types(DType* out) { ((Facts<F>::leaf_types(out), out += Facts<F>::leaves), ...); }
+};
+
+// --- loads and stores -----------------------------------------------------------------------------------------------
+
+template <class T, int L>
+TENON_ALWAYS_INLINE lane_t<T, L> load(const char* base, long i) {
+    const T* p = reinterpret_cast<const T*>(base) + i;
+    if constexpr (std::is_same_v<T, bool>) {
+        const auto bytes = simd<std::uint8_t, L>::load(reinterpret_cast<const std::uint8_t*>(p));
+        return simd_mask<4, L>(typename simd_mask<4, L>::Raw(convert<std::int32_t>(bytes).v != 0));
+    } else if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) {
+        return load_as_float<L>(p);
+    } else {
+        return simd<T, L>::load(p);
+    }
+}
+template <class T, int L, class V>
+TENON_ALWAYS_INLINE void store(char* base, long i, const V& value) {
+    T* p = reinterpret_cast<T*>(base) + i;
+    if constexpr (std::is_same_v<T, bool>) {
+        const auto m = value.template as<4>();
+        const simd<std::int32_t, L> ones(typename simd<std::int32_t, L>::Raw(m.v & 1));
+        convert<std::uint8_t>(ones).store(reinterpret_cast<std::uint8_t*>(p));
+    } else if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) {
+        store_float<L>(p, value);
+    } else {
+        value.store(p);
+    }
+}
+
+// The pointers of a loop, copied so that the compiler knows that no store changes them.
+template <int Inputs, int Out>
+struct Context {
+    const char* in[Inputs > 0 ? Inputs : 1];
+    char* out[Out > 0 ? Out : 1];
+    unsigned char modes[Out > 0 ? Out : 1];
+    const char* parameters;
+
+    TENON_ALWAYS_INLINE Context(const char* const* in_, char* const* out_, const unsigned char* modes_, const char* parameters_)
+        : parameters(parameters_) {
+        for (int k = 0; k < Inputs; ++k) in[k] = in_[k];
+        for (int k = 0; k < Out; ++k) out[k] = out_[k];
+        if (modes_ != nullptr)
+            for (int k = 0; k < Out; ++k) modes[k] = modes_[k];
+    }
+};
+
+// --- one vector of elements, forward and backward -------------------------------------------------------------------
+
+// Values (and, in backward, gradients) of enclosing Lets, innermost first.
+struct NoScope {};
+template <class Tag_, class V, class Outer>
+struct Scope {
+    using Tag = Tag_;
+    const V& value;
+    V* gradient;
+    const Outer& outer;
+};
+template <class Tag, class S>
+TENON_ALWAYS_INLINE const auto& find(const S& scope) {
+    if constexpr (std::is_same_v<typename S::Tag, Tag>) return scope;
+    else return find<Tag>(scope.outer);
+}
+
+template <class F, int L, int I, int P> struct Frame;
+
+template <class T, int L, int I, int P>
+struct Frame<In<T>, L, I, P> {
+    using V = lane_t<T, L>;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S&) { y = load<T, L>(c.in[I], i); }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S&, const D& dy) const {
+        if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
+            if (c.modes[I] != 0) {
+                if (c.modes[I] == 2) store<T, L>(c.out[I], i, load<T, L>(c.out[I], i) + dy);
+                else store<T, L>(c.out[I], i, dy);
+            }
+        }
+    }
+};
+template <class T, int L, int I, int P>
+struct Frame<Par<T>, L, I, P> {
+    using V = lane_t<T, L>;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long, const S&) {
+        compute_t<T> value;
+        __builtin_memcpy(&value, c.parameters + 8 * P, sizeof value);
+        y = V(value);
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C&, long, const S&, const D&) const {}
+};
+template <class Tag, class T, int L, int I, int P>
+struct Frame<Ref<Tag, T>, L, I, P> {
+    using V = lane_t<T, L>;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C&, long, const S& scope) { y = find<Tag>(scope).value; }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C&, long, const S& scope, const D& dy) const {
+        if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
+            const auto& found = find<Tag>(scope);
+            *found.gradient = *found.gradient + dy;
+        }
+    }
+};
+
+template <class Fn, class A, int L, int I, int P>
+struct Frame<Op<Fn, A>, L, I, P> {
+    using FA = Frame<A, L, I, P>;
+    using V = decltype(Fn::f(std::declval<const typename FA::V&>()));
+    FA a;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        a.forward(c, i, scope);
+        y = Fn::f(a.y);
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+        if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
+            if constexpr (requires { Fn::vjp(a.y, y, dy); }) a.backward(c, i, scope, Fn::vjp(a.y, y, dy));
+            else a.backward(c, i, scope, dy * Fn::df(a.y, y));
+        }
+    }
+};
+// Conversions between element types, in both directions.
+template <class To, class A, int L, int I, int P>
+struct Frame<Op<fn::cast<To>, A>, L, I, P> {
+    using FA = Frame<A, L, I, P>;
+    using From = typename Facts<A>::Type;
+    using V = lane_t<To, L>;
+    FA a;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        a.forward(c, i, scope);
+        if constexpr (std::is_same_v<To, From>) y = a.y;
+        else if constexpr (std::is_same_v<To, bool>) y = (a.y != typename FA::V(0)).template as<4>();
+        else if constexpr (std::is_same_v<From, bool>) y = select(a.y, V(1), V(0));
+        else y = convert<compute_t<To>>(a.y);
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+        if constexpr (cast_differentiable<To, From>() && !std::is_same_v<D, NoGradient>)
+            a.backward(c, i, scope, convert<compute_t<From>>(dy));
+    }
+};
+template <class Fn, class A, class B, int L, int I, int P>
+struct Frame<Op<Fn, A, B>, L, I, P> {
+    using FA = Frame<A, L, I, P>;
+    using FB = Frame<B, L, I + Facts<A>::leaves, P + Facts<A>::parameters>;
+    using V = decltype(Fn::f(std::declval<const typename FA::V&>(), std::declval<const typename FB::V&>()));
+    FA a;
+    FB b;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        a.forward(c, i, scope);
+        b.forward(c, i, scope);
+        y = Fn::f(a.y, b.y);
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+        if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
+            const auto g = Fn::vjp(a.y, b.y, y, dy);
+            a.backward(c, i, scope, g.a);
+            b.backward(c, i, scope, g.b);
+        }
+    }
+};
+template <class Fn, class A, class B, class E, int L, int I, int P>
+struct Frame<Op<Fn, A, B, E>, L, I, P> {
+    using FA = Frame<A, L, I, P>;
+    using FB = Frame<B, L, I + Facts<A>::leaves, P + Facts<A>::parameters>;
+    using FE = Frame<E, L, I + Facts<A>::leaves + Facts<B>::leaves, P + Facts<A>::parameters + Facts<B>::parameters>;
+    using V = decltype(Fn::f(std::declval<const typename FA::V&>(), std::declval<const typename FB::V&>(),
+                             std::declval<const typename FE::V&>()));
+    FA a;
+    FB b;
+    FE e;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        a.forward(c, i, scope);
+        b.forward(c, i, scope);
+        e.forward(c, i, scope);
+        y = Fn::f(a.y, b.y, e.y);
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+        if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
+            const auto g = Fn::vjp(a.y, b.y, e.y, y, dy);
+            a.backward(c, i, scope, g.a);
+            b.backward(c, i, scope, g.b);
+            e.backward(c, i, scope, g.c);
+        }
+    }
+};
+template <class Tag, class Value, class Body, int L, int I, int P>
+struct Frame<Let<Tag, Value, Body>, L, I, P> {
+    using FValue = Frame<Value, L, I, P>;
+    using FBody = Frame<Body, L, I + Facts<Value>::leaves, P + Facts<Value>::parameters>;
+    using Held = lane_t<typename Facts<Value>::Type, L>;
+    using V = typename FBody::V;
+    FValue value;
+    FBody body;
+    Held held;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        value.forward(c, i, scope);
+        if constexpr (std::is_same_v<typename Facts<Value>::Type, bool>) held = value.y.template as<4>();
+        else held = value.y;
+        body.forward(c, i, Scope<Tag, Held, S>{held, nullptr, scope});
+        y = body.y;
+    }
+    template <class C, class S, class D>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+        if constexpr (Floating<typename Facts<Value>::Type>) {
+            Held gradient(0);
+            body.backward(c, i, Scope<Tag, Held, S>{held, &gradient, scope}, dy);
+            value.backward(c, i, scope, gradient);
+        } else {
+            body.backward(c, i, Scope<Tag, Held, S>{held, nullptr, scope}, dy);
+        }
+    }
+};
+template <class Tag, class DyTag, class YTag, class A, class F, class D, int L, int I, int P>
+struct Frame<Custom<Tag, DyTag, YTag, A, F, D>, L, I, P> {
+    using FA = Frame<A, L, I, P>;
+    using FF = Frame<F, L, I + Facts<A>::leaves, P + Facts<A>::parameters>;
+    using FD = Frame<D, L, I + Facts<A>::leaves + Facts<F>::leaves, P + Facts<A>::parameters + Facts<F>::parameters>;
+    using V = typename FF::V;
+    FA a;
+    FF f;
+    V y;
+    template <class C, class S>
+    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+        a.forward(c, i, scope);
+        f.forward(c, i, Scope<Tag, typename FA::V, S>{a.y, nullptr, scope});
+        y = f.y;
+    }
+    template <class C, class S, class G>
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const G& dy) const {
+        if constexpr (!std::is_same_v<G, NoGradient>) {
+            using S1 = Scope<Tag, typename FA::V, S>;
+            using S2 = Scope<YTag, V, S1>;
+            const S1 with_x{a.y, nullptr, scope};
+            const S2 with_y{y, nullptr, with_x};
+            FD d;
+            d.forward(c, i, Scope<DyTag, G, S2>{dy, nullptr, with_y});
+            a.backward(c, i, scope, d.y);
+        }
+    }
+};
+
+// --- the loops --------------------------------------------------------------------------------------------------------
+
+template <class F>
+struct Loops {
+    static constexpr int outputs = 1;
+    using Out = typename Facts<F>::Type;
+    template <int L>
+    static TENON_ALWAYS_INLINE void forward(const char* const* in, char* const* out, const char* parameters, long n) {
+        const Context<Facts<F>::leaves, 1> c(in, out, nullptr, parameters);
+        for (long i = 0; i < n; i += L) {
+            Frame<F, L, 0, 0> frame;
+            frame.forward(c, i, NoScope{});
+            store<Out, L>(c.out[0], i, frame.y);
+        }
+    }
+    template <int L>
+    static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
+        const Context<Facts<F>::leaves + 1, Facts<F>::leaves> c(in, out, modes, parameters);
+        for (long i = 0; i < n; i += L) {
+            Frame<F, L, 0, 0> frame;
+            frame.forward(c, i, NoScope{});
+            frame.backward(c, i, NoScope{}, load<Out, L>(c.in[Facts<F>::leaves], i));
+        }
+    }
+    static constexpr void output_types(DType* out) { out[0] = dtype_of<Out>; }
+};
+
+template <class... F>
+struct Loops<Outputs<F...>> {
+    static constexpr int outputs = sizeof...(F);
+    static constexpr int leaves = Facts<Outputs<F...>>::leaves;
+    template <int L, int K, int I, int P, class G, class... R, class C>
+    static TENON_ALWAYS_INLINE void each_forward(const C& c, long i) {
+        Frame<G, L, I, P> frame;
+        frame.forward(c, i, NoScope{});
+        if constexpr (sizeof...(R) > 0) each_forward<L, K + 1, I + Facts<G>::leaves, P + Facts<G>::parameters, R...>(c, i);
+        store<typename Facts<G>::Type, L>(c.out[K], i, frame.y);  // after every load: an output may be another's leaf
+    }
+    template <int L, int K, int I, int P, class G, class... R, class C>
+    static TENON_ALWAYS_INLINE void each_backward(const C& c, long i) {
+        Frame<G, L, I, P> frame;
+        frame.forward(c, i, NoScope{});
+        frame.backward(c, i, NoScope{}, load<typename Facts<G>::Type, L>(c.in[leaves + K], i));
+        if constexpr (sizeof...(R) > 0) each_backward<L, K + 1, I + Facts<G>::leaves, P + Facts<G>::parameters, R...>(c, i);
+    }
+    template <int L>
+    static TENON_ALWAYS_INLINE void forward(const char* const* in, char* const* out, const char* parameters, long n) {
+        const Context<leaves, outputs> c(in, out, nullptr, parameters);
+        for (long i = 0; i < n; i += L) each_forward<L, 0, 0, 0, F...>(c, i);
+    }
+    template <int L>
+    static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
+        const Context<leaves + outputs, leaves> c(in, out, modes, parameters);
+        for (long i = 0; i < n; i += L) each_backward<L, 0, 0, 0, F...>(c, i);
+    }
+    static constexpr void output_types(DType* out) { ((*out++ = dtype_of<typename Facts<F>::Type>), ...); }
+};
+
+// The adjoint of a formula whose root reads only its output and whose other nodes read nothing, from that output: what
+// came in front (a product) need not be kept.
+template <class F> inline constexpr bool from_output = false;
+template <class Fn, class... A>
+inline constexpr bool from_output<Op<Fn, A...>> = Facts<Op<Fn, A...>>::needed(false) == 0 ||
+    (needs_of<Fn>() == tenon::needs::output && ((Facts<A>::needed(false) == 0) && ...));
+
+template <class F>
+struct OutputLoop;
+template <class Fn, class... A>
+struct OutputLoop<Op<Fn, A...>> {
+    using F = Op<Fn, A...>;
+    template <int L>
+    static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
+        const Context<Facts<F>::leaves + 2, Facts<F>::leaves> c(in, out, modes, parameters);
+        for (long i = 0; i < n; i += L) {
+            using T = typename Facts<F>::Type;
+            Frame<F, L, 0, 0> frame;  // its inner values are never read
+            frame.y = load<T, L>(c.in[Facts<F>::leaves + 1], i);
+            frame.backward(c, i, NoScope{}, load<T, L>(c.in[Facts<F>::leaves], i));
+        }
+    }
+};
+
+// --- instruction sets and the table -------------------------------------------------------------------------------------
+
+template <class F>
+TENON_LOOP void forward_baseline(const char* const* in, char* const* out, const unsigned char*, const char* p, long n) {
+    Loops<F>::template forward<4>(in, out, p, n);
+}
+template <class F>
+TENON_LOOP void backward_baseline(const char* const* in, char* const* out, const unsigned char* modes, const char* p, long n) {
+    Loops<F>::template backward<4>(in, out, modes, p, n);
+}
+template <class F>
+TENON_LOOP void from_output_baseline(const char* const* in, char* const* out, const unsigned char* modes, const char* p, long n) {
+    OutputLoop<F>::template backward<4>(in, out, modes, p, n);
+}
+#if TENON_DISPATCH
+template <class F>
+TENON_TARGET_AVX2 TENON_LOOP void forward_avx2(const char* const* in, char* const* out, const unsigned char*, const char* p, long n) {
+    Loops<F>::template forward<8>(in, out, p, n);
+}
+template <class F>
+TENON_TARGET_AVX2 TENON_LOOP void backward_avx2(const char* const* in, char* const* out, const unsigned char* modes, const char* p, long n) {
+    Loops<F>::template backward<8>(in, out, modes, p, n);
+}
+template <class F>
+TENON_TARGET_AVX2 TENON_LOOP void from_output_avx2(const char* const* in, char* const* out, const unsigned char* modes, const char* p, long n) {
+    OutputLoop<F>::template backward<8>(in, out, modes, p, n);
+}
+#endif
+
+using Kernel = kernels::cpu::ElementwiseKernel;
+
+inline int lanes() { return TENON_DISPATCH && isa() >= Isa::avx2 ? 8 : 4; }
+
+// Everything that evaluation and the tape need to know of a formula; from here on nothing is a template.
+struct Table {
+    const char* name;
+    int leaves, outputs, parameters;
+    unsigned needed;   // leaves whose values backward reads
+    unsigned reached;  // leaves that gradients reach
+    DType leaf_types[max_leaves];
+    DType output_types[4];
+    Kernel forward_kernels[2];
+    Kernel backward_kernels[2];     // null: the formula has no gradient, or is never recorded
+    Kernel from_output_kernels[2];  // null where the output alone does not do
+
+    Kernel forward() const { return forward_kernels[lanes() == 8]; }
+    Kernel backward() const { return backward_kernels[lanes() == 8]; }
+    Kernel from_output() const { return from_output_kernels[lanes() == 8]; }
+};
+
+template <class F> struct RootName { static constexpr const char* value = "copy"; };
+template <class Fn, class... A> struct RootName<Op<Fn, A...>> { static constexpr const char* value = Fn::name; };
+template <class... A> struct RootName<Custom<A...>> { static constexpr const char* value = "custom"; };
+template <class Tag, class V, class B> struct RootName<Let<Tag, V, B>> : RootName<B> {};
+template <class F, class... R> struct RootName<Outputs<F, R...>> : RootName<F> {};
+
+template <class F, bool Recorded, bool Product>
+constexpr Table make_table() {
+    static_assert(Facts<F>::leaves <= max_leaves, "tenon: an expression has more than 32 tensor operands: eval() a part of it first");
+    Table t{RootName<F>::value, Facts<F>::leaves, Loops<F>::outputs, Facts<F>::parameters, Facts<F>::needed(false), Facts<F>::reached(),
+            {}, {}, {}, {}, {}};
+    Facts<F>::leaf_types(t.leaf_types);
+    Loops<F>::output_types(t.output_types);
+    t.forward_kernels[0] = t.forward_kernels[1] = &forward_baseline<F>;
+#if TENON_DISPATCH
+    t.forward_kernels[1] = &forward_avx2<F>;
+#endif
+    if constexpr (Recorded && Facts<F>::reached() != 0) {
+        t.backward_kernels[0] = t.backward_kernels[1] = &backward_baseline<F>;
+#if TENON_DISPATCH
+        t.backward_kernels[1] = &backward_avx2<F>;
+#endif
+        if constexpr (Product && from_output<F>) {
+            t.from_output_kernels[0] = t.from_output_kernels[1] = &from_output_baseline<F>;
+#if TENON_DISPATCH
+            t.from_output_kernels[1] = &from_output_avx2<F>;
+#endif
+        }
+    }
+    return t;
+}
+template <class F, bool Recorded, bool Product = false>
+inline constexpr Table table = make_table<F, Recorded, Product>();
+
+}  // namespace formula
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
