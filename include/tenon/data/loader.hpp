@@ -56,7 +56,7 @@ public:
             return *this;
         }
         void operator++(int) { batches_->advance(); }
-        friend bool operator==(const Iterator& at, End) { return !at.batches_->current_.has_value(); }
+        bool operator==(End) const { return !batches_->current_.has_value(); }
 
     private:
         Batches* batches_;
@@ -91,7 +91,7 @@ public:
     // Rethrows what the data set threw for the first batch; ++ does so for the others, in their place.
     Iterator begin() {
         stop();
-        taken_ = made_ = 0;
+        taken_ = made_ = given_ = 0;
         stopping_ = false;
         const std::size_t ahead = static_cast<std::size_t>(options_.prefetch < count_ ? options_.prefetch : count_);
         slots_.clear();
@@ -177,7 +177,6 @@ private:
     }
     void stop() {
         current_.reset();
-        given_ = 0;
         if (!running_) return;
         {
             Lock lock(mutex_);
