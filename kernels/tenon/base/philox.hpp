@@ -89,9 +89,8 @@ TENON_HD constexpr std::uint64_t bernoulli_threshold(double p) {
 
 // floor(draw * range / 2^64): a number in [0, range), each value's probability off by less than 2^-64.
 TENON_HD constexpr std::uint64_t scale_to_range(std::uint64_t draw, std::uint64_t range) {
-    const std::uint64_t a = draw >> 32, b = draw & 0xffffffffu, c = range >> 32, d = range & 0xffffffffu;
-    const std::uint64_t middle = a * d + ((b * d) >> 32), low = b * c + (middle & 0xffffffffu);
-    return a * c + (middle >> 32) + (low >> 32);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::uint64_t>(static_cast<Wide>(draw) * range >> 64);
 }
 
 }  // namespace tenon

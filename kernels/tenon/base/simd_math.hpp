@@ -174,6 +174,13 @@ TENON_ALWAYS_INLINE Float<N> at_least(const Float<N>& x, float limit) {
     }
 }
 
+// y >= 0 with the sign of x: cheaper than copysign.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> with_sign(const Float<N>& y, const Float<N>& x) {
+    const std::int32_t top = std::int32_t(0x80000000u);
+    return bit_cast<float>(Int<N>(typename Int<N>::Raw(bit_cast<std::int32_t>(y).v | (bit_cast<std::int32_t>(x).v & top))));
+}
+
 // The nearest integer n of x, |x| < 2^22, as float; returns n + Bias in the low 22 bits, whatever above.
 template <int Bias, int N>
 TENON_ALWAYS_INLINE Int<N> nearest(const Float<N>& x, Float<N>& n) {
@@ -266,6 +273,14 @@ TENON_ALWAYS_INLINE bool any(const simd_mask<S, N>& mask) {
     }
 }
 
+// sin(r) and cos(r) for |r| <= pi / 4.
+template <int N>
+TENON_ALWAYS_INLINE void sin_cos_near_zero(const Float<N>& r, Float<N>& sine, Float<N>& cosine) {
+    const Float<N> z = r * r;
+    sine = r + (r * z) * polynomial(z, -0x1.555546p-3f, 0x1.110776p-7f, -0x1.9952fap-13f);
+    cosine = (z * z) * polynomial(z, 0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e80cp-16f) +
+             (Float<N>(1.f) - z * Float<N>(0.5f));
+}
 // sin(x + quarter_turns * pi / 2) for quarter_turns 0 or 1.
 template <int quarter_turns, int N>
 TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
@@ -277,10 +292,8 @@ TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
     const Int<N> quadrant = nearest<quarter_turns>(a * Float<N>(0x1.45f306p-1f), n);
     const Float<N> r = (((a - n * Float<N>(0x1.920p+0f)) - n * Float<N>(0x1.fb4p-12f)) - n * Float<N>(0x1.444p-24f)) -
                        n * Float<N>(0x1.68c234p-39f);
-    const Float<N> z = r * r;
-    const Float<N> sine = r + (r * z) * polynomial(z, -0x1.555546p-3f, 0x1.110776p-7f, -0x1.9952fap-13f);
-    const Float<N> cosine = (z * z) * polynomial(z, 0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e80cp-16f) +
-                            (Float<N>(1.f) - z * Float<N>(0.5f));
+    Float<N> sine, cosine;
+    sin_cos_near_zero(r, sine, cosine);
     const auto odd = (quadrant.v & 1) != 0;
     const Float<N> y = select(simd_mask<4, N>(typename simd_mask<4, N>::Raw(odd)), cosine, sine);
     typename Int<N>::Raw sign = (quadrant.v & 2) << 30;
@@ -346,7 +359,7 @@ TENON_ALWAYS_INLINE simd<float, N> tanh(const simd<float, N>& x) {
     const V a = impl::at_most(abs(x), 10.f);
     const V scale = impl::power_of_two(impl::reduce_exp<127>(a * V(-2.f), r));
     const V d = (V(1.f) - scale) - scale * impl::expm1_near_zero(r);  // 1 - e^(-2|x|)
-    return copysign(d / (V(2.f) - d), x);
+    return impl::with_sign(d / (V(2.f) - d), x);
 }
 
 // 1 / (1 + e^-x); subnormal results are correct.
@@ -372,7 +385,7 @@ TENON_ALWAYS_INLINE simd<float, N> erf(const simd<float, N>& x) {
     V r;
     const V scale = impl::power_of_two(impl::reduce_exp<127>(log_erfc, r));
     const V large = (V(1.f) - scale) - scale * impl::expm1_near_zero(r);
-    return select(a < V(1.f), small, copysign(large, x));
+    return select(a < V(1.f), small, impl::with_sign(large, x));
 }
 
 // 1 - erf(x), to full relative precision in the right tail (0 above 10.06).
