@@ -21,30 +21,29 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 
 namespace impl::rng {
-// Rounds a product on its own: what passes through here is not fused with the sum that follows, so that the bits do not
-// depend on the instruction set.
-template <class V>
-TENON_ALWAYS_INLINE void round_here(V& value) {
-#if defined(__x86_64__)
-    __asm__("" : "+x"(value));
-#elif defined(__aarch64__)
-    __asm__("" : "+w"(value));
+// a + k * scale with the product rounded on its own: fused, its bits would depend on the instruction set.
+template <class Raw>
+TENON_ALWAYS_INLINE void shift_into(Raw& out, const Raw& a, const Raw& k, const Raw& scale) {
+#if defined(__clang__)
+#pragma clang fp contract(off)
+    const Raw p = k * scale;
 #else
-    __asm__("" : "+m"(value));
+    Raw p = k * scale;
+#if defined(__x86_64__)
+    __asm__("" : "+x"(p));  // g++ cannot look through it
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(p));
+#else
+    __asm__("" : "+m"(p));
 #endif
-}
-// a + k * scale, rounded twice.
-template <class T>
-TENON_ALWAYS_INLINE T shifted(T a, T k, T scale) {
-    T p = k * scale;
-    round_here(p);
-    return a + p;
+#endif
+    out = a + p;
 }
 template <class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> shifted(const simd<T, N>& a, const simd<T, N>& k, const simd<T, N>& scale) {
-    simd<T, N> p = k * scale;
-    round_here(p.v);
-    return a + p;
+    simd<T, N> r;
+    shift_into(r.v, a.v, k.v, scale.v);
+    return r;
 }
 }  // namespace impl::rng
 
@@ -58,12 +57,12 @@ inline void random_words(Key key, std::uint64_t first, long n, std::uint32_t* ou
 inline void uniform(Key key, std::uint64_t first, long n, float* out, float low, float high) {
     const float scale = (high - low) * 0x1p-24f;
     for (long i = 0; i < n; ++i)
-        out[i] = impl::rng::shifted(low, static_cast<float>(random_word(key, first + static_cast<std::uint64_t>(i)) >> 8), scale);
+        impl::rng::shift_into(out[i], low, static_cast<float>(random_word(key, first + static_cast<std::uint64_t>(i)) >> 8), scale);
 }
 inline void uniform(Key key, std::uint64_t first, long n, double* out, double low, double high) {
     const double scale = (high - low) * 0x1p-53;
     for (long i = 0; i < n; ++i)
-        out[i] = impl::rng::shifted(low, static_cast<double>(random_word64(key, first + static_cast<std::uint64_t>(i)) >> 11), scale);
+        impl::rng::shift_into(out[i], low, static_cast<double>(random_word64(key, first + static_cast<std::uint64_t>(i)) >> 11), scale);
 }
 // Box-Muller: the even element takes the cosine, the odd one the sine.
 inline double standard_normal(double u, double v, bool odd) {
