@@ -9,8 +9,13 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
+// An expression that begins with a product: defined in ops/matmul.hpp.
+template <class W>
+detail::AnyTensor evaluate_with_product(const W& w);
+
 template <class W>
 detail::AnyTensor evaluate_wrapped(const W& w) {
+    if constexpr (W::has_product) return evaluate_with_product(w);
     Collector c;
     w.collect(c);
     detail::AnyTensor result;

@@ -14,6 +14,12 @@ struct Collector {
     detail::Record* leaves[formula::max_leaves];
     alignas(8) char parameters[64 * 8];
     int leaf_count = 0, parameter_count = 0;
+    // A product that may be computed together with what follows: the first leaf that offers itself leaves its place empty.
+    bool fuse = false;
+    int product_index = -1;
+    const void* product = nullptr;
+    int product_rank = 0;
+    const long* product_dims = nullptr;  // of the whole expression
 
     void add(detail::Record* record) { leaves[leaf_count++] = record; }
     template <class T>

@@ -84,5 +84,7 @@
 
 namespace tenon {
 // Code whose instructions depend on compiler flags lives in here.
-inline namespace TENON_CONFIG_NAMESPACE {}
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {}
+}
 }  // namespace tenon
