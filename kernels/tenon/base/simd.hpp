@@ -238,11 +238,11 @@ template <class T, int N>
     requires std::is_floating_point_v<T>
 TENON_ALWAYS_INLINE simd<T, N> round(const simd<T, N>& a) {
     using V = simd<T, N>;
-    // Adding and taking away 1.5 * 2^(bits - 1) rounds in the adder; opaque to -ffast-math it is not, but there NaN and
-    // signs are not promised either.
-    const V magic(sizeof(T) == 4 ? 0x1.8p23 : 0x1.8p52);
+    // Adding and taking away 2^(bits - 1) rounds in the adder; opaque to -ffast-math it is not, but there NaN and signs
+    // are not promised either.
+    const V magic(sizeof(T) == 4 ? 0x1p23 : 0x1p52);
     const V r = (abs(a) + magic) - magic;
-    return select(abs(a) < V(sizeof(T) == 4 ? 0x1p22 : 0x1p51), copysign(r, a), a);
+    return select(abs(a) < magic, copysign(r, a), a);
 }
 // The sum of the lanes, halves first: the order depends on N only.
 template <class T, int N>
