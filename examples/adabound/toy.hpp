@@ -6,6 +6,7 @@
 
 #include <tenon/io/csv.hpp>
 #include <tenon/io/plot.hpp>
+#include <tenon/kernels/cpu/multi_tensor.hpp>
 
 #include <cmath>
 #include <cstdlib>
@@ -42,26 +43,29 @@ struct ToyRun {
     std::vector<double> path;  // x after each step, from the start on
 };
 
-// The rules as in the paper's analysis: beta1 = 0 and no bias correction, so they are written out here in double.
-inline ToyRun run_toy(const ToyProblem& problem, ToyRule rule) {
+// The library's own rules, on one number in double, as in the paper's analysis: beta1 = 0 and no bias correction.
+inline ToyRun run_toy(const ToyProblem& problem, ToyRule which) {
+    namespace rules = tenon::kernels::cpu;
     ToyRun run;
-    double x = problem.start, v = 0.0, largest = 0.0, regret = 0.0;
+    double x = problem.start, m = 0.0, v = 0.0, largest = 0.0, regret = 0.0;
     run.path.reserve(static_cast<std::size_t>(problem.steps) + 1);
     run.path.push_back(x);
     for (long t = 1; t <= problem.steps; ++t) {
         regret += problem.value(t, x) + 100.0;
         const double g = problem.slope(t, x);
-        v = problem.beta2 * v + (1.0 - problem.beta2) * g * g;
-        largest = std::max(largest, v);
-        const bool keeps_largest = rule == ToyRule::amsgrad || rule == ToyRule::amsbound;
-        double rate = problem.lr;
-        if (rule != ToyRule::sgd) rate = problem.lr / (std::sqrt(keeps_largest ? largest : v) + problem.eps);
-        if (rule == ToyRule::adabound || rule == ToyRule::amsbound) {
-            const double low = problem.final_lr * (1.0 - 1.0 / (problem.gamma * double(t) + 1.0));
-            const double high = problem.final_lr * (1.0 + 1.0 / (problem.gamma * double(t)));
-            rate = std::min(std::max(rate, low), high);
+        const rules::AdamOptions adam{
+            .lr = problem.lr, .beta1 = 0.0, .beta2 = problem.beta2, .eps = problem.eps, .bias_correction = false};
+        const rules::AdaBoundOptions bound{.lr = problem.lr,           .final_lr = problem.final_lr, .gamma = problem.gamma,
+                                           .beta1 = 0.0,               .beta2 = problem.beta2,       .eps = problem.eps,
+                                           .bias_correction = false};
+        switch (which) {
+            case ToyRule::sgd: rules::Sgd<double, false>(rules::sgd_scalars(t, {.lr = problem.lr}))(x, g, m, v, largest); break;
+            case ToyRule::adam: rules::Adam<double>(rules::adam_scalars(t, adam))(x, g, m, v, largest); break;
+            case ToyRule::amsgrad: rules::Adam<double, true>(rules::adam_scalars(t, adam))(x, g, m, v, largest); break;
+            case ToyRule::adabound: rules::AdaBound<double>(rules::adabound_scalars(t, bound))(x, g, m, v, largest); break;
+            case ToyRule::amsbound: rules::AdaBound<double, true>(rules::adabound_scalars(t, bound))(x, g, m, v, largest); break;
         }
-        x = std::min(std::max(x - rate * g, -2.0), 2.0);
+        x = std::min(std::max(x, -2.0), 2.0);
         if (x < 0.0 && run.first_negative == 0) run.first_negative = t;
         run.path.push_back(x);
     }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -132,16 +133,17 @@ public:
     void print() const {
         std::vector<std::size_t> width(rows_[0].size(), 0);
         for (const auto& row : rows_)
-            for (std::size_t i = 0; i < row.size() && i < width.size(); ++i) width[i] = std::max(width[i], row[i].size());
+            for (std::size_t i = 0; i < row.size() && i < width.size(); ++i) width[i] = std::max(width[i], columns(row[i]));
         for (std::size_t r = 0; r < rows_.size(); ++r) {
             for (std::size_t i = 0; i < width.size(); ++i) {
                 const std::string cell = i < rows_[r].size() ? rows_[r][i] : "";
-                std::printf(i == 0 ? "| %-*s " : "| %*s ", static_cast<int>(width[i]), cell.c_str());
+                const std::string padding(width[i] - columns(cell), ' ');
+                std::printf("| %s%s ", i == 0 ? cell.c_str() : padding.c_str(), i == 0 ? padding.c_str() : cell.c_str());
             }
             std::printf("|\n");
             if (r != 0) continue;
             for (std::size_t i = 0; i < width.size(); ++i) {
-                std::printf("|%s", i == 0 ? "-" : "-");
+                std::printf("|-");
                 for (std::size_t k = 0; k < width[i]; ++k) std::putchar('-');
                 std::putchar(i == 0 ? '-' : ':');
             }
@@ -151,6 +153,13 @@ public:
     }
 
 private:
+    // Characters, not bytes: text is UTF-8.
+    static std::size_t columns(const std::string& text) {
+        std::size_t count = 0;
+        for (char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+        return count;
+    }
+
     std::vector<std::vector<std::string>> rows_;
 };
 
