@@ -1,0 +1,504 @@
+// Softmax, log-softmax and cross-entropy, forward and backward.
+//
+// Rows are contiguous: [rows, columns]. Short rows are turned on their side, a vector's lanes are rows then; long ones
+// make three passes in cache (maximum; exponentials and their sum; scale). Softmax also runs over the middle axis of
+// [outer, n, inner], with the lanes along inner. 16-bit types compute in float. A row's bits depend on its length, the
+// type and the instruction set only.
+#pragma once
+
+#include <tenon/base/dispatch.hpp>
+#include <tenon/base/parallel.hpp>
+#include <tenon/base/simd.hpp>
+#include <tenon/base/simd_math.hpp>
+#include <tenon/kernels/cpu/reduce.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+
+namespace reference {
+
+// The plain versions, in double, over the middle axis.
+template <bool Log, class T>
+void softmax(long outer, long n, long inner, const T* x, T* y) {
+    using A = accumulator<T>;
+    for (long o = 0; o < outer; ++o)
+        for (long i = 0; i < inner; ++i) {
+            const long at = o * n * inner + i;
+            double largest = -__builtin_inf(), sum = 0;
+            for (long k = 0; k < n; ++k)
+                if (double(A(x[at + k * inner])) > largest) largest = double(A(x[at + k * inner]));
+            for (long k = 0; k < n; ++k) sum += __builtin_exp(double(A(x[at + k * inner])) - largest);
+            for (long k = 0; k < n; ++k) {
+                const double d = double(A(x[at + k * inner])) - largest;
+                y[at + k * inner] = T(A(Log ? d - __builtin_log(sum) : __builtin_exp(d) / sum));
+            }
+        }
+}
+template <bool Log, class T>
+void softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
+    using A = accumulator<T>;
+    for (long o = 0; o < outer; ++o)
+        for (long i = 0; i < inner; ++i) {
+            const long at = o * n * inner + i;
+            double sum = 0;
+            for (long k = 0; k < n; ++k) sum += double(A(dy[at + k * inner])) * (Log ? 1 : double(A(y[at + k * inner])));
+            for (long k = 0; k < n; ++k) {
+                const long e = at + k * inner;
+                const double p = double(A(y[e])), d = double(A(dy[e]));
+                const double r = Log ? d - __builtin_exp(p) * sum : p * (d - sum);
+                dx[e] = T(A(r + (accumulate ? double(A(dx[e])) : 0)));
+            }
+        }
+}
+template <class T, class I>
+void cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss) {
+    using A = accumulator<T>;
+    for (long r = 0; r < rows; ++r) {
+        double largest = -__builtin_inf(), sum = 0;
+        for (long c = 0; c < columns; ++c)
+            if (double(A(x[r * columns + c])) > largest) largest = double(A(x[r * columns + c]));
+        for (long c = 0; c < columns; ++c) sum += __builtin_exp(double(A(x[r * columns + c])) - largest);
+        const long label = static_cast<long>(labels[r]);
+        loss[r] = label == ignore_index ? A(0) : A(largest - double(A(x[r * columns + label])) + __builtin_log(sum));
+    }
+}
+template <class T, class I>
+void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* scale, T* dx,
+                            bool accumulate) {
+    using A = accumulator<T>;
+    for (long r = 0; r < rows; ++r) {
+        double largest = -__builtin_inf(), sum = 0;
+        for (long c = 0; c < columns; ++c)
+            if (double(A(x[r * columns + c])) > largest) largest = double(A(x[r * columns + c]));
+        for (long c = 0; c < columns; ++c) sum += __builtin_exp(double(A(x[r * columns + c])) - largest);
+        const long label = static_cast<long>(labels[r]);
+        for (long c = 0; c < columns; ++c) {
+            T& to = dx[r * columns + c];
+            const double p = __builtin_exp(double(A(x[r * columns + c])) - largest) / sum;
+            const double d = label == ignore_index ? 0 : (p - (c == label ? 1 : 0)) * double(scale[r]);
+            to = T(A(d + (accumulate ? double(A(to)) : 0)));
+        }
+    }
+}
+
+}  // namespace reference
+
+namespace impl {
+
+constexpr long softmax_short = 32;    // rows up to here are turned on their side
+constexpr long softmax_task = 16384;  // elements per task
+constexpr long softmax_width = 64;    // columns per task of the middle-axis form
+
+// Lanes of which the last few may be absent.
+template <bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> load_some(const T* p, long count) {
+    if constexpr (Part) return load_part<A, N>(p, count);
+    else return load_lanes<A, N>(p);
+}
+template <bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE void store_some(T* p, const simd<A, N>& a, long count) {
+    if constexpr (Part) store_part<A, N>(p, a, count);
+    else store_lanes<A, N>(p, a);
+}
+
+// Element k of lane l is x[k * stride + l]: every lane is a softmax of its own.
+template <bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> lanes_max(long n, const T* x, long stride, long count) {
+    simd<A, N> m = load_some<Part, A, N>(x, count);
+    for (long k = 1; k < n; ++k) m = max(m, load_some<Part, A, N>(x + k * stride, count));
+    return m;
+}
+template <bool Log, bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE void lanes_softmax(long n, const T* x, T* y, long stride, long count) {
+    using V = simd<A, N>;
+    const V m = lanes_max<Part, A, N>(n, x, stride, count);
+    V sum(0);
+    for (long k = 0; k < n; ++k) {
+        const V e = math::exp(load_some<Part, A, N>(x + k * stride, count) - m);
+        // 16-bit outputs cannot hold the intermediate; they take the exponential twice.
+        if constexpr (!Log && std::is_same_v<A, T>) store_some<Part, A, N>(y + k * stride, e, count);
+        sum += e;
+    }
+    if constexpr (Log) {
+        const V l = math::log(sum);
+        for (long k = 0; k < n; ++k)
+            store_some<Part, A, N>(y + k * stride, (load_some<Part, A, N>(x + k * stride, count) - m) - l, count);
+    } else {
+        const V factor = V(1) / sum;
+        for (long k = 0; k < n; ++k) {
+            V e;
+            if constexpr (std::is_same_v<A, T>) e = load_some<Part, A, N>(y + k * stride, count);
+            else e = math::exp(load_some<Part, A, N>(x + k * stride, count) - m);
+            store_some<Part, A, N>(y + k * stride, e * factor, count);
+        }
+    }
+}
+template <bool Log, bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE void lanes_softmax_backward(long n, const T* y, const T* dy, T* dx, long stride, long count, bool accumulate) {
+    using V = simd<A, N>;
+    V sum(0);
+    for (long k = 0; k < n; ++k) {
+        const V d = load_some<Part, A, N>(dy + k * stride, count);
+        if constexpr (Log) sum += d;
+        else sum += d * load_some<Part, A, N>(y + k * stride, count);
+    }
+    for (long k = 0; k < n; ++k) {
+        const V p = load_some<Part, A, N>(y + k * stride, count), d = load_some<Part, A, N>(dy + k * stride, count);
+        V r;
+        if constexpr (Log) r = d - math::exp(p) * sum;
+        else r = p * (d - sum);
+        if (accumulate) r = r + load_some<Part, A, N>(dx + k * stride, count);
+        store_some<Part, A, N>(dx + k * stride, r, count);
+    }
+}
+
+// `rows` <= N rows of `columns`, turned so that row l is lane l; absent lanes hold zero.
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE void turn_in(long rows, long columns, const T* x, A* buffer) {
+    if (rows == N) {
+        for (long c = 0; c < columns; ++c) {
+            TENON_UNROLL(16)
+            for (int l = 0; l < N; ++l) buffer[c * N + l] = static_cast<A>(x[l * columns + c]);
+        }
+        return;
+    }
+    for (long c = 0; c < columns; ++c)
+        for (int l = 0; l < N; ++l) buffer[c * N + l] = l < rows ? static_cast<A>(x[l * columns + c]) : A(0);
+}
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE void turn_out(long rows, long columns, const A* buffer, T* y) {
+    for (long c = 0; c < columns; ++c)
+        for (long l = 0; l < rows; ++l) y[l * columns + c] = static_cast<T>(buffer[c * N + l]);
+}
+
+// Sum of exp(x - m) over a long row; with Store, the exponentials go to y.
+template <bool Store, class A, int N, class T>
+TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y) {
+    using V = simd<A, N>;
+    const V m(largest);
+    double total = 0;
+    for (long begin = 0; begin < n; begin += fold_block) {
+        const long end = begin + fold_block < n ? begin + fold_block : n;
+        V a(0), b(0);
+        long i = begin;
+        for (; i + 2 * N <= end; i += 2 * N) {
+            const V e = math::exp(load_lanes<A, N>(x + i) - m), f = math::exp(load_lanes<A, N>(x + i + N) - m);
+            if constexpr (Store) {
+                store_lanes<A, N>(y + i, e);
+                store_lanes<A, N>(y + i + N, f);
+            }
+            a += e;
+            b += f;
+        }
+        for (; i < end; i += N) {
+            const long count = end - i < N ? end - i : N;
+            const V e = math::exp(load_part<A, N>(x + i, count) - m);
+            if constexpr (Store) store_part<A, N>(y + i, e, count);
+            a += select(lane_numbers<A, N>() < V(A(count)), e, V(0));
+        }
+        total += static_cast<double>(reduce_add(a + b));
+    }
+    return total;
+}
+
+template <bool Log>
+struct SoftmaxRowsBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, T* y) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        if (columns <= softmax_short) {
+            A in[softmax_short * N], out[softmax_short * N];
+            for (long r = 0; r < rows; r += N) {
+                const long count = rows - r < N ? rows - r : N;
+                turn_in<A, N>(count, columns, x + r * columns, in);
+                lanes_softmax<Log, false, A, N>(columns, in, out, N, N);
+                turn_out<A, N>(count, columns, out, y + r * columns);
+            }
+            return;
+        }
+        for (long r = 0; r < rows; ++r) {
+            const T* from = x + r * columns;
+            T* to = y + r * columns;
+            const A largest = fold_contiguous<Fold::max, A, N>(from, columns, A(0));
+            constexpr bool keep = !Log && std::is_same_v<A, T>;
+            const double sum = row_exponentials<keep, A, N>(from, columns, largest, to);
+            const V m(largest), factor(A(1 / sum)), l(Log ? A(math::log(sum)) : A(0));
+            for (long c = 0; c < columns; c += N) {
+                const long count = columns - c < N ? columns - c : N;
+                const T* p = keep ? to + c : from + c;
+                const V v = count == N ? load_lanes<A, N>(p) : load_part<A, N>(p, count);
+                V result;
+                if constexpr (Log) result = (v - m) - l;
+                else if constexpr (keep) result = v * factor;
+                else result = math::exp(v - m) * factor;
+                if (count == N) store_lanes<A, N>(to + c, result);
+                else store_part<A, N>(to + c, result, count);
+            }
+        }
+    }
+};
+
+template <bool Log>
+struct SoftmaxRowsBackwardBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* y, const T* dy, T* dx, bool accumulate) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        if (columns <= softmax_short) {
+            A in[softmax_short * N], d[softmax_short * N], out[softmax_short * N];
+            for (long r = 0; r < rows; r += N) {
+                const long count = rows - r < N ? rows - r : N;
+                turn_in<A, N>(count, columns, y + r * columns, in);
+                turn_in<A, N>(count, columns, dy + r * columns, d);
+                if (accumulate) turn_in<A, N>(count, columns, dx + r * columns, out);
+                lanes_softmax_backward<Log, false, A, N>(columns, in, d, out, N, N, accumulate);
+                turn_out<A, N>(count, columns, out, dx + r * columns);
+            }
+            return;
+        }
+        for (long r = 0; r < rows; ++r) {
+            const T *p = y + r * columns, *q = dy + r * columns;
+            T* to = dx + r * columns;
+            double total = 0;
+            for (long begin = 0; begin < columns; begin += fold_block) {
+                const long end = begin + fold_block < columns ? begin + fold_block : columns;
+                V a(0), b(0);
+                long c = begin;
+                for (; c + 2 * N <= end; c += 2 * N) {
+                    const V s = load_lanes<A, N>(q + c), t = load_lanes<A, N>(q + c + N);
+                    if constexpr (Log) {
+                        a += s;
+                        b += t;
+                    } else {
+                        a += s * load_lanes<A, N>(p + c);
+                        b += t * load_lanes<A, N>(p + c + N);
+                    }
+                }
+                for (; c < end; c += N) {
+                    const long count = end - c < N ? end - c : N;
+                    const V s = load_part<A, N>(q + c, count);
+                    if constexpr (Log) a += s;
+                    else a += s * load_part<A, N>(p + c, count);
+                }
+                total += static_cast<double>(reduce_add(a + b));
+            }
+            const V sum{A(total)};
+            for (long c = 0; c < columns; c += N) {
+                const long count = columns - c < N ? columns - c : N;
+                const bool whole = count == N;
+                const V v = whole ? load_lanes<A, N>(p + c) : load_part<A, N>(p + c, count);
+                const V d = whole ? load_lanes<A, N>(q + c) : load_part<A, N>(q + c, count);
+                V result;
+                if constexpr (Log) result = d - math::exp(v) * sum;
+                else result = v * (d - sum);
+                if (accumulate) result = result + (whole ? load_lanes<A, N>(to + c) : load_part<A, N>(to + c, count));
+                if (whole) store_lanes<A, N>(to + c, result);
+                else store_part<A, N>(to + c, result, count);
+            }
+        }
+    }
+};
+
+template <bool Log>
+struct SoftmaxAxisBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, long inner, long width, const T* x, T* y) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        long j = 0;
+        for (; j + N <= width; j += N) lanes_softmax<Log, false, A, N>(n, x + j, y + j, inner, N);
+        if (j < width) lanes_softmax<Log, true, A, N>(n, x + j, y + j, inner, width - j);
+    }
+};
+template <bool Log>
+struct SoftmaxAxisBackwardBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, long inner, long width, const T* y, const T* dy, T* dx, bool accumulate) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        long j = 0;
+        for (; j + N <= width; j += N) lanes_softmax_backward<Log, false, A, N>(n, y + j, dy + j, dx + j, inner, N, accumulate);
+        if (j < width) lanes_softmax_backward<Log, true, A, N>(n, y + j, dy + j, dx + j, inner, width - j, accumulate);
+    }
+};
+
+// Loss and log-sum-exp per row; labels are known to be in range.
+struct CrossEntropyBody {
+    template <int Lanes, class T, class I>
+    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss,
+                                        accumulator<T>* lse) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        A largest[N], logs[N];
+        A in[softmax_short * N];
+        for (long r = 0; r < rows; r += N) {
+            const long count = rows - r < N ? rows - r : N;
+            if (columns <= softmax_short) {
+                turn_in<A, N>(count, columns, x + r * columns, in);
+                const V m = lanes_max<false, A, N>(columns, in, N, N);
+                V sum(0);
+                for (long c = 0; c < columns; ++c) sum += math::exp(V::load(in + c * N) - m);
+                m.store(largest);
+                math::log(sum).store(logs);
+            } else {
+                for (long l = 0; l < count; ++l) {
+                    const T* row = x + (r + l) * columns;
+                    largest[l] = fold_contiguous<Fold::max, A, N>(row, columns, A(0));
+                    logs[l] = A(math::log(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr))));
+                }
+            }
+            for (long l = 0; l < count; ++l) {
+                const long label = static_cast<long>(labels[r + l]);
+                lse[r + l] = largest[l] + logs[l];
+                // The maximum cancels first: a loss near zero keeps its digits.
+                loss[r + l] = label == ignore_index ? A(0) : (largest[l] - static_cast<A>(x[(r + l) * columns + label])) + logs[l];
+            }
+        }
+    }
+};
+
+struct CrossEntropyBackwardBody {
+    template <int Lanes, class T, class I>
+    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, long ignore_index,
+                                        const accumulator<T>* lse, const accumulator<T>* scale, T* dx, bool accumulate) {
+        using A = accumulator<T>;
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        using Lane = typename V::Mask::Lane;
+        const simd<Lane, N> lanes = lane_numbers<Lane, N>();
+        for (long r = 0; r < rows; ++r) {
+            const long label = static_cast<long>(labels[r]);
+            const T* from = x + r * columns;
+            T* to = dx + r * columns;
+            if (label == ignore_index) {
+                if (!accumulate) __builtin_memset(static_cast<void*>(to), 0, static_cast<unsigned long>(columns) * sizeof(T));
+                continue;
+            }
+            const V l(lse[r]), s(scale[r]), one(1);
+            for (long c = 0; c < columns; c += N) {
+                const long count = columns - c < N ? columns - c : N;
+                const bool whole = count == N;
+                const V v = whole ? load_lanes<A, N>(from + c) : load_part<A, N>(from + c, count);
+                V p = math::exp(v - l);
+                const long at = label - c;
+                if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - one, p);
+                V result = p * s;
+                if (accumulate) result = result + (whole ? load_lanes<A, N>(to + c) : load_part<A, N>(to + c, count));
+                if (whole) store_lanes<A, N>(to + c, result);
+                else store_part<A, N>(to + c, result, count);
+            }
+        }
+    }
+};
+
+// Calls f(first row, rows) over tasks of a fixed size.
+template <class F>
+void for_rows(long rows, long columns, F&& f) {
+    if (rows <= 0 || columns <= 0) return;
+    // Whole groups of lanes, so that short rows fill their vectors.
+    long per = softmax_task / columns;
+    per = per < 16 ? (columns > 1024 ? 1 : 16) : per / 16 * 16;
+    parallel_for((rows + per - 1) / per, [&](long task) { f(task * per, rows - task * per < per ? rows - task * per : per); });
+}
+template <class F>
+void for_axis(long outer, long n, long inner, F&& f) {
+    if (outer <= 0 || n <= 0 || inner <= 0) return;
+    const long blocks = (inner + softmax_width - 1) / softmax_width;
+    long group = softmax_task / (n * (inner < softmax_width ? inner : softmax_width));
+    if (group < 1) group = 1;
+    const long items = outer * blocks;
+    parallel_for((items + group - 1) / group, [&](long task) {
+        for (long item = task * group; item < (task + 1) * group && item < items; ++item) {
+            const long j = item % blocks * softmax_width;
+            f(item / blocks * n * inner + j, inner - j < softmax_width ? inner - j : softmax_width);
+        }
+    });
+}
+
+template <bool Log, class T>
+void softmax_any(long outer, long n, long inner, const T* x, T* y) {
+    if (inner == 1)
+        for_rows(outer, n, [&](long first, long rows) { dispatch<SoftmaxRowsBody<Log>>(rows, n, x + first * n, y + first * n); });
+    else
+        for_axis(outer, n, inner, [&](long at, long width) { dispatch<SoftmaxAxisBody<Log>>(n, inner, width, x + at, y + at); });
+}
+template <bool Log, class T>
+void softmax_backward_any(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
+    if (inner == 1)
+        for_rows(outer, n, [&](long first, long rows) {
+            dispatch<SoftmaxRowsBackwardBody<Log>>(rows, n, y + first * n, dy + first * n, dx + first * n, accumulate);
+        });
+    else
+        for_axis(outer, n, inner, [&](long at, long width) {
+            dispatch<SoftmaxAxisBackwardBody<Log>>(n, inner, width, y + at, dy + at, dx + at, accumulate);
+        });
+}
+
+}  // namespace impl
+
+// y = softmax of x over the middle axis of [outer, n, inner]; rows of a matrix are inner = 1. T: float, double, bf16,
+// half. y may be x. A row of -inf gives NaN, as does one with NaN or +inf.
+template <class T>
+void softmax(long outer, long n, long inner, const T* x, T* y) {
+    impl::softmax_any<false>(outer, n, inner, x, y);
+}
+// y = log(softmax(x)), computed as (x - max) - log(sum(exp(x - max))).
+template <class T>
+void log_softmax(long outer, long n, long inner, const T* x, T* y) {
+    impl::softmax_any<true>(outer, n, inner, x, y);
+}
+// From y = softmax(x): dx = y * (dy - sum(dy * y)); accumulate adds to dx.
+template <class T>
+void softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
+    impl::softmax_backward_any<false>(outer, n, inner, y, dy, dx, accumulate);
+}
+// From y = log_softmax(x): dx = dy - exp(y) * sum(dy); accumulate adds to dx.
+template <class T>
+void log_softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
+    impl::softmax_backward_any<true>(outer, n, inner, y, dy, dx, accumulate);
+}
+
+// Cross-entropy of rows x [rows, columns] with one label each (int64 or int32): loss[r] = lse[r] - x[r, label], 0 where
+// the label is ignore_index; lse[r] = log(sum(exp(x[r, :]))) for the backward; *counted = rows that are not ignored.
+// Returns -1, or the first row whose label lies outside of [0, columns) (then nothing is computed).
+template <class T, class I>
+long cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss, accumulator<T>* lse,
+                   long* counted) {
+    long used = 0;
+    for (long r = 0; r < rows; ++r) {
+        const long label = static_cast<long>(labels[r]);
+        if (label == ignore_index) continue;
+        if (label < 0 || label >= columns) return r;
+        ++used;
+    }
+    *counted = used;
+    if (columns <= 0)
+        for (long r = 0; r < rows; ++r) {
+            loss[r] = 0;
+            lse[r] = -static_cast<accumulator<T>>(__builtin_inf());
+        }
+    impl::for_rows(rows, columns, [&](long first, long count) {
+        dispatch<impl::CrossEntropyBody>(count, columns, x + first * columns, labels + first, ignore_index, loss + first, lse + first);
+    });
+    return -1;
+}
+
+// dx[r, :] = (softmax(x[r, :]) - onehot(label)) * scale[r] in one pass over x, from the forward's lse; 0 for ignored
+// rows. accumulate adds to dx. dx may be x without accumulate. Labels must have passed the forward's check.
+template <class T, class I>
+void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* lse,
+                            const accumulator<T>* scale, T* dx, bool accumulate) {
+    impl::for_rows(rows, columns, [&](long first, long count) {
+        dispatch<impl::CrossEntropyBackwardBody>(count, columns, x + first * columns, labels + first, ignore_index, lse + first,
+                                                 scale + first, dx + first * columns, accumulate);
+    });
+}
+
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
