@@ -10,7 +10,11 @@
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_PNG
 #define STB_IMAGE_IMPLEMENTATION
+#if __has_include(<stb/stb_image.h>)
 #include <stb/stb_image.h>
+#else
+#include <stb_image.h>
+#endif
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif

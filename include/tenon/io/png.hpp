@@ -12,7 +12,11 @@
 
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
+#if __has_include(<stb/stb_image_write.h>)
 #include <stb/stb_image_write.h>
+#else
+#include <stb_image_write.h>
+#endif
 #undef STB_IMAGE_WRITE_IMPLEMENTATION
 
 namespace tenon::io {
