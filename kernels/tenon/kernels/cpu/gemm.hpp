@@ -9,10 +9,12 @@
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 #include <tenon/kernels/cpu/gemm/reference.hpp>
 #include <tenon/kernels/cpu/gemm/direct.hpp>
+#include <tenon/kernels/cpu/gemm/vector.hpp>
 #endif
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
 
 // C[m, n] (rows ldc >= n apart) from the views A[m, k] and B[k, n]; see GemmOptions for what is added and applied. With
 // k = 0 the product is zero. C must not overlap A, B or the bias. Bits of an element depend on k, T and the instruction
@@ -32,7 +34,7 @@ void gemm(long m, long n, long k, const T* a, long lda, const T* b, long ldb, T*
 }
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
-namespace impl {
+namespace gemm_impl {
 
 // k = 0: what is left of C, the bias and relu.
 template <class T>
@@ -47,16 +49,26 @@ void gemm_empty(long m, long n, T* c, long ldc, const GemmOptions<T>& options) {
     finish_block(options.epilogue, 0, m, 0, n);
 }
 
-}  // namespace impl
+}  // namespace gemm_impl
 
 template <class T>
 void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long ldc, const GemmOptions<T>& options) {
     if (m <= 0 || n <= 0) return;
-    if (k <= 0) return impl::gemm_empty(m, n, c, ldc, options);
-    if (m <= 32 || n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64)
-        return impl::gemm_direct(m, n, k, a, b, c, ldc, options);
-    const auto pack = impl::kernels<T>().pack;
-    impl::gemm_blocked(m, n, k, impl::PackRows<T>{a, pack}, impl::PackColumns<T>{b, pack}, c, ldc, options);
+    if (k <= 0) return gemm_impl::gemm_empty(m, n, c, ldc, options);
+    if (n == 1 && (a.row_stride == 1 || a.column_stride == 1)) {
+        const gemm_impl::VectorProduct<T> product{b.data, b.row_stride, a.data, a.row_stride, a.column_stride, c, ldc, options.bias, 0,
+                                             m, k, gemm_impl::chunk_of<T>(k), options.alpha, options.accumulate, options.relu};
+        return gemm_impl::gemm_vector(product, true, options.epilogue);
+    }
+    if (m == 1 && (b.row_stride == 1 || (b.column_stride == 1 && n * k > 4096))) {
+        const gemm_impl::VectorProduct<T> product{a.data, a.column_stride, b.data, b.column_stride, b.row_stride, c, 1, options.bias, 1,
+                                             n, k, gemm_impl::chunk_of<T>(k), options.alpha, options.accumulate, options.relu};
+        return gemm_impl::gemm_vector(product, false, options.epilogue);
+    }
+    if (n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64 || (m <= 32 && double(n) * double(k) <= 64 * 1024))
+        return gemm_impl::gemm_direct(m, n, k, a, b, c, ldc, options);
+    const auto pack = gemm_impl::kernels<T>().pack;
+    gemm_impl::gemm_blocked(m, n, k, gemm_impl::PackRows<T>{a, pack}, gemm_impl::PackColumns<T>{b, pack}, c, ldc, options);
 }
 
 template <class T>
@@ -84,19 +96,20 @@ void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_ba
         for (long p = 0; p < batch; ++p) one(p);
         return;
     }
-    long tasks = long(flops * double(batch) / impl::serial_flops);
+    long tasks = long(flops * double(batch) / gemm_impl::serial_flops);
     if (tasks > 32) tasks = 32;
     if (tasks > batch) tasks = batch;
     if (tasks < 1) tasks = 1;
     parallel_for(tasks, [&](long t) {
-        const impl::Part part(batch, tasks, t);
+        const gemm_impl::Part part(batch, tasks, t);
         for (long p = part.first; p < part.last; ++p) one(p);
     });
 }
 #endif
 
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon
 
 #if defined(TENON_EXTERN_KERNELS)
 #include <tenon/kernels/cpu/gemm_instances.hpp>

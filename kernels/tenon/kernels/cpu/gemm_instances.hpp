@@ -15,8 +15,9 @@
 #else
 #define TENON_GEMM_INSTANCE extern template
 #endif
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
 #define TENON_GEMM_INSTANCES(T)                                                                                     \
     TENON_GEMM_INSTANCE void gemm<T>(long, long, long, MatrixView<T>, MatrixView<T>, T*, long, const GemmOptions<T>&); \
     TENON_GEMM_INSTANCE void gemm_batched<T>(long, long, long, long, MatrixView<T>, long, MatrixView<T>, long, T*,   \
@@ -24,6 +25,7 @@ inline namespace TENON_CONFIG_NAMESPACE {
 TENON_GEMM_INSTANCES(float)
 TENON_GEMM_INSTANCES(double)
 #undef TENON_GEMM_INSTANCES
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon
 #undef TENON_GEMM_INSTANCE

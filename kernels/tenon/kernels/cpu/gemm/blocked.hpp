@@ -9,9 +9,10 @@
 #include <tenon/kernels/cpu/gemm/panels.hpp>
 #include <tenon/kernels/cpu/gemm/workspace.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 // Hands a finished block to the user, in pieces that are still in cache.
 inline void finish_block(const BlockEpilogue& epilogue, long row, long rows, long column, long columns) {
@@ -24,7 +25,7 @@ struct Blocking {
     long slice_steps;     // steps of K packed at once, whole chunks
     long block_rows;      // most rows of a task
     template <class T>
-    static Blocking of(long n, long k, long packed_rows) {
+    static Blocking of(long n, long k) {
         constexpr long bytes = 6 << 20;
         Blocking blocking;
         const long chunk = chunk_of<T>(k);
@@ -32,7 +33,7 @@ struct Blocking {
         long chunks = bytes / (chunk * long(sizeof(T)) * blocking.slice_columns);
         if (chunks < 1) chunks = 1;
         blocking.slice_steps = chunks * chunk < k ? chunks * chunk : k;
-        blocking.block_rows = 144 / packed_rows * packed_rows;
+        blocking.block_rows = 144;
         return blocking;
     }
 };
@@ -41,15 +42,16 @@ template <class T, class RowPacker, class ColumnPacker>
 void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const ColumnPacker& pack_columns, T* c, long ldc,
                   const GemmOptions<T>& options) {
     const Kernels<T>& kernel = kernels<T>();
-    const long chunk = chunk_of<T>(k), tile_rows = kernel.packed_rows;
-    const Blocking blocking = Blocking::of<T>(n, k, tile_rows);
+    const long chunk = chunk_of<T>(k);
+    const RowTiles tiles(m, kernel.packed_rows[0], kernel.packed_rows[1]);
+    const Blocking blocking = Blocking::of<T>(n, k);
     const bool parallel = 2.0 * double(m) * double(n) * double(k) >= serial_flops;
-    const long row_tiles = (m + tile_rows - 1) / tile_rows;
+    const long row_tiles = tiles.count();
     for (long slice = 0; slice < n; slice += blocking.slice_columns) {
         const long columns = n - slice < blocking.slice_columns ? n - slice : blocking.slice_columns;
         const Panels panels(columns, kernel.lanes, kernel.vectors);
         // At least eight tasks where the product has that much in it, so that threads finish together.
-        long row_blocks = (row_tiles * tile_rows + blocking.block_rows - 1) / blocking.block_rows;
+        long row_blocks = (m + blocking.block_rows - 1) / blocking.block_rows;
         long column_blocks = 1;
         while (row_blocks * column_blocks < 8) {
             if (row_tiles / row_blocks >= 8) row_blocks *= 2;
@@ -62,26 +64,38 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
             const bool first_slice = k0 == 0, last_slice = k0 + steps == k;
             const Workspace::Lease packed(shared_workspace, std::size_t(panels.vectors * panels.lanes * steps) * sizeof(T));
             T* const packed_b = packed.as<T>();
-            auto pack_panel = [&](long p) {
-                const long first = panels.first(p), lanes = panels.width(p) * panels.lanes;
-                pack_columns(packed_b + panels.first_vector(p) * panels.lanes * steps, lanes, slice + first,
-                             panels.first(p + 1) - first, k0, steps);
+            // Several panels together, so that rows of B are read in long runs.
+            constexpr long together = 8;
+            auto pack_group = [&](long group) {
+                long p = group * together;
+                const long end = p + together < panels.count ? p + together : panels.count;
+                while (p < end) {
+                    long same = p + 1;
+                    while (same < end && panels.width(same) == panels.width(p)) ++same;
+                    const long first = panels.first(p);
+                    pack_columns(packed_b + panels.first_vector(p) * panels.lanes * steps, panels.width(p) * panels.lanes,
+                                 slice + first, panels.first(same) - first, k0, steps);
+                    p = same;
+                }
             };
             auto compute = [&](long index) {
-                const Part tiles(row_tiles, row_blocks, index % row_blocks), span(panels.count, column_blocks, index / row_blocks);
-                const long row = tiles.first * tile_rows;
-                const long row_end = tiles.last * tile_rows < m ? tiles.last * tile_rows : m;
-                const Workspace::Lease block(task_workspace, std::size_t((tiles.last - tiles.first) * tile_rows * chunk) * sizeof(T));
+                const Part part(row_tiles, row_blocks, index % row_blocks), span(panels.count, column_blocks, index / row_blocks);
+                const long row = tiles.first(part.first), row_end = tiles.end(part.last);
+                const Workspace::Lease block(task_workspace, std::size_t((tiles.first(part.last) - row) * chunk) * sizeof(T));
                 T* const packed_a = block.as<T>();
                 for (long done = 0; done < steps; done += chunk) {
                     const long now = steps - done < chunk ? steps - done : chunk;
                     const bool last = last_slice && done + now == steps;
-                    for (long i = row; i < row_end; i += tile_rows)
-                        pack_rows(packed_a + (i - row) * now, tile_rows, i, row_end - i < tile_rows ? row_end - i : tile_rows, k0 + done, now);
+                    const long middle = part.last < tiles.larges ? part.last : part.first > tiles.larges ? part.first : tiles.larges;
+                    if (part.first < middle)
+                        pack_rows(packed_a, tiles.large, row, tiles.end(middle) - row, k0 + done, now);
+                    if (middle < part.last)
+                        pack_rows(packed_a + (tiles.first(middle) - row) * now, tiles.small, tiles.first(middle),
+                                  row_end - tiles.first(middle), k0 + done, now);
                     Tile<T> tile;
                     tile.a_row = 1;
-                    tile.a_step = tile_rows;
                     tile.ldc = ldc;
+                    tile.skip = 0;
                     tile.k = tile.chunk = now;
                     tile.alpha = options.alpha;
                     tile.load = options.accumulate || !first_slice || done > 0;
@@ -89,16 +103,17 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                     long handed = panels.first(span.first);
                     for (long p = span.first; p < span.last; ++p) {
                         const long first = panels.first(p), end = panels.first(p + 1), width = panels.width(p);
-                        const auto run = kernel.packed[width];
                         tile.b_step = width * panels.lanes;
                         tile.b = packed_b + panels.first_vector(p) * panels.lanes * steps + done * tile.b_step;
                         tile.columns = end - first;
                         tile.bias = last && options.bias != nullptr ? options.bias + slice + first : nullptr;
-                        for (long i = row; i < row_end; i += tile_rows) {
+                        for (long t = part.first; t < part.last; ++t) {
+                            const long i = tiles.first(t);
+                            tile.a_step = tiles.height(t);
                             tile.a = packed_a + (i - row) * now;
                             tile.c = c + i * ldc + slice + first;
-                            tile.rows = row_end - i < tile_rows ? row_end - i : tile_rows;
-                            run(&tile);
+                            tile.rows = tiles.end(t + 1) - i;
+                            kernel.packed[t >= tiles.larges][width](&tile);
                         }
                         if (last && (p + 1 == span.last || (end - handed) * (row_end - row) * long(sizeof(T)) >= 1 << 17)) {
                             finish_block(options.epilogue, row, row_end - row, slice + handed, end - handed);
@@ -108,16 +123,17 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                 }
             };
             if (parallel) {
-                parallel_for(panels.count, pack_panel);
+                parallel_for((panels.count + together - 1) / together, pack_group);
                 parallel_for(row_blocks * column_blocks, compute);
             } else {
-                for (long p = 0; p < panels.count; ++p) pack_panel(p);
+                for (long g = 0; g * together < panels.count; ++g) pack_group(g);
                 for (long t = 0; t < row_blocks * column_blocks; ++t) compute(t);
             }
         }
     }
 }
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

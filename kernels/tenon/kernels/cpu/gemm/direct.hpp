@@ -5,17 +5,19 @@
 
 #include <tenon/kernels/cpu/gemm/blocked.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
-// The strided kernel for the next rows of a tile: the largest that fits, or a slightly larger one that repeats rows.
+// The strided kernel for the next `rows` rows of a tile, of which it may take fewer, or more when there are `before`
+// rows above them to compute again: one larger kernel beats several small ones.
 template <class T>
-TENON_ALWAYS_INLINE const typename Kernels<T>::Strided& pick_rows(const Kernels<T>& kernel, long width, long rows) {
+TENON_ALWAYS_INLINE const typename Kernels<T>::Strided& pick_rows(const Kernels<T>& kernel, long width, long rows, long before) {
     const auto* choice = kernel.strided[width];
     if (rows >= choice->rows) return *choice;
     while (choice[1].rows >= rows) ++choice;
-    if (choice->rows * 3 <= rows * 4) return *choice;
+    if (choice->rows == rows || (choice->rows <= rows + before && choice->rows * 2 <= rows * 3)) return *choice;
     while (choice->rows > rows) ++choice;
     return *choice;
 }
@@ -60,20 +62,22 @@ struct DirectProduct {
         };
         auto run = [&](long p, long i, long rows) {
             const long width = panels.width(p);
+            T* const top = tile.c;
             while (rows > 0) {
-                const auto& choice = pick_rows(kernel, width, rows);
-                tile.rows = rows < choice.rows ? rows : choice.rows;
+                const auto& choice = pick_rows(kernel, width, rows, i);
+                tile.skip = choice.rows > rows ? choice.rows - rows : 0;
+                tile.rows = choice.rows;
+                i -= tile.skip;
                 tile.a = a.data + i * a.row_stride;
-                T* const start = tile.c;
-                tile.c = start + i * ldc;
+                tile.c = top + i * ldc;
                 choice.run(&tile);
-                tile.c = start;
-                i += tile.rows;
-                rows -= tile.rows;
+                i += choice.rows;
+                rows -= choice.rows - tile.skip;
             }
+            tile.c = top;
         };
         if (row_end - row > panels.columns && p1 - p0 > 1) {
-            const long group = kernel.strided[kernel.vectors][0].rows;
+            const long group = kernel.strided[panels.width(p0)][0].rows;
             for (long i = row; i < row_end; i += group)
                 for (long p = p0; p < p1; ++p) {
                     aim(p);
@@ -91,7 +95,7 @@ struct DirectProduct {
 
 template <class T>
 void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long ldc, const GemmOptions<T>& options) {
-    const Kernels<T>& kernel = kernels<T>();
+    const Kernels<T>& kernel = kernels<T>(n);
     const Panels panels(n, kernel.lanes, kernel.vectors);
     const bool in_place = b.column_stride == 1 || n == 1;
     const long packed_from = !in_place ? 0 : n % kernel.lanes != 0 ? panels.count - 1 : panels.count;
@@ -130,6 +134,7 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
     go(lease.as<T>());
 }
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

@@ -8,9 +8,10 @@
 #include <tenon/kernels/cpu/gemm/pack.hpp>
 #include <tenon/kernels/cpu/gemm/tile.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 template <class T>
 struct Kernels {
@@ -22,8 +23,8 @@ struct Kernels {
     };
     long lanes;               // values in a vector
     long vectors;             // most vectors of a tile
-    long packed_rows;         // rows of a tile with packed A
-    TileFunction packed[4];   // by vectors
+    long packed_rows[2];      // rows of a tile with packed A: large and small
+    TileFunction packed[2][4];  // by size, by vectors
     Strided strided[4][8];    // by vectors, rows falling, ends with one row
     PackFunction pack;
 };
@@ -34,19 +35,21 @@ struct Kernels {
 
 template <class T>
 inline constexpr Kernels<T> baseline_kernels = {
-    int(16 / sizeof(T)), 2, 6,
-    {nullptr, TENON_TILE(run_baseline, 6, 1, true), TENON_TILE(run_baseline, 6, 2, true), nullptr},
+    int(16 / sizeof(T)), 2, {6, 4},
+    {{nullptr, TENON_TILE(run_baseline, 6, 1, true), TENON_TILE(run_baseline, 6, 2, true), nullptr},
+     {nullptr, TENON_TILE(run_baseline, 4, 1, true), TENON_TILE(run_baseline, 4, 2, true), nullptr}},
     {{},
-     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 1, 1)},
-     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 1, 2)},
+     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 3, 1), TENON_STRIDED(run_baseline, 1, 1)},
+     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 3, 2), TENON_STRIDED(run_baseline, 1, 2)},
      {}},
     TENON_PACK(run_baseline)};
 
 #if TENON_DISPATCH
 template <class T>
 inline constexpr Kernels<T> avx2_kernels = {
-    int(32 / sizeof(T)), 2, 6,
-    {nullptr, TENON_TILE(run_avx2, 6, 1, true), TENON_TILE(run_avx2, 6, 2, true), nullptr},
+    int(32 / sizeof(T)), 2, {6, 4},
+    {{nullptr, TENON_TILE(run_avx2, 6, 1, true), TENON_TILE(run_avx2, 6, 2, true), nullptr},
+     {nullptr, TENON_TILE(run_avx2, 4, 1, true), TENON_TILE(run_avx2, 4, 2, true), nullptr}},
     {{},
      {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 6, 1), TENON_STRIDED(run_avx2, 3, 1), TENON_STRIDED(run_avx2, 1, 1)},
      {TENON_STRIDED(run_avx2, 6, 2), TENON_STRIDED(run_avx2, 4, 2), TENON_STRIDED(run_avx2, 2, 2), TENON_STRIDED(run_avx2, 1, 2)},
@@ -54,8 +57,9 @@ inline constexpr Kernels<T> avx2_kernels = {
     TENON_PACK(run_avx2)};
 template <class T>
 inline constexpr Kernels<T> avx512_kernels = {
-    int(64 / sizeof(T)), 3, 8,
-    {nullptr, TENON_TILE(run_avx512, 8, 1, true), TENON_TILE(run_avx512, 8, 2, true), TENON_TILE(run_avx512, 8, 3, true)},
+    int(64 / sizeof(T)), 3, {8, 4},
+    {{nullptr, TENON_TILE(run_avx512, 8, 1, true), TENON_TILE(run_avx512, 8, 2, true), TENON_TILE(run_avx512, 8, 3, true)},
+     {nullptr, TENON_TILE(run_avx512, 4, 1, true), TENON_TILE(run_avx512, 4, 2, true), TENON_TILE(run_avx512, 4, 3, true)}},
     {{},
      {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 6, 1),
       TENON_STRIDED(run_avx512, 2, 1), TENON_STRIDED(run_avx512, 1, 1)},
@@ -67,17 +71,20 @@ inline constexpr Kernels<T> avx512_kernels = {
 #undef TENON_STRIDED
 #undef TENON_PACK
 
-// The table of the instruction set in use.
+// The table for a product with n columns. No more than eight floats need no wider vectors; the narrower ones sum in the
+// same order.
 template <class T>
-inline const Kernels<T>& kernels() {
+inline const Kernels<T>& kernels(long n = 1 << 30) {
 #if TENON_DISPATCH
     const Isa use = isa();
-    if (use == Isa::avx512) return avx512_kernels<T>;
-    if (use == Isa::avx2) return avx2_kernels<T>;
+    if (use == Isa::avx512 && n > int(32 / sizeof(T))) return avx512_kernels<T>;
+    if (use >= Isa::avx2) return avx2_kernels<T>;
 #endif
+    static_cast<void>(n);
     return baseline_kernels<T>;
 }
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

@@ -6,58 +6,112 @@
 #include <tenon/base/simd.hpp>
 #include <tenon/kernels/cpu/gemm/types.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 using tenon::impl::vector_of;
 
-// in[i * lane_stride + l * step] for i < valid, zeros for valid <= i < lanes; `steps` values of l. Writes
-// steps * lanes values.
-template <class T>
-struct PackBody {
-    template <int Lanes>
-    static TENON_ALWAYS_INLINE void run(T* out, long lanes, long valid, const T* in, long lane_stride, long step, long steps) {
-        constexpr int L = int(Lanes * 4 / sizeof(T));
-        if (lane_stride == 1) {
-            using U = typename vector_of<T, L>::unaligned;
-            for (long l = 0; l < steps; ++l, out += lanes, in += step) {
-                long i = 0;
-                for (; i + L <= valid; i += L) *reinterpret_cast<U*>(out + i) = *reinterpret_cast<const U*>(in + i);
-                for (; i < valid; ++i) out[i] = in[i];
-                for (; i < lanes; ++i) out[i] = T(0);
+// Copies the first `width` < L values, as two overlapping moves of a power of two.
+template <class T, int L>
+TENON_ALWAYS_INLINE void copy_part(T* to, const T* from, long width) {
+    if constexpr (L > 1) {
+        constexpr int H = L / 2;
+        if (width >= H) {
+            if constexpr (H >= 2) {
+                using V = typename vector_of<T, H>::type;
+                using U = typename vector_of<T, H>::unaligned;
+                const V low = *reinterpret_cast<const U*>(from), high = *reinterpret_cast<const U*>(from + width - H);
+                *reinterpret_cast<U*>(to) = low;
+                *reinterpret_cast<U*>(to + width - H) = high;
+            } else {
+                *to = *from;
             }
             return;
         }
-        long i = 0;
-        if (step == 1) {
-            using V = typename vector_of<T, 4>::type;
-            using U = typename vector_of<T, 4>::unaligned;
-            for (; i + 4 <= valid; i += 4) {
-                const T* p = in + i * lane_stride;
-                T* o = out + i;
-                long l = 0;
-                for (; l + 4 <= steps; l += 4, p += 4, o += 4 * lanes) {
-                    const V r0 = *reinterpret_cast<const U*>(p), r1 = *reinterpret_cast<const U*>(p + lane_stride);
-                    const V r2 = *reinterpret_cast<const U*>(p + 2 * lane_stride), r3 = *reinterpret_cast<const U*>(p + 3 * lane_stride);
-                    const V t0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-                    const V t2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-                    *reinterpret_cast<U*>(o) = __builtin_shufflevector(t0, t1, 0, 1, 4, 5);
-                    *reinterpret_cast<U*>(o + lanes) = __builtin_shufflevector(t0, t1, 2, 3, 6, 7);
-                    *reinterpret_cast<U*>(o + 2 * lanes) = __builtin_shufflevector(t2, t3, 0, 1, 4, 5);
-                    *reinterpret_cast<U*>(o + 3 * lanes) = __builtin_shufflevector(t2, t3, 2, 3, 6, 7);
-                }
-                for (; l < steps; ++l, ++p, o += lanes)
-                    for (int r = 0; r < 4; ++r) o[r] = p[r * lane_stride];
+        copy_part<T, H>(to, from, width);
+    }
+}
+
+// `lanes` is even. in[i * lane_stride + l * step] for i < valid and `steps` values of l, as panels of `lanes` values of i (the last one
+// filled up with zeros) that follow one another: out[(i / lanes * steps + l) * lanes + i % lanes].
+template <class T>
+struct PackBody {
+    // Width lanes (2 or 4) from four rows of contiguous steps, of which `rows` exist.
+    template <int Width>
+    static TENON_ALWAYS_INLINE void transpose(T* out, long lanes, const T* in, long lane_stride, long rows, long steps) {
+        using V = typename vector_of<T, 4>::type;
+        using U = typename vector_of<T, 4>::unaligned;
+        using W = typename vector_of<T, Width>::unaligned;
+        // Rows that are not there read the first one; their lanes are zeroed.
+        const T* p[4] = {in, rows > 1 ? in + lane_stride : in, rows > 2 ? in + 2 * lane_stride : in, rows > 3 ? in + 3 * lane_stride : in};
+        const V keep{T(1), T(rows > 1), T(rows > 2), T(rows > 3)};
+        long l = 0;
+        for (; l + 4 <= steps; l += 4) {
+            const V r0 = *reinterpret_cast<const U*>(p[0] + l), r1 = *reinterpret_cast<const U*>(p[1] + l);
+            const V r2 = *reinterpret_cast<const U*>(p[2] + l), r3 = *reinterpret_cast<const U*>(p[3] + l);
+            const V t0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+            const V t2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+            V o[4] = {__builtin_shufflevector(t0, t1, 0, 1, 4, 5), __builtin_shufflevector(t0, t1, 2, 3, 6, 7),
+                      __builtin_shufflevector(t2, t3, 0, 1, 4, 5), __builtin_shufflevector(t2, t3, 2, 3, 6, 7)};
+            TENON_UNROLL(4)
+            for (int s = 0; s < 4; ++s, out += lanes) {
+                if (rows < Width) o[s] = keep != V{} ? o[s] : V{};
+                if constexpr (Width == 4) *reinterpret_cast<W*>(out) = o[s];
+                else *reinterpret_cast<W*>(out) = __builtin_shufflevector(o[s], o[s], 0, 1);
             }
         }
-        for (; i < valid; ++i)
-            for (long l = 0; l < steps; ++l) out[l * lanes + i] = in[i * lane_stride + l * step];
-        for (; i < lanes; ++i)
-            for (long l = 0; l < steps; ++l) out[l * lanes + i] = T(0);
+        for (; l < steps; ++l, out += lanes)
+            for (long i = 0; i < Width; ++i) out[i] = i < rows ? p[i][l] : T(0);
+    }
+
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(T* out, long lanes, long valid, const T* in, long lane_stride, long step, long steps) {
+        constexpr int L = int(Lanes * 4 / sizeof(T));
+        using U = typename vector_of<T, L>::unaligned;
+        using U4 = typename vector_of<T, 4>::unaligned;
+        if (lane_stride == 1) {
+            for (long l = 0; l < steps; ++l, out += lanes, in += step) {
+                const T* from = in;
+                T* to = out;
+                for (long left = valid; left > 0; left -= lanes, from += lanes, to += lanes * steps) {
+                    const long count = left < lanes ? left : lanes;
+                    long i = 0;
+                    for (; i + L <= count; i += L) *reinterpret_cast<U*>(to + i) = *reinterpret_cast<const U*>(from + i);
+                    if (L > 4)
+                        for (; i + 4 <= count; i += 4) *reinterpret_cast<U4*>(to + i) = *reinterpret_cast<const U4*>(from + i);
+                    for (; i < count; ++i) to[i] = from[i];
+                    for (; i < lanes; ++i) to[i] = T(0);
+                }
+            }
+            return;
+        }
+        for (long left = valid; left > 0; left -= lanes, in += lanes * lane_stride, out += lanes * steps) {
+            const long count = left < lanes ? left : lanes;
+            if (step != 1) {
+                for (long l = 0; l < steps; ++l)
+                    for (long i = 0; i < lanes; ++i) out[l * lanes + i] = i < count ? in[i * lane_stride + l * step] : T(0);
+                continue;
+            }
+            // Sixteen steps at a time use up the cache lines that they touch.
+            for (long l = 0; l < steps; l += 16) {
+                const long now = steps - l < 16 ? steps - l : 16;
+                long i = 0;
+                for (; i < count; i += 4) {
+                    const T* from = in + i * lane_stride + l;
+                    if (lanes - i >= 4) transpose<4>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
+                    else transpose<2>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
+                }
+                for (; i < lanes; i += 4)
+                    for (long s = 0; s < now; ++s)
+                        for (long r = i; r < i + 4 && r < lanes; ++r) out[(l + s) * lanes + r] = T(0);
+            }
+        }
     }
 };
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

@@ -1,14 +1,16 @@
 // Packers: how the blocked product reads its operands. A packer is any struct with
 //   void operator()(T* out, long lanes, long first, long valid, long k0, long steps) const;
-// that writes out[l * lanes + i] = element (first + i, k0 + l) of A, or (k0 + l, first + i) of B, for i < valid, and
-// zeros for valid <= i < lanes. Convolution brings packers of its own; these read a strided matrix.
+// that writes out[(i / lanes * steps + l) * lanes + i % lanes] = element (first + i, k0 + l) of A, or (k0 + l, first + i)
+// of B, for i < valid and l < steps, and zeros for the i from valid up to a multiple of lanes. Convolution brings packers
+// of its own; these read a strided matrix.
 #pragma once
 
 #include <tenon/kernels/cpu/gemm/kernel_table.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 template <class T>
 struct PackRows {
@@ -28,6 +30,7 @@ struct PackColumns {
     }
 };
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

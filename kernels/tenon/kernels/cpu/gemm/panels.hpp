@@ -1,11 +1,12 @@
-// The columns of C, cut into panels as wide as a tile.
+// The columns of C, cut into panels as wide as a tile, and the rows, cut into tiles.
 #pragma once
 
 #include <tenon/kernels/cpu/gemm/kernel_table.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 // All panels are `most` vectors wide, but a rest of one vector is shared out between the last two.
 struct Panels {
@@ -25,6 +26,32 @@ struct Panels {
     long width(long panel) const { return first_vector(panel + 1) - first_vector(panel); }
 };
 
+// Tiles of `large` rows, then up to two of `small` rows where that wastes fewer.
+struct RowTiles {
+    long rows, large, small, larges, smalls;
+
+    TENON_ALWAYS_INLINE RowTiles(long m, long large_, long small_) : rows(m), large(large_), small(small_) {
+        smalls = 0;
+        larges = (m + large - 1) / large;
+        long best = larges * large;
+        for (long s = 1; s <= 2; ++s) {
+            const long rest = m > s * small ? (m - s * small + large - 1) / large : 0;
+            if (rest * large + s * small < best) {
+                best = rest * large + s * small;
+                larges = rest;
+                smalls = s;
+            }
+        }
+    }
+    long count() const { return larges + smalls; }
+    long first(long tile) const { return tile < larges ? tile * large : larges * large + (tile - larges) * small; }
+    long end(long tile) const {
+        const long row = first(tile);
+        return row < rows ? row : rows;
+    }
+    long height(long tile) const { return tile < larges ? large : small; }
+};
+
 // The part [first, last) of `count` things that falls to part `index` of `parts`.
 struct Part {
     long first, last;
@@ -34,6 +61,7 @@ struct Part {
 // Below this, waking a second thread costs more than it saves.
 inline constexpr double serial_flops = 2e5;
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

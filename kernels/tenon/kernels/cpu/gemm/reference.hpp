@@ -3,7 +3,9 @@
 
 #include <tenon/kernels/cpu/gemm/types.hpp>
 
-namespace tenon::kernels::cpu::reference {
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu::reference {
 
 // C[m, n] (row stride ldc) from A[m, k] and B[k, n], summed in double whatever T is.
 template <class T>
@@ -23,4 +25,6 @@ void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long l
     if (options.epilogue.run != nullptr && m > 0 && n > 0) options.epilogue.run(options.epilogue.context, 0, m, 0, n);
 }
 
-}  // namespace tenon::kernels::cpu::reference
+}  // namespace kernels::cpu::reference
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

@@ -8,13 +8,12 @@
 
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/simd.hpp>
-#include <tenon/kernels/cpu/gemm/types.hpp>
+#include <tenon/kernels/cpu/gemm/pack.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
-
-using tenon::impl::vector_of;
+namespace kernels::cpu {
+namespace gemm_impl {
 
 // The length of the chunks of K (the last one may be shorter).
 template <class T>
@@ -34,7 +33,8 @@ struct Tile {
     long b_step;
     T* c;
     long ldc;
-    long rows, columns;
+    long skip, rows;    // rows [skip, rows) of the tile are stored
+    long columns;
     long k, chunk;
     const T* bias;      // of the tile's first column, or null
     T alpha;
@@ -50,23 +50,23 @@ TENON_ALWAYS_INLINE void scale_by(V& sum, T alpha) {
     sum = scaled;
 }
 
-// One row of finished sums into C: whole vectors, then what is left through a buffer.
+// `columns` finished sums of one row into C: whole vectors, then what is left through buffers. `sums` may be read up to
+// a whole vector.
 template <class T, int L>
-TENON_ALWAYS_INLINE void finish_row(const Tile<T>* tile, T* c, const T* sums, bool load, const T* bias, bool relu) {
+TENON_ALWAYS_INLINE void finish_row(T* c, const T* sums, long columns, T alpha, bool load, const T* bias, bool relu) {
     using V = typename vector_of<T, L>::type;
     using U = typename vector_of<T, L>::unaligned;
-    const T alpha = tile->alpha;
-    const long columns = tile->columns;
-    alignas(64) T old[L] = {}, add[L] = {};
     for (long j = 0; j < columns; j += L) {
         const long width = columns - j;
+        alignas(64) T old[L] = {}, add[L] = {};
         T* to = c + j;
-        const T* from = bias + j;
+        const T* from = bias;
+        if (bias != nullptr) from += j;
         if (width < L) {
             to = old;
-            for (long l = 0; load && l < width; ++l) old[l] = c[j + l];
+            if (load) copy_part<T, L>(old, c + j, width);
             if (bias != nullptr) {
-                for (long l = 0; l < width; ++l) add[l] = from[l];
+                copy_part<T, L>(add, from, width);
                 from = add;
             }
         }
@@ -76,8 +76,7 @@ TENON_ALWAYS_INLINE void finish_row(const Tile<T>* tile, T* c, const T* sums, bo
         if (bias != nullptr) r = r + *reinterpret_cast<const U*>(from);
         if (relu) r = r < V{} ? V{} : r;
         *reinterpret_cast<U*>(to) = r;
-        if (width < L)
-            for (long l = 0; l < width; ++l) c[j + l] = old[l];
+        if (width < L) copy_part<T, L>(c + j, old, width);
     }
 }
 
@@ -90,17 +89,22 @@ struct TileBody {
         using V = typename vector_of<T, L>::type;
         using U = typename vector_of<T, L>::unaligned;
         const T* b = tile->b;
-        const T* a = tile->a;
+        const T* const a = tile->a;
         const long b_step = tile->b_step, a_step = Packed ? MR : tile->a_step, rows = tile->rows;
         bool load = tile->load;
         long left = tile->k;
-        // Rows past the last one repeat it: computed, never stored.
-        long offset[MR];
-        TENON_UNROLL(32)
-        for (int i = 0; i < MR; ++i) offset[i] = Packed ? i : (i < rows ? i : rows - 1) * tile->a_row;
+        // One pointer for every three rows: a pointer each would not fit the registers.
+        constexpr int groups = Packed ? 1 : (MR + 2) / 3;
+        const long a_row = Packed ? 1 : tile->a_row;
+        const T* start[groups];
+        TENON_UNROLL(8)
+        for (int g = 0; g < groups; ++g) start[g] = a + 3 * g * a_row;
         do {
             const long steps = left < tile->chunk ? left : tile->chunk;
             left -= steps;
+            // C is touched when the sums are ready: its lines travel meanwhile.
+            for (long i = tile->skip; i < rows; ++i)
+                for (long j = 0; j < NV * L; j += long(64 / sizeof(T))) __builtin_prefetch(tile->c + i * tile->ldc + j, 1);
             V sum[MR][NV];
             TENON_UNROLL(32)
             for (int i = 0; i < MR; ++i)
@@ -112,19 +116,20 @@ struct TileBody {
                 for (int v = 0; v < NV; ++v) row[v] = *reinterpret_cast<const U*>(b + v * L);
                 TENON_UNROLL(32)
                 for (int i = 0; i < MR; ++i) {
-                    const V x = a[offset[i]] - V{};
+                    const V x = (Packed ? start[0][i] : start[i / 3][i % 3 * a_row]) - V{};
                     TENON_UNROLL(4)
                     for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + x * row[v];
                 }
                 b += b_step;
-                a += a_step;
+                TENON_UNROLL(8)
+                for (int g = 0; g < groups; ++g) start[g] += a_step;
             }
             const bool last = left == 0;
             const T* bias = last ? tile->bias : nullptr;
             const bool relu = last && tile->relu;
             T* const c = tile->c;
             const long ldc = tile->ldc;
-            if (rows == MR && tile->columns == NV * L) {
+            if (rows - tile->skip == MR && tile->columns == NV * L) {
                 if (tile->alpha != T(1))
                     TENON_UNROLL(32)
                     for (int i = 0; i < MR; ++i)
@@ -155,13 +160,15 @@ struct TileBody {
                 for (int i = 0; i < MR; ++i)
                     TENON_UNROLL(4)
                     for (int v = 0; v < NV; ++v) *reinterpret_cast<U*>(&buffer[i][v * L]) = sum[i][v];
-                for (long i = 0; i < rows; ++i) finish_row<T, L>(tile, c + i * ldc, buffer[i], load, bias, relu);
+                for (long i = tile->skip; i < rows; ++i) 
+                    finish_row<T, L>(c + i * ldc, buffer[i], tile->columns, tile->alpha, load, bias, relu);
             }
             load = true;
         } while (left > 0);
     }
 };
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

@@ -3,7 +3,9 @@
 
 #include <tenon/base/config.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
 
 // A matrix that is read: element (i, j) lies at data[i * row_stride + j * column_stride]. Any strides, 0 too; a
 // transpose is a swap of the two.
@@ -31,4 +33,6 @@ struct GemmOptions {
     BlockEpilogue epilogue = {};
 };
 
-}  // namespace tenon::kernels::cpu
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

@@ -3,9 +3,10 @@
 
 #include <tenon/base/error.hpp>
 
-namespace tenon::kernels::cpu {
+namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
+namespace kernels::cpu {
+namespace gemm_impl {
 
 class Workspace {
 public:
@@ -62,6 +63,7 @@ private:
 inline constinit thread_local Workspace shared_workspace;
 inline constinit thread_local Workspace task_workspace;
 
-}  // namespace impl
+}  // namespace gemm_impl
+}  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
-}  // namespace tenon::kernels::cpu
+}  // namespace tenon

@@ -1,0 +1,185 @@
+// The matrix product against OpenBLAS and oneDNN. One executable per library (their symbols collide), from this file:
+//   g++ -std=c++20 -O2 -Ikernels bench/bench_gemm.cpp -o bench_gemm -pthread
+//   g++ -std=c++20 -O2 -Ikernels -DTENON_BENCH_OPENBLAS bench/bench_gemm.cpp -o bench_gemm_openblas -pthread -lopenblas
+//   g++ -std=c++20 -O2 -Ikernels -DTENON_BENCH_DNNL -fopenmp bench/bench_gemm.cpp -o bench_gemm_dnnl -pthread -ldnnl
+// Options: --threads 1 (or 2, ...), --rounds 5, --filter text, --lib (prints which library and stops).
+// Every round measures all cases in turn for some milliseconds each; a line of JSON per case gives the best round (a
+// shared machine only ever slows down) and the median. The peak of fused multiply-adds is measured in the same rounds.
+#include <tenon/base/dispatch.hpp>
+#include <tenon/base/parallel.hpp>
+#include <tenon/base/simd.hpp>
+
+#if defined(TENON_BENCH_OPENBLAS)
+#include <cblas.h>
+extern "C" void openblas_set_num_threads(int);
+static const char* const library = "openblas";
+#elif defined(TENON_BENCH_DNNL)
+#include <dnnl.h>
+#include <omp.h>
+static const char* const library = "dnnl";
+#else
+#include <tenon/kernels/cpu/gemm.hpp>
+static const char* const library = "ours";
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+struct Case {
+    long m, n, k;
+    char a = 'N', b = 'N';
+    const char* from = "";
+    std::string name() const {
+        std::string text = "gemm " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+        if (a == 'T' || b == 'T') text += std::string(" ") + a + b;
+        return text;
+    }
+};
+
+const Case cases[] = {
+    {64, 64, 64},
+    {256, 256, 256},
+    {512, 512, 512},
+    {1024, 1024, 1024},
+    {2048, 2048, 2048},
+    {2708, 16, 1433, 'N', 'N', "GCN on Cora, layer 1"},
+    {2708, 7, 16, 'N', 'N', "GCN on Cora, layer 2"},
+    {2708, 64, 1433, 'N', 'N', "GAT on Cora"},
+    {160, 192, 64, 'N', 'N', "QMIX, GRU step"},
+    {9600, 64, 96, 'N', 'N', "QMIX, first layer"},
+    {128, 4096, 2048, 'N', 'N', "LSTM gates"},
+    {20, 4096, 2048, 'N', 'N', "decoder step"},
+    {512, 1024, 12544, 'N', 'N', "Mask R-CNN box head"},
+    {1, 4096, 1024, 'N', 'N', "inference"},
+    {128, 256, 784, 'N', 'N', "MLP, first layer"},
+    {784, 256, 128, 'N', 'N', "MLP, first layer's weights, NN"},
+    {128, 256, 784, 'N', 'T', "MLP, first layer, weight [out, in]"},
+    {256, 784, 128, 'T', 'N', "MLP, first layer's weight gradient"},
+    {128, 784, 256, 'N', 'N', "MLP, first layer's input gradient"},
+    {128, 128, 256, 'N', 'T', "MLP, second layer"},
+    {128, 10, 128, 'N', 'T', "MLP, last layer"},
+    {10, 128, 128, 'T', 'N', "MLP, last layer's weight gradient"},
+    {32, 64, 64, 'N', 'T', "small MLP"},
+    {64, 64, 32, 'T', 'N', "small MLP, weight gradient"},
+    {32, 10, 64, 'N', 'T', "small MLP, last layer"},
+    {4096, 1, 1024, 'N', 'N', "matrix times vector"},
+    {8, 8, 8, 'N', 'N', "overhead"},
+};
+
+void product(const Case& x, const float* a, const float* b, float* c) {
+    const long lda = x.a == 'N' ? x.k : x.m, ldb = x.b == 'N' ? x.n : x.k;
+#if defined(TENON_BENCH_OPENBLAS)
+    cblas_sgemm(CblasRowMajor, x.a == 'N' ? CblasNoTrans : CblasTrans, x.b == 'N' ? CblasNoTrans : CblasTrans, int(x.m),
+                int(x.n), int(x.k), 1, a, int(lda), b, int(ldb), 0, c, int(x.n));
+#elif defined(TENON_BENCH_DNNL)
+    dnnl_sgemm(x.a, x.b, x.m, x.n, x.k, 1, a, lda, b, ldb, 0, c, x.n);
+#else
+    using View = tenon::kernels::cpu::MatrixView<float>;
+    tenon::kernels::cpu::gemm<float>(x.m, x.n, x.k, x.a == 'N' ? View{a, lda, 1} : View{a, 1, lda},
+                                     x.b == 'N' ? View{b, ldb, 1} : View{b, 1, ldb}, c, x.n);
+#endif
+}
+
+void use_threads(int threads) {
+#if defined(TENON_BENCH_OPENBLAS)
+    openblas_set_num_threads(threads);
+#elif defined(TENON_BENCH_DNNL)
+    omp_set_num_threads(threads);
+#endif
+    tenon::set_num_threads(threads);
+}
+
+// Independent chains of multiply-adds in registers.
+struct Peak {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(float* out, long steps) {
+        using V = typename tenon::impl::vector_of<float, Lanes>::type;
+        using U = typename tenon::impl::vector_of<float, Lanes>::unaligned;
+        V sum[12];
+        const V x = *reinterpret_cast<U*>(out), y = *reinterpret_cast<U*>(out + Lanes);
+        TENON_UNROLL(12)
+        for (int i = 0; i < 12; ++i) sum[i] = y * float(i);
+        for (long l = 0; l < steps; ++l) {
+            TENON_CONTRACT
+            TENON_UNROLL(12)
+            for (int i = 0; i < 12; ++i) sum[i] = sum[i] * x + y;
+        }
+        V all = sum[0];
+        TENON_UNROLL(12)
+        for (int i = 1; i < 12; ++i) all = all + sum[i];
+        *reinterpret_cast<U*>(out) = all;
+    }
+};
+
+double peak_once() {
+    alignas(64) static float memory[16][32];
+    const long steps = 20000;
+    const int lanes = tenon::isa() == tenon::Isa::avx512 ? 16 : tenon::isa() == tenon::Isa::avx2 ? 8 : 4, threads = tenon::num_threads();
+    for (auto& row : memory) std::fill(row, row + 32, 0.5f);
+    const double start = now();
+    tenon::parallel_for(threads, [&](long t) { tenon::dispatch<Peak>(&memory[t % 16][0], steps); });
+    return 2.0 * 12 * lanes * double(steps) * threads / (now() - start) * 1e-9;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    int threads = 1, rounds = 7;
+    const char* filter = "";
+    for (int i = 1; i < count; ++i) {
+        const bool more = i + 1 < count;
+        if (std::strcmp(arguments[i], "--lib") == 0) return std::puts(library), 0;
+        if (std::strcmp(arguments[i], "--threads") == 0 && more) threads = std::atoi(arguments[++i]);
+        else if (std::strcmp(arguments[i], "--rounds") == 0 && more) rounds = std::atoi(arguments[++i]);
+        else if (std::strcmp(arguments[i], "--filter") == 0 && more) filter = arguments[++i];
+        else return std::fprintf(stderr, "usage: %s [--threads n] [--rounds n] [--filter text] [--lib]\n", arguments[0]), 1;
+    }
+    use_threads(threads);
+    struct Measured {
+        const Case* of;
+        std::vector<float> a, b, c;
+        std::vector<double> rates;
+        long repeats = 1;
+    };
+    std::vector<Measured> all;
+    for (const Case& x : cases) {
+        if (x.name().find(filter) == std::string::npos) continue;
+        Measured mine{&x, std::vector<float>(std::size_t(x.m * x.k)), std::vector<float>(std::size_t(x.k * x.n)),
+                      std::vector<float>(std::size_t(x.m * x.n)), {}};
+        for (std::size_t i = 0; i < mine.a.size(); ++i) mine.a[i] = float(i % 13) * 0.1f - 0.6f;
+        for (std::size_t i = 0; i < mine.b.size(); ++i) mine.b[i] = float(i % 11) * 0.1f - 0.5f;
+        all.push_back(std::move(mine));
+    }
+    std::vector<double> peaks;
+    for (int round = -1; round < rounds; ++round) {
+        for (int i = 0; i < 5; ++i) peaks.push_back(peak_once());
+        for (Measured& x : all) {
+            const double flops = 2.0 * double(x.of->m) * double(x.of->n) * double(x.of->k);
+            product(*x.of, x.a.data(), x.b.data(), x.c.data());
+            // Four samples of a few milliseconds: short enough to fall between the neighbours' time slices.
+            for (int sample = 0; sample < 4; ++sample) {
+                const double start = now();
+                for (long r = 0; r < x.repeats; ++r) product(*x.of, x.a.data(), x.b.data(), x.c.data());
+                const double seconds = (now() - start) / double(x.repeats);
+                if (round < 0) x.repeats = std::max(1L, std::min(200000L, long(2e-3 / seconds)));
+                else x.rates.push_back(flops / seconds * 1e-9);
+            }
+        }
+    }
+    auto print = [&](const std::string& name, const char* from, std::vector<double>& rates) {
+        std::sort(rates.begin(), rates.end());
+        std::printf("{\"case\":\"%s\",\"unit\":\"GF/s\",\"value\":%.2f,\"median\":%.2f,\"threads\":%d,\"isa\":\"%s\",\"lib\":\"%s\",\"from\":\"%s\"}\n",
+                    name.c_str(), rates.back(), rates[rates.size() / 2], threads, tenon::name(tenon::isa()), library, from);
+    };
+    print("fma peak", "", peaks);
+    for (Measured& x : all) print(x.of->name(), x.of->from, x.rates);
+}
