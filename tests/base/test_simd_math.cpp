@@ -129,23 +129,23 @@ FUNCTION(Gelu, V(0.5f) * x * math::erfc(x * V(-0.70710678f)), 0.5 * x * std::erf
 
 TEST_CASE("exp, expm1, log and log1p keep their stated error everywhere") {
     check<Exp>(1.05, -104, 89);
-    check<Expm1>(1.6, -3, 3);
-    check<Log>(0.9, 0, 10);
+    check<Expm1>(1.7, -3, 3);
+    check<Log>(0.85, 0, 10);
     check<Log1p>(1.5, -1, 3);
 }
 
 TEST_CASE("tanh, sigmoid, erf and erfc keep their stated error everywhere") {
     check<Tanh>(2.6, -5, 5);
     check<Sigmoid>(2.3, -20, 20);
-    check<Erf>(1.2, -4, 4);
-    check<Erfc>(4.9, -4, 10.1f);
+    check<Erf>(1.35, -4, 4);
+    check<Erfc>(5.2, -4, 10.1f);
 }
 
 TEST_CASE("sin and cos keep their stated error everywhere, far arguments included") {
-    check<Sin>(2.5, -100, 100);
-    check<Cos>(2.5, -100, 100);
-    check<Sin>(2.5, -12900, 12900);
-    check<Cos>(2.5, -12900, 12900);
+    check<Sin>(2.4, -100, 100);
+    check<Cos>(2.4, -100, 100);
+    check<Sin>(2.4, -12900, 12900);
+    check<Cos>(2.4, -12900, 12900);
 }
 
 TEST_CASE("sin and cos stay accurate where they pass through zero") {

@@ -5,8 +5,7 @@
 // arguments) behave as in libm. Double vectors call libm lane by lane out of line: gradient checks want its accuracy,
 // and the code that each expression inlines stays small.
 //
-// Stated errors are the largest seen, in units in the last place, against a double reference; with fused multiply-add
-// (AVX2, AVX-512) first, without (SSE2) second.
+// Stated errors are the largest seen over every 101st float, in units in the last place, against libm in double.
 #pragma once
 
 #include <tenon/base/simd.hpp>
@@ -305,7 +304,7 @@ TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
 
 // ---- Float vectors --------------------------------------------------------------------------------------------------
 
-// e^x. Overflows to inf above 88.7228; subnormal results are correct, below -103.98 it is 0.
+// e^x; 1.04 ulp. Overflows to inf above 88.7228; subnormal results are correct, below -103.98 it is 0.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> exp(const simd<float, N>& x) {
     simd<float, N> r;
@@ -313,7 +312,7 @@ TENON_ALWAYS_INLINE simd<float, N> exp(const simd<float, N>& x) {
     return impl::scale(impl::expm1_near_zero(r) + simd<float, N>(1.f), n);
 }
 
-// e^x - 1, to full relative precision near 0.
+// e^x - 1, to full relative precision near 0; 1.7 ulp.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> expm1(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -324,7 +323,7 @@ TENON_ALWAYS_INLINE simd<float, N> expm1(const simd<float, N>& x) {
     return select(abs(x) < V(0x1p-25f), x, half + half);
 }
 
-// Natural logarithm: -inf at 0, NaN below.
+// Natural logarithm: -inf at 0, NaN below; 0.84 ulp.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> log(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -336,7 +335,7 @@ TENON_ALWAYS_INLINE simd<float, N> log(const simd<float, N>& x) {
     return impl::log_ends(x, e * V(0x1.62e4p-1f) + (f + low));
 }
 
-// log(1 + x), to full relative precision near 0.
+// log(1 + x), to full relative precision near 0; 1.4 ulp.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> log1p(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -352,6 +351,7 @@ TENON_ALWAYS_INLINE simd<float, N> log1p(const simd<float, N>& x) {
     return select(abs(x) < V(0x1p-25f), x, impl::log_ends(u, y));
 }
 
+// 2.5 ulp.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> tanh(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -362,7 +362,7 @@ TENON_ALWAYS_INLINE simd<float, N> tanh(const simd<float, N>& x) {
     return impl::with_sign(d / (V(2.f) - d), x);
 }
 
-// 1 / (1 + e^-x); subnormal results are correct.
+// 1 / (1 + e^-x); 2.3 ulp. Subnormal results are correct.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> sigmoid(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -372,6 +372,7 @@ TENON_ALWAYS_INLINE simd<float, N> sigmoid(const simd<float, N>& x) {
     return select(x < V(0.f), e, V(1.f)) / (V(1.f) + e);
 }
 
+// 1.1 ulp (SSE2: 1.31).
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> erf(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -388,7 +389,7 @@ TENON_ALWAYS_INLINE simd<float, N> erf(const simd<float, N>& x) {
     return select(a < V(1.f), small, impl::with_sign(large, x));
 }
 
-// 1 - erf(x), to full relative precision in the right tail (0 above 10.06).
+// 1 - erf(x), to full relative precision in the right tail (0 above 10.06); 5.2 ulp.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> erfc(const simd<float, N>& x) {
     using V = simd<float, N>;
@@ -407,7 +408,7 @@ TENON_ALWAYS_INLINE simd<float, N> erfc(const simd<float, N>& x) {
     return select(x < V(0.f), V(2.f) - y, y);
 }
 
-// Arguments beyond 12800 take libm lane by lane.
+// 2.3 ulp, close to the zeros too. Arguments beyond 12800 take libm lane by lane.
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> sin(const simd<float, N>& x) { return impl::sin_shifted<0>(x); }
 template <int N>
@@ -415,6 +416,7 @@ TENON_ALWAYS_INLINE simd<float, N> cos(const simd<float, N>& x) { return impl::s
 
 // ---- Both -----------------------------------------------------------------------------------------------------------
 
+// 1 / sqrt(x); 1.5 ulp.
 template <class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> rsqrt(const simd<T, N>& x) { return simd<T, N>(1) / sqrt(x); }
 
