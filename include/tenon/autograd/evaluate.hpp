@@ -29,6 +29,16 @@ constexpr void check_element_type() {
                   "tenon: the expression's element type is not the tensor's, and types do not promote: write cast<T>(expression)");
 }
 
+// An operand as a tensor: itself where it is one, else its value.
+template <Expression E>
+auto as_tensor(E&& e) {
+    return Tensor<typename wrap_t<E>::Scalar, wrap_t<E>::rank>(static_cast<E&&>(e));
+}
+template <class T, int R>
+const Tensor<T, R>& as_tensor(const Tensor<T, R>& x) { x.record(); return x; }
+template <class T, int R>
+const Tensor<T, R>& as_tensor(Tensor<T, R>& x) { x.record(); return x; }
+
 }  // namespace impl
 
 // The value of an expression as a tensor: one loop, one tape node.

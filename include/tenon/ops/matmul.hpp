@@ -369,30 +369,44 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
 
 }  // namespace impl
 
-// A matrix product that is not yet computed. Used in an expression as a temporary it runs together with what follows;
-// used by name it is computed once.
+// A matrix product that is not yet computed. Used in an expression as a temporary it runs together with what follows. A
+// product that has a name (or is copied, as part of a named expression) is computed once and kept.
 template <class T, int R>
 class Product : public NotANumber<Product<T, R>> {
 public:
     using Scalar = T;
     static constexpr int rank = R;
 
-    explicit Product(impl::ProductSpec&& spec) : spec_(static_cast<impl::ProductSpec&&>(spec)) { impl::set_product(spec_, dims_); }
+    explicit Product(impl::ProductSpec&& spec) : state_(new State) {
+        state_->spec = static_cast<impl::ProductSpec&&>(spec);
+        impl::set_product(state_->spec, state_->dims);
+    }
+    Product(const Product& other) noexcept : NotANumber<Product>(other), state_(other.state_) {
+        state_->shared = true;
+        __atomic_add_fetch(&state_->references, 1, __ATOMIC_RELAXED);
+    }
+    Product(Product&& other) noexcept : state_(other.state_) { other.state_ = nullptr; }
+    Product& operator=(const Product&) = delete;
+    ~Product() {
+        if (state_ != nullptr && __atomic_sub_fetch(&state_->references, 1, __ATOMIC_ACQ_REL) == 0) delete state_;
+    }
 
-    const long* dims() const { return dims_; }
-    Device device() const { return spec_.a ? spec_.a->storage->device : value_.device(); }
-    const impl::ProductSpec& spec() const { return spec_; }
-    bool computed() const { return value_.has_value(); }
+    const long* dims() const { return state_->dims; }
+    Device device() const { return state_->spec.a->storage->device; }
+    const impl::ProductSpec& spec() const { return state_->spec; }
+    // Whether somebody else may ask for the value as well.
+    bool shared() const { return state_->shared; }
+    // The product as a tensor, computed at the first call (and again, recorded, if that was under no_grad and gradients
+    // are wanted now).
     const Tensor<T, R>& value() const {
-        if (!value_.has_value()) {
-            value_ = Tensor<T, R>(impl::evaluate_product<T>(spec_, R, dims_));
-            spec_.a = spec_.b = detail::AnyTensor();
-        }
-        return value_;
+        State& s = *state_;
+        if (!s.value.has_value() || (!s.value.requires_grad() && impl::wants_gradient(s.spec)))
+            s.value = Tensor<T, R>(impl::evaluate_product<T>(s.spec, R, s.dims));
+        return s.value;
     }
     Shape<R> shape() const {
         Shape<R> s;
-        for (int i = 0; i < R; ++i) s.dims[i] = dims_[i];
+        for (int i = 0; i < R; ++i) s.dims[i] = state_->dims[i];
         return s;
     }
     long shape(int axis) const { return value().shape(axis); }
@@ -400,9 +414,14 @@ public:
     void backward() const { value().backward(); }
 
 private:
-    mutable impl::ProductSpec spec_;
-    mutable Tensor<T, R> value_;
-    long dims_[R > 0 ? R : 1];
+    struct State {
+        impl::ProductSpec spec;
+        Tensor<T, R> value;
+        long dims[R > 0 ? R : 1];
+        int references = 1;
+        bool shared = false;
+    };
+    State* state_;
 };
 
 namespace impl {
@@ -419,7 +438,7 @@ struct ProductLeaf {
     const long* dims() const { return product.dims(); }
     Device device() const { return product.device(); }
     void collect(Collector& c) const {
-        bool fits = c.fuse && c.product == nullptr && !product.computed() && c.product_rank == R;
+        bool fits = c.fuse && c.product == nullptr && !product.shared() && c.product_rank == R;
         for (int i = 0; fits && i < R; ++i) fits = product.dims()[i] == c.product_dims[i];
         if (!fits) return c.add(product.value().record());
         c.product = &product.spec();
@@ -450,15 +469,6 @@ detail::AnyTensor evaluate_with_product(const W& w) {
         return result;
     }
 }
-
-template <Expression E>
-auto as_tensor(E&& e) {
-    return Tensor<typename wrap_t<E>::Scalar, wrap_t<E>::rank>(static_cast<E&&>(e));
-}
-template <class T, int R>
-const Tensor<T, R>& as_tensor(const Tensor<T, R>& x) { x.record(); return x; }
-template <class T, int R>
-const Tensor<T, R>& as_tensor(Tensor<T, R>& x) { x.record(); return x; }
 
 constexpr int product_rank(int a, int b) {
     return a == 1 && b == 1 ? 0 : a == 1 ? b - 1 : b == 1 ? a - 1 : a > b ? a : b;
