@@ -25,9 +25,14 @@ double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Median seconds of one call: warmed up, samples of at least a millisecond, at least 30 of them or half a second.
+// Seconds of one call, best (a shared machine only ever slows down) and median: warmed up, samples of at least a
+// millisecond, half a second of them.
+struct Seconds {
+    double best, median;
+    bool operator<(const Seconds& other) const { return best < other.best; }
+};
 template <class F>
-double seconds(F&& f) {
+Seconds seconds(F&& f) {
     f();
     const double first = now();
     f();
@@ -40,25 +45,28 @@ double seconds(F&& f) {
         for (long i = 0; i < batch; ++i) f();
         samples.push_back((now() - start) / static_cast<double>(batch));
     }
-    std::nth_element(samples.begin(), samples.begin() + static_cast<long>(samples.size() / 2), samples.end());
-    return samples[samples.size() / 2];
+    std::sort(samples.begin(), samples.end());
+    return {samples[0], samples[samples.size() / 2]};
 }
 
-void report(const std::string& name, const char* unit, double value) {
-    std::printf("{\"case\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"lib\": \"PyTorch\", \"threads\": %d}\n", name.c_str(),
-                unit, value, threads);
+void print(const std::string& name, const char* unit, double value, double median) {
+    std::printf("{\"case\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"median\": %.6g, \"lib\": \"PyTorch\", \"threads\": %d}\n",
+                name.c_str(), unit, value, median, threads);
     std::fflush(stdout);
+}
+void report(const std::string& name, const char* unit, double units_per_second, Seconds time) {
+    print(name, unit, units_per_second * time.best, units_per_second * time.median);
 }
 
 void small_tensors() {
     if (wanted("add 8 elements")) {
         const c10::InferenceMode guard;
         const auto a = torch::randn({8}), b = torch::randn({8});
-        report("add 8 elements", "ns", 1e9 * seconds([&] { auto c = a + b; }));
+        report("add 8 elements", "ns", 1e9, seconds([&] { auto c = a + b; }));
     }
     if (wanted("add 8 elements recorded")) {
         const auto a = torch::randn({8}, torch::requires_grad()), b = torch::randn({8});
-        report("add 8 elements recorded", "ns", 1e9 * seconds([&] { auto c = a + b; }));
+        report("add 8 elements recorded", "ns", 1e9, seconds([&] { auto c = a + b; }));
     }
 }
 
@@ -68,18 +76,18 @@ void elementwise() {
         const c10::InferenceMode guard;
         const auto x = torch::randn({n});
         auto y = torch::empty({n});
-        report("tanh 1M", "ns/element", 1e9 / static_cast<double>(n) * seconds([&] { torch::tanh_out(y, x); }));
+        report("tanh 1M", "ns/element", 1e9 / static_cast<double>(n), seconds([&] { torch::tanh_out(y, x); }));
     }
     if (wanted("silu(x*w+b) 1M forward")) {
         const c10::InferenceMode guard;
         const auto x = torch::randn({n}), w = torch::randn({n}), b = torch::randn({n});
-        report("silu(x*w+b) 1M forward", "us", 1e6 * seconds([&] { auto y = torch::addcmul(b, x, w); torch::silu_(y); }));
+        report("silu(x*w+b) 1M forward", "us", 1e6, seconds([&] { auto y = torch::addcmul(b, x, w); torch::silu_(y); }));
     }
     if (wanted("silu(x*w+b) 1M forward+backward")) {
         auto x = torch::randn({n}, torch::requires_grad()), w = torch::randn({n}, torch::requires_grad());
         auto b = torch::randn({n}, torch::requires_grad());
         const auto dy = torch::randn({n});
-        report("silu(x*w+b) 1M forward+backward", "us", 1e6 * seconds([&] {
+        report("silu(x*w+b) 1M forward+backward", "us", 1e6, seconds([&] {
                    torch::silu(torch::addcmul(b, x, w)).backward(dy);
                    for (auto* leaf : {&x, &w, &b}) leaf->mutable_grad().reset();
                }));
@@ -88,11 +96,11 @@ void elementwise() {
         {
             const torch::NoGradGuard guard;
             const auto x = torch::randn({2708, 1433});
-            report("dropout 2708x1433", "us", 1e6 * seconds([&] { auto y = torch::dropout(x, 0.5, true); }));
+            report("dropout 2708x1433", "us", 1e6, seconds([&] { auto y = torch::dropout(x, 0.5, true); }));
         }
         auto x = torch::randn({2708, 1433}, torch::requires_grad());
         const auto dy = torch::randn({2708, 1433});
-        report("dropout 2708x1433 F+B", "us", 1e6 * seconds([&] {
+        report("dropout 2708x1433 F+B", "us", 1e6, seconds([&] {
                    torch::dropout(x, 0.5, true).backward(dy);
                    x.mutable_grad().reset();
                }));
@@ -100,7 +108,7 @@ void elementwise() {
     if (wanted("softmax+cross_entropy 128x10 F+B")) {
         auto x = torch::randn({128, 10}, torch::requires_grad());
         const auto labels = torch::randint(10, {128}, torch::kInt64);
-        report("softmax+cross_entropy 128x10 F+B", "us", 1e6 * seconds([&] {
+        report("softmax+cross_entropy 128x10 F+B", "us", 1e6, seconds([&] {
                    torch::cross_entropy_loss(x, labels).backward();
                    x.mutable_grad().reset();
                }));
@@ -140,8 +148,8 @@ void adam() {
     }
     FusedAdam fused(parameters);
     torch::optim::Adam plain(parameters, torch::optim::AdamOptions(1e-3));
-    const double a = seconds([&] { fused.step(); }), b = seconds([&] { plain.step(); });
-    report("adam 4M parameters", "us", 1e6 * std::min(a, b));
+    const Seconds a = seconds([&] { fused.step(); }), b = seconds([&] { plain.step(); });
+    report("adam 4M parameters", "us", 1e6, std::min(a, b));
 }
 
 void mlp(const char* name, std::vector<long> widths, long batch) {
@@ -167,8 +175,8 @@ void mlp(const char* name, std::vector<long> widths, long batch) {
     };
     FusedAdam fused(parameters);
     torch::optim::Adam plain(parameters, torch::optim::AdamOptions(1e-3));
-    const double a = run(fused), b = run(plain);
-    report(name, "us", 1e6 * std::min(a, b));
+    const Seconds a = run(fused), b = run(plain);
+    report(name, "us", 1e6, std::min(a, b));
 }
 
 void gemm() {
@@ -183,7 +191,8 @@ void gemm() {
         const auto a = torch::randn({m, k}), b = torch::randn({k, n});
         auto c = torch::empty({m, n});
         const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-        report(name, "GF/s", 1e-9 * flops / seconds([&] { at::mm_out(c, a, b); }));
+        const Seconds time = seconds([&] { at::mm_out(c, a, b); });
+        print(name, "GF/s", 1e-9 * flops / time.best, 1e-9 * flops / time.median);
     }
 }
 

@@ -37,8 +37,8 @@ def choose(programs, pattern):
     return named + [p for p in programs if p == "bench_torch" and p not in named], ""
 
 
-def run(folder, program, environment):
-    result = subprocess.run([os.path.join(folder, program)], stdout=subprocess.PIPE, text=True, env=environment)
+def run(folder, program, environment, *arguments):
+    result = subprocess.run([os.path.join(folder, program), *arguments], stdout=subprocess.PIPE, text=True, env=environment)
     if result.returncode != 0:
         print(f"{program} returned {result.returncode}", file=sys.stderr)
     lines = []
@@ -85,7 +85,8 @@ class Results:
         for (case, unit, threads), entry in self.ours.items():
             factor = canonical(entry["unit"])[1]
             ours = statistics.median(entry["values"]) / factor
-            peers = self.peers.get((case, unit, threads), {})
+            # What the machine can do is the same for everybody.
+            peers = {} if "peak" in case else self.peers.get((case, unit, threads), {})
             for peer, values in peers.items():
                 yield self.row(case, entry, ours, peer, statistics.median(values) / factor, unit, threads)
             if not peers:
@@ -114,8 +115,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
+    # Lines of "program" or, for a program that takes one number of threads, "program --threads".
     with open(os.path.join(options.folder, "programs.txt"), encoding="utf-8") as stream:
-        programs, cases = choose(stream.read().split(), options.filter)
+        listed = dict((line.split() + [""])[:2] for line in stream.read().splitlines() if line)
+    programs, cases = choose(list(listed), options.filter)
     environment = dict(os.environ)
     if cases:
         environment["TENON_BENCH_FILTER"] = cases
@@ -132,9 +135,13 @@ def main():
 
     results = Results()
     for _ in range(options.rounds):
-        for program in programs:
-            for line in run(options.folder, program, environment):
-                results.add(line, machine["isa"])
+        for threads in (1, 2) if machine["cores"] > 1 else (1,):
+            for program in programs:
+                if not listed[program] and threads > 1:
+                    continue
+                arguments = [listed[program], str(threads)] if listed[program] else []
+                for line in run(options.folder, program, environment, *arguments):
+                    results.add(line, machine["isa"])
 
     rows = [row for row in results.rows() if cases in row["case"]]
     order = {case: i for i, case in enumerate(dict.fromkeys(row["case"] for row in results.rows()))}
@@ -160,6 +167,9 @@ def main():
                                                  "isa": machine["isa"]}) + "\n")
             for row in rows:
                 stream.write(json.dumps(row) + "\n")
+    unmatched = sorted({key[0] for key in results.peers if key not in results.ours and cases in key[0]})
+    if unmatched and not options.filter:
+        print("measured for a peer only: " + ", ".join(unmatched))
     if not rows:
         print("nothing was measured", file=sys.stderr)
         return 1

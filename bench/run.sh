@@ -18,7 +18,7 @@ quietly() {
 }
 quietly cmake --preset release -D TENON_BUILD_BENCH=ON
 targets=bench_all
-if [ $# -gt 0 ] && [[ $1 != -* ]] && named=$(grep "^bench_$1" build/release/bench/programs.txt); then
+if [ $# -gt 0 ] && [[ $1 != -* ]] && named=$(grep "^bench_$1" build/release/bench/programs.txt | cut -d' ' -f1); then
     targets="bench_machine $named $(grep -x bench_torch build/release/bench/programs.txt || true)"
 fi
 quietly cmake --build build/release -j "${TENON_JOBS:-$(nproc)}" --target $targets
