@@ -18,7 +18,7 @@ using kernels::cpu::ElementwiseJob;
 using kernels::cpu::ElementwiseOperand;
 
 // What stands in for an operand whose values a loop does not use.
-inline char unread_operand[(kernels::cpu::impl::direct_elements + 64) * 8];
+inline char unread_operand[(kernels::cpu::elementwise_impl::direct_elements + 64) * 8];
 
 inline ElementKind element_kind(DType dtype) {
     switch (dtype) {
@@ -82,7 +82,7 @@ inline void check_cpu(const char* operation, Device device) {
 
 // True where the loop can run over all operands at once: the same sizes, contiguous, and small.
 inline bool is_small_job(const Collector& c, int rank, const long* dims, long size) {
-    if (size > kernels::cpu::impl::direct_elements) return false;
+    if (size > kernels::cpu::elementwise_impl::direct_elements) return false;
     for (int k = 0; k < c.leaf_count; ++k) {
         const detail::Record* r = c.leaves[k];
         if (!r->contiguous || r->rank != rank || r->size != size) return false;
@@ -237,7 +237,7 @@ public:
                            x.from_output ? t.from_output() : t.backward(), formula::lanes()};
         long space = 1;
         for (int i = 0; i < x.rank; ++i) space *= job.dims[i] = x.dims[i];
-        bool small = space <= kernels::cpu::impl::direct_elements;
+        bool small = space <= kernels::cpu::elementwise_impl::direct_elements;
         for (int k = 0; k < t.leaves; ++k) {
             if (saved_[k].tensor) {
                 const detail::Record* r = saved_[k].check(name);

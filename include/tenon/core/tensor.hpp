@@ -198,6 +198,7 @@ public:
 
     int references = 1;
     bool leaf = false, released = false;
+    bool owned = false;          // a leaf: an optimiser holds its memory
     short block_class = -1;      // -1: made by new
     long depth = 0;              // longer than every input's: a topological order
     const char* name;

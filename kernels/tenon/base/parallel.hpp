@@ -52,25 +52,28 @@ public:
             return;
         }
         start_workers(threads - 1);
-        // No worker touches the job between the join of the last one and the epoch below.
+        // Nobody is inside the last job any more, and nobody enters before it is announced as open.
         task_ = task;
         context_ = context;
         tasks_ = tasks;
-        const unsigned helpers = static_cast<unsigned>(threads - 1 < started_ ? threads - 1 : started_);
+        const unsigned long helpers = static_cast<unsigned long>(threads - 1 < started_ ? threads - 1 : started_);
         __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&pending_, static_cast<int>(helpers), __ATOMIC_RELAXED);
-        __atomic_store_n(&epoch_, ((epoch_ & ~helper_mask) + helper_mask + 1) | helpers, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake(&epoch_, max_threads);
+        const unsigned long epoch = (state_ >> epoch_shift) + 1;
+        __atomic_store_n(&state_, epoch << epoch_shift | helpers << helpers_shift | open_bit, __ATOMIC_SEQ_CST);
+        __atomic_add_fetch(&announced_, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake(&announced_, static_cast<int>(helpers));
         work();
-        for (int spin = 0; __atomic_load_n(&pending_, __ATOMIC_ACQUIRE) != 0;) {
+        // All tasks are taken: who has not come by now is not waited for.
+        unsigned long state = __atomic_and_fetch(&state_, ~open_bit, __ATOMIC_SEQ_CST);
+        for (int spin = 0; (state & active_mask) != 0; state = __atomic_load_n(&state_, __ATOMIC_ACQUIRE)) {
             if (++spin < spins) {
                 cpu_relax();
                 continue;
             }
             // A worker has lost its core: sleep instead of burning the time slice it needs.
             __atomic_store_n(&caller_sleeps_, 1, __ATOMIC_SEQ_CST);
-            const int left = __atomic_load_n(&pending_, __ATOMIC_SEQ_CST);
-            if (left != 0) wait(&pending_, left);
+            state = __atomic_load_n(&state_, __ATOMIC_SEQ_CST);
+            if ((state & active_mask) != 0) wait(reinterpret_cast<unsigned*>(&state_), static_cast<unsigned>(state));
             __atomic_store_n(&caller_sleeps_, 0, __ATOMIC_RELAXED);
         }
         std::exception_ptr error = error_;
@@ -82,9 +85,11 @@ public:
 
 private:
     static constexpr int spins = 4000;  // about 40 us
-    // The epoch word counts jobs above these bits and says in them how many workers the job takes, so that one read
-    // tells a worker both.
-    static constexpr unsigned helper_mask = 511;
+    // The state of a job in one word: whether it is open, how many workers are inside, how many may enter, its number.
+    // The low half is what the caller sleeps on.
+    static constexpr unsigned long open_bit = 1, active_one = 2, active_mask = 0x3feul << 0;
+    static constexpr int helpers_shift = 10, epoch_shift = 32;
+    static constexpr unsigned long helpers_mask = 0x1fful << helpers_shift;
 
     ThreadPool() {
         cpu_set_t set;
@@ -97,54 +102,58 @@ private:
         threads_ = count < 1 ? 1 : count > max_threads ? max_threads : count;
     }
 
-    template <class Word>
-    static void wait(Word* word, Word value) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0); }
-    template <class Word>
-    static void wake(Word* word, int count) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0); }
+    static void wait(unsigned* word, unsigned value) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0); }
+    static void wake(unsigned* word, int count) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0); }
 
     void start_workers(int wanted) {
         while (started_ < wanted) {
             pthread_t thread;
-            Start* start = new Start{this, static_cast<unsigned>(started_), epoch_};
-            if (pthread_create(&thread, nullptr, &ThreadPool::entry, start) != 0) {
-                delete start;
-                return;
-            }
+            if (pthread_create(&thread, nullptr, &ThreadPool::entry, this) != 0) return;
             pthread_detach(thread);
             ++started_;
         }
     }
 
-    struct Start {
-        ThreadPool* pool;
-        unsigned index, epoch;
-    };
-
-    static void* entry(void* argument) {
-        const Start start = *static_cast<Start*>(argument);
-        delete static_cast<Start*>(argument);
-        start.pool->serve(start.index, start.epoch);
+    static void* entry(void* pool) {
+        static_cast<ThreadPool*>(pool)->serve();
         return nullptr;
     }
 
-    void serve(unsigned index, unsigned seen) {
+    // Enters the job that is open, unless this worker has been in it.
+    bool enter(unsigned long& seen) {
+        unsigned long state = __atomic_load_n(&state_, __ATOMIC_ACQUIRE);
         for (;;) {
-            for (int spin = 0; __atomic_load_n(&epoch_, __ATOMIC_ACQUIRE) == seen; ++spin) {
-                if (spin < spins) {
-                    cpu_relax();
-                    continue;
-                }
-                __atomic_add_fetch(&sleepers_, 1, __ATOMIC_SEQ_CST);
-                if (__atomic_load_n(&epoch_, __ATOMIC_SEQ_CST) == seen) wait(&epoch_, seen);
-                __atomic_sub_fetch(&sleepers_, 1, __ATOMIC_SEQ_CST);
-                spin = 0;
+            if ((state & open_bit) == 0 || state >> epoch_shift == seen) return false;
+            if ((state & active_mask) / active_one >= (state & helpers_mask) >> helpers_shift) return false;
+            if (__atomic_compare_exchange_n(&state_, &state, state + active_one, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+                seen = state >> epoch_shift;
+                return true;
             }
-            // A worker that the job does not take may see several jobs pass.
-            seen = __atomic_load_n(&epoch_, __ATOMIC_ACQUIRE);
-            if (index >= (seen & helper_mask)) continue;
-            work();
-            if (__atomic_sub_fetch(&pending_, 1, __ATOMIC_SEQ_CST) == 0 && __atomic_load_n(&caller_sleeps_, __ATOMIC_SEQ_CST) != 0)
-                wake(&pending_, 1);
+        }
+    }
+
+    void serve() {
+        unsigned long seen = 0;
+        for (int spin = 0;;) {
+            if (enter(seen)) {
+                work();
+                const unsigned long left = __atomic_sub_fetch(&state_, active_one, __ATOMIC_SEQ_CST);
+                if ((left & active_mask) == 0 && __atomic_load_n(&caller_sleeps_, __ATOMIC_SEQ_CST) != 0)
+                    wake(reinterpret_cast<unsigned*>(&state_), 1);
+                spin = 0;
+                continue;
+            }
+            if (++spin < spins) {
+                cpu_relax();
+                continue;
+            }
+            const unsigned announced = __atomic_load_n(&announced_, __ATOMIC_SEQ_CST);
+            __atomic_add_fetch(&sleepers_, 1, __ATOMIC_SEQ_CST);
+            // A job announced since then makes the wait return at once.
+            const unsigned long state = __atomic_load_n(&state_, __ATOMIC_SEQ_CST);
+            if ((state & open_bit) == 0 || state >> epoch_shift == seen) wait(&announced_, announced);
+            __atomic_sub_fetch(&sleepers_, 1, __ATOMIC_SEQ_CST);
+            spin = 0;
         }
     }
 
@@ -166,11 +175,10 @@ private:
     void* context_ = nullptr;
     long tasks_ = 0;
     std::exception_ptr error_;
-    alignas(64) unsigned epoch_ = 0;
-    int sleepers_ = 0;
+    alignas(64) unsigned long state_ = 0;
+    alignas(64) unsigned announced_ = 0;
+    int sleepers_ = 0, caller_sleeps_ = 0;
     alignas(64) long next_ = 0;
-    alignas(64) int pending_ = 0;
-    int caller_sleeps_ = 0;
 };
 
 }  // namespace detail

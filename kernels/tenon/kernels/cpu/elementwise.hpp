@@ -48,7 +48,7 @@ struct ElementwiseJob {
     int lanes;
 };
 
-namespace impl {
+namespace elementwise_impl {
 
 inline constexpr long buffer_elements = 2048;   // of a gathered operand
 inline constexpr long direct_elements = 32768;  // of a block that needs no buffer
@@ -543,7 +543,7 @@ inline char* scratch(std::size_t bytes) {
     return s.data;
 }
 
-}  // namespace impl
+}  // namespace elementwise_impl
 
 // A space of n elements over which all operands are contiguous (or modes 0), in the calling thread.
 inline void run_elementwise_small(ElementwiseKernel kernel, int lanes, const char* const* in, int inputs, char* const* out, int outputs,
@@ -578,8 +578,8 @@ inline void run_elementwise_small(ElementwiseKernel kernel, int lanes, const cha
 // Runs a job; changes its operands' strides (axes are merged).
 TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
     const int operands = job.inputs + job.outputs;
-    impl::collapse(job);
-    const impl::Plan plan = impl::make_plan(job);
+    elementwise_impl::collapse(job);
+    const elementwise_impl::Plan plan = elementwise_impl::make_plan(job);
     if (plan.total == 0) {
         for (int k = job.inputs; k < operands; ++k)
             if (job.operands[k].reduced && job.operands[k].mode != 0) {
@@ -588,16 +588,16 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
                     ElementwiseOperand one = job.operands[k];
                     one.data += m * one.element_size;
                     one.elements = 1;
-                    impl::finish_reduced(one, zero, 0, 1, one.kind != ElementKind::int64);
+                    elementwise_impl::finish_reduced(one, zero, 0, 1, one.kind != ElementKind::int64);
                 }
             }
         return;
     }
-    const std::size_t block_bytes = static_cast<std::size_t>(plan.buffers) * impl::BlockRunner::buffer_bytes;
+    const std::size_t block_bytes = static_cast<std::size_t>(plan.buffers) * elementwise_impl::BlockRunner::buffer_bytes;
     if (plan.groups == 0) {
         const long tasks = (plan.blocks + plan.blocks_per_task - 1) / plan.blocks_per_task;
         parallel_for(tasks, [&](long task) {
-            impl::BlockRunner runner(job, plan, plan.buffers > 0 ? impl::scratch(block_bytes) : nullptr);
+            elementwise_impl::BlockRunner runner(job, plan, plan.buffers > 0 ? elementwise_impl::scratch(block_bytes) : nullptr);
             const long first = task * plan.blocks_per_task;
             const long last = first + plan.blocks_per_task < plan.blocks ? first + plan.blocks_per_task : plan.blocks;
             for (long block = first; block < last; ++block) runner.run(block, nullptr);
@@ -608,7 +608,7 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
     long offsets[elementwise_max_operands], group_bytes = 0;
     for (int k = job.inputs; k < operands; ++k) {
         offsets[k] = group_bytes;
-        if (plan.access[k] == impl::Access::reduced) group_bytes += (job.operands[k].elements * 8 + 63) / 64 * 64;
+        if (plan.access[k] == elementwise_impl::Access::reduced) group_bytes += (job.operands[k].elements * 8 + 63) / 64 * 64;
     }
     const int groups = plan.groups < plan.blocks ? plan.groups : static_cast<int>(plan.blocks);
     // The accumulators may not come from the scratch buffer: the blocks that the caller runs use it.
@@ -618,10 +618,10 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
     if (partial == nullptr) fail<MemoryError>("out of memory: asked for ", bytes, " bytes of partial sums");
     std::memset(partial, 0, bytes);
     parallel_for(groups, [&](long group) {
-        impl::BlockRunner runner(job, plan, plan.buffers > 0 ? impl::scratch(block_bytes) : nullptr);
-        impl::Accumulators accumulators[elementwise_max_operands];
+        elementwise_impl::BlockRunner runner(job, plan, plan.buffers > 0 ? elementwise_impl::scratch(block_bytes) : nullptr);
+        elementwise_impl::Accumulators accumulators[elementwise_max_operands];
         for (int k = job.inputs; k < operands; ++k) {
-            impl::Accumulators& a = accumulators[k - job.inputs];
+            elementwise_impl::Accumulators& a = accumulators[k - job.inputs];
             const ElementKind kind = job.operands[k].kind;
             a.data = partial + group * group_bytes + offsets[k];
             a.full = job.operands[k].elements == 1 && kind != ElementKind::int64;
@@ -631,8 +631,8 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
         for (long block = first; block < last; ++block) runner.run(block, accumulators);
     });
     for (int k = job.inputs; k < operands; ++k)
-        if (plan.access[k] == impl::Access::reduced)
-            impl::finish_reduced(job.operands[k], partial + offsets[k], group_bytes, groups,
+        if (plan.access[k] == elementwise_impl::Access::reduced)
+            elementwise_impl::finish_reduced(job.operands[k], partial + offsets[k], group_bytes, groups,
                                  job.operands[k].elements == 1 && job.operands[k].kind != ElementKind::int64);
     if (partial != small) std::free(partial);
 }

@@ -1,0 +1,72 @@
+// Softmax and its logarithm over one axis.
+#pragma once
+
+#include <tenon/kernels/cpu/softmax.hpp>
+#include <tenon/ops/copy.hpp>
+#include <tenon/ops/matmul.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+// The sizes around an axis: [outer, n, inner].
+struct AxisSplit { long outer = 1, n = 1, inner = 1; };
+inline AxisSplit split_at(const detail::Record* r, int axis) {
+    AxisSplit s;
+    for (int i = 0; i < r->rank; ++i) (i < axis ? s.outer : i == axis ? s.n : s.inner) *= r->dims()[i];
+    return s;
+}
+
+template <class T, bool Log>
+class SoftmaxNode final : public detail::OperationNode<1> {
+public:
+    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(Log ? "log_softmax" : "softmax"), split_(split) {
+        set_input(0, x);
+        y_.save(y);
+    }
+    void release_saved() noexcept override { y_.tensor = detail::AnyTensor(); }
+    void backward() override {
+        const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
+        const T* dy = reinterpret_cast<const T*>(gradient()->data());
+        const detail::GradientTarget to = detail::gradient_target(edges_[0]);
+        T* dx = reinterpret_cast<T*>(to.record->data());
+        if constexpr (Log) kernels::cpu::log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
+        else kernels::cpu::softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
+    }
+
+private:
+    detail::Saved y_;
+    AxisSplit split_;
+};
+
+template <int Axis, bool Log, class E>
+auto softmax_any(E&& e) {
+    const char* name = Log ? "log_softmax" : "softmax";
+    auto given = as_tensor(static_cast<E&&>(e));
+    using X = decltype(given);
+    using T = typename X::Scalar;
+    static_assert(Floating<T>, "tenon: softmax: the input must be floating-point: write cast<float>(x) first");
+    static_assert(Axis >= -X::rank && Axis < X::rank, "tenon: softmax<Axis>: the axis is outside of the tensor's rank");
+    check_cpu(name, given.device());
+    const X x = contiguous(given);
+    detail::Record* r = x.record();
+    const AxisSplit split = split_at(r, detail::normal_axis<Axis, X::rank>());
+    X y(detail::AnyTensor(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), name)));
+    if constexpr (Log) kernels::cpu::log_softmax(split.outer, split.n, split.inner, x.data(), y.data());
+    else kernels::cpu::softmax(split.outer, split.n, split.inner, x.data(), y.data());
+    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, Log>>(r, y.record(), split)->set_result(y.record());
+    return y;
+}
+
+}  // namespace impl
+
+// softmax<Axis>(x): exp(x) / sum(exp(x)) over an axis, in one numerically safe pass; a row of -inf gives NaN.
+// Derivative from the output: y * (dy - sum(dy * y)).
+template <int Axis = -1, Expression E>
+[[nodiscard]] auto softmax(E&& e) { return impl::softmax_any<Axis, false>(static_cast<E&&>(e)); }
+// log_softmax<Axis>(x): its logarithm. Derivative from the output: dy - exp(y) * sum(dy).
+template <int Axis = -1, Expression E>
+[[nodiscard]] auto log_softmax(E&& e) { return impl::softmax_any<Axis, true>(static_cast<E&&>(e)); }
+
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

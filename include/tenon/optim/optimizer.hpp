@@ -1,0 +1,324 @@
+// Optimisers over flat arenas. Building one moves the parameters' memory into one block (handles and views follow), with
+// gradients and state in blocks of the same layout; a step is one pass over them.
+#pragma once
+
+#include <tenon/autograd/evaluate.hpp>
+#include <tenon/kernels/cpu/multi_tensor.hpp>
+#include <tenon/nn/module.hpp>
+
+#include <vector>
+
+namespace tenon::optim {
+
+using kernels::cpu::AdaBoundOptions;
+using kernels::cpu::AdamOptions;
+using kernels::cpu::SgdOptions;
+using kernels::cpu::WeightDecay;
+
+namespace detail {
+
+using tenon::detail::AnyTensor;
+using tenon::detail::Record;
+using tenon::detail::Storage;
+
+// The step kernels by rule; `states` blocks of the arena's size each.
+struct SgdRule {
+    using Options = SgdOptions;
+    static constexpr const char* name = "sgd";
+    static int states(const Options& o) { return o.momentum != 0 ? 1 : 0; }
+    template <class T>
+    static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
+        const kernels::cpu::SgdScalars scalars = kernels::cpu::sgd_scalars(t, o);
+        if (o.momentum == 0) kernels::cpu::fused_step(kernels::cpu::Sgd<T, false>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient);
+        else if (o.nesterov) kernels::cpu::fused_step(kernels::cpu::Sgd<T, true, true>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient);
+        else kernels::cpu::fused_step(kernels::cpu::Sgd<T, true, false>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient);
+    }
+};
+template <bool Amsgrad>
+struct AdamRule {
+    using Options = AdamOptions;
+    static constexpr const char* name = Amsgrad ? "amsgrad" : "adam";
+    static int states(const Options&) { return Amsgrad ? 3 : 2; }
+    template <class T>
+    static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
+        kernels::cpu::fused_step(kernels::cpu::Adam<T, Amsgrad>(kernels::cpu::adam_scalars(t, o)), n, p, g, s[0], s[1], s[2], false, coefficient);
+    }
+};
+template <bool Amsbound>
+struct AdaBoundRule {
+    using Options = AdaBoundOptions;
+    static constexpr const char* name = Amsbound ? "amsbound" : "adabound";
+    static int states(const Options&) { return Amsbound ? 3 : 2; }
+    template <class T>
+    static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
+        kernels::cpu::fused_step(kernels::cpu::AdaBound<T, Amsbound>(kernels::cpu::adabound_scalars(t, o)), n, p, g, s[0], s[1], s[2], false, coefficient);
+    }
+};
+
+inline Storage* new_block(long elements, DType dtype) {
+    Storage* block = tenon::detail::new_storage(static_cast<std::size_t>(elements) * static_cast<std::size_t>(size_of(dtype)), cpu);
+    std::memset(block->data, 0, block->bytes);
+    return block;
+}
+// A tensor over a part of a block, which it keeps alive.
+inline Record* record_in(Storage* block, long first, const Record* like) {
+    tenon::detail::retain(block);
+    const std::size_t size = static_cast<std::size_t>(size_of(like->dtype));
+    Storage* part = tenon::detail::new_foreign_storage(block->data + static_cast<std::size_t>(first) * size, static_cast<std::size_t>(like->size) * size, cpu,
+                                                       block, [](void* held) { tenon::detail::release(static_cast<Storage*>(held)); });
+    return tenon::detail::new_record_on(part, like->dtype, like->rank, like->dims());
+}
+
+}  // namespace detail
+
+// What clip_norm found.
+struct StepStatistics { long steps = 0, skipped = 0; };
+
+template <class Rule>
+class Optimizer {
+public:
+    using Options = typename Rule::Options;
+
+    // Takes the parameters of a module (tied ones once); Throws GradError for a parameter that wants no gradient or has
+    // an optimiser already, ValueError for options out of range.
+    template <class M>
+    Optimizer(M& module, const Options& options) {
+        add_group(module, options);
+    }
+    Optimizer(Optimizer&& other) noexcept : parameters_(static_cast<std::vector<Parameter>&&>(other.parameters_)),
+        groups_(static_cast<std::vector<Options>&&>(other.groups_)), arenas_(static_cast<std::vector<Arena>&&>(other.arenas_)),
+        statistics_(other.statistics_), coefficient_(other.coefficient_) {
+        other.parameters_.clear();
+        other.arenas_.clear();
+    }
+    Optimizer(const Optimizer&) = delete;
+    Optimizer& operator=(const Optimizer&) = delete;
+    ~Optimizer() {
+        for (Parameter& p : parameters_) p.tensor->node->owned = false;
+        for (Arena& a : arenas_) a.release();
+    }
+
+    // More parameters, with options of their own.
+    template <class M>
+    void add_group(M& module, const Options& options) {
+        const int states = Rule::states(options);
+        for (const Options& o : groups_)
+            if (Rule::states(o) != states) fail<ValueError>(Rule::name, ": groups differ in whether they keep a momentum");
+        std::vector<Parameter> fresh;
+        auto take = [&](const char* name, nn::Kind kind, auto& x) {
+            if (kind != nn::Kind::parameter || !x.has_value()) return;
+            using T = typename std::remove_cvref_t<decltype(x)>::Scalar;
+            if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+                collect(fresh, name, x.record());
+            } else {
+                fail<DtypeError>(Rule::name, ": parameter \"", name, "\" is ", x.record()->description(), ": expected float or double");
+            }
+        };
+        if constexpr (nn::detail::is_tensor<std::remove_cvref_t<M>>) take("parameter", nn::Kind::parameter, module);
+        else nn::for_each_tensor(module, take);
+        if (fresh.empty()) fail<ValueError>(Rule::name, ": the module has no parameters");
+        groups_.push_back(options);
+        for (DType dtype : {DType::float32, DType::float64}) seat(fresh, dtype, states);
+        for (Parameter& p : fresh) parameters_.push_back(static_cast<Parameter&&>(p));
+    }
+
+    // Updates every parameter that has a gradient, in one pass, and clears the gradients (keep_gradients: leaves them).
+    // A parameter without a gradient since the last clear is skipped. After clip_norm the gradients are scaled on the
+    // way; a norm that is not finite skips the step.
+    struct StepOptions { bool keep_gradients = false; };
+    void step(StepOptions options = {}) {
+        const double coefficient = coefficient_;
+        coefficient_ = 1;
+        const bool skip = !(coefficient - coefficient == 0);
+        if (!skip) {
+            for (Arena& arena : arenas_) {
+                if (arena.dtype == DType::float32) step_arena<float>(arena, static_cast<float>(coefficient));
+                else step_arena<double>(arena, coefficient);
+            }
+            ++statistics_.steps;
+        } else {
+            ++statistics_.skipped;
+        }
+        if (!options.keep_gradients) zero_grad();
+    }
+    void zero_grad() {
+        for (Parameter& p : parameters_) {
+            tenon::Node::Slot& slot = p.tensor->node->slots[0];
+            if (slot.has) tenon::detail::clear_gradient(slot);
+        }
+    }
+
+    // The norm of all gradients together (before scaling), and the factor min(1, max_norm / norm) for the next step.
+    double clip_norm(double max_norm) {
+        if (!(max_norm > 0)) fail<ValueError>("clip_norm: a maximum of ", max_norm, ", expected above 0");
+        double squares = 0;
+        for (const Parameter& p : parameters_) {
+            const tenon::Node::Slot& slot = p.tensor->node->slots[0];
+            if (!slot.has) continue;
+            const char* g = slot.gradient->data();
+            squares += slot.dtype == DType::float32 ? kernels::cpu::sum_of_squares(slot.gradient->size, reinterpret_cast<const float*>(g))
+                                                    : kernels::cpu::sum_of_squares(slot.gradient->size, reinterpret_cast<const double*>(g));
+        }
+        coefficient_ = kernels::cpu::clip_coefficient(squares, max_norm);
+        return __builtin_sqrt(squares);
+    }
+
+    // The factor of a schedule on every group's rate (and on AdaBound's bounds).
+    void set_lr_scale(double scale) {
+        for (Options& o : groups_) o.lr_scale = scale;
+    }
+    Options& options(std::size_t group = 0) { return groups_.at(group); }
+    const StepStatistics& statistics() const { return statistics_; }
+
+    // How many coordinates had their rate at the lower bound, between, and at the upper bound in the last step.
+    kernels::cpu::BoundCounts bound_histogram() const
+        requires requires(const Options& o) { o.final_lr; }
+    {
+        kernels::cpu::BoundCounts total{0, 0, 0};
+        for (const Parameter& p : parameters_) {
+            if (p.steps == 0) continue;
+            const Arena& arena = arenas_[p.arena];
+            const int state = Rule::states(groups_[p.group]) - 1;
+            const kernels::cpu::AdaBoundScalars scalars = kernels::cpu::adabound_scalars(p.steps, groups_[p.group]);
+            kernels::cpu::BoundCounts c{0, 0, 0};
+            if (arena.dtype == DType::float32)
+                c = kernels::cpu::bound_histogram(kernels::cpu::AdaBound<float, false>(scalars), p.tensor->size,
+                                                  reinterpret_cast<const float*>(arena.states[state]->data) + p.first);
+            else
+                c = kernels::cpu::bound_histogram(kernels::cpu::AdaBound<double, false>(scalars), p.tensor->size,
+                                                  reinterpret_cast<const double*>(arena.states[state]->data) + p.first);
+            total.at_lower += c.at_lower;
+            total.inside += c.inside;
+            total.at_upper += c.at_upper;
+        }
+        return total;
+    }
+
+private:
+    struct Parameter {
+        detail::AnyTensor tensor;
+        std::size_t arena = 0, group = 0;
+        long first = 0, padded = 0, steps = 0;
+    };
+    struct Arena {
+        DType dtype;
+        detail::Storage *values, *gradients, *states[3];
+        void release() {
+            tenon::detail::release(values);
+            tenon::detail::release(gradients);
+            for (detail::Storage* s : states)
+                if (s != nullptr) tenon::detail::release(s);
+        }
+    };
+
+    void collect(std::vector<Parameter>& fresh, const char* name, detail::Record* r) {
+        if (r->node == nullptr)
+            fail<GradError>(Rule::name, ": parameter \"", name, "\" wants no gradient", "\n       hint: mark it with require_grad(), or visit it with nn::frozen or nn::buffer");
+        if (!r->node->leaf) fail<GradError>(Rule::name, ": \"", name, "\" is the result of a recorded operation, not a parameter");
+        if (!r->storage->device.is_cpu())
+            fail<DeviceError>(Rule::name, ": parameter \"", name, "\" is on ", r->storage->device, ", and this translation unit was compiled without CUDA");
+        if (!r->contiguous || r->is_view || r->offset != 0 || r->storage->bytes != static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)))
+            fail<ValueError>(Rule::name, ": parameter \"", name, "\" is a view or not contiguous");
+        for (const std::vector<Parameter>* list : {&parameters_, &fresh})
+            for (const Parameter& p : *list)
+                if (p.tensor->node == r->node) return;  // tied
+        if (r->node->owned)
+            fail<GradError>(Rule::name, ": parameter \"", name, "\" belongs to another optimiser already", "\n       hint: destroy that one first");
+        Parameter p;
+        p.tensor = detail::AnyTensor::share(r);
+        p.group = groups_.size();
+        fresh.push_back(static_cast<Parameter&&>(p));
+    }
+
+    // Moves the fresh parameters of one type into an arena of their own.
+    void seat(std::vector<Parameter>& fresh, DType dtype, int states) {
+        long total = 0;
+        for (Parameter& p : fresh) {
+            if (p.tensor->dtype != dtype) continue;
+            p.first = total;
+            p.padded = (p.tensor->size + 15) / 16 * 16;
+            p.arena = arenas_.size();
+            total += p.padded;
+        }
+        if (total == 0) return;
+        Arena arena{dtype, detail::new_block(total, dtype), detail::new_block(total, dtype), {}};
+        for (int i = 0; i < states; ++i) arena.states[i] = detail::new_block(total, dtype);
+        arenas_.push_back(arena);
+        for (Parameter& p : fresh) {
+            if (p.tensor->dtype != dtype) continue;
+            detail::Record* r = p.tensor.get();
+            tenon::detail::reseat(r->storage, arena.values->data + p.first * size_of(dtype), arena.values);
+            tenon::Node::Slot& slot = r->node->slots[0];
+            detail::AnyTensor gradient(detail::record_in(arena.gradients, p.first, r));
+            if (slot.has) std::memcpy(gradient->data(), slot.gradient->data(), static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(dtype)));
+            slot.gradient = gradient;
+            r->node->owned = true;
+        }
+    }
+
+    template <class T>
+    void step_arena(Arena& arena, T coefficient) {
+        T* p = reinterpret_cast<T*>(arena.values->data);
+        T* g = reinterpret_cast<T*>(arena.gradients->data);
+        T* s[3];
+        for (int i = 0; i < 3; ++i) s[i] = arena.states[i] != nullptr ? reinterpret_cast<T*>(arena.states[i]->data) : nullptr;
+        const std::size_t index = static_cast<std::size_t>(&arena - arenas_.data());
+        // Runs of neighbours with the same options and step count are one range.
+        long first = 0, end = -1, steps = 0;
+        std::size_t group = 0;
+        auto flush = [&] {
+            if (end < 0) return;
+            T* at[3];
+            for (int i = 0; i < 3; ++i) at[i] = s[i] != nullptr ? s[i] + first : nullptr;
+            Rule::step(groups_[group], steps, end - first, p + first, g + first, at, coefficient != T(1) ? &coefficient : nullptr);
+            end = -1;
+        };
+        for (Parameter& q : parameters_) {
+            if (q.arena != index) continue;
+            tenon::Node::Slot& slot = q.tensor->node->slots[0];
+            if (!slot.has) {
+                flush();
+                continue;
+            }
+            ++q.steps;
+            if (end < 0 || q.steps != steps || q.group != group || q.first != end) {
+                flush();
+                first = q.first;
+                steps = q.steps;
+                group = q.group;
+            }
+            end = q.first + q.padded;
+            tenon::detail::note_write(q.tensor->storage, Rule::name);
+        }
+        flush();
+    }
+
+    std::vector<Parameter> parameters_;
+    std::vector<Options> groups_;
+    std::vector<Arena> arenas_;
+    StepStatistics statistics_;
+    double coefficient_ = 1;
+};
+
+// SGD, with momentum, dampening, Nesterov.
+template <class M>
+[[nodiscard]] Optimizer<detail::SgdRule> sgd(M& module, SgdOptions options = {}) { return {module, options}; }
+// Adam (Kingma and Ba 2015), weight decay as L2.
+template <class M>
+[[nodiscard]] Optimizer<detail::AdamRule<false>> adam(M& module, AdamOptions options = {}) { return {module, options}; }
+// AdamW (Loshchilov and Hutter 2019): decoupled weight decay, 0.01 unless given.
+template <class M>
+[[nodiscard]] Optimizer<detail::AdamRule<false>> adamw(M& module, AdamOptions options = {.weight_decay = 0.01}) {
+    options.decay = WeightDecay::decoupled_torch;
+    return {module, options};
+}
+// AMSGrad (Reddi et al. 2018).
+template <class M>
+[[nodiscard]] Optimizer<detail::AdamRule<true>> amsgrad(M& module, AdamOptions options = {}) { return {module, options}; }
+// AdaBound and AMSBound (Luo et al. 2019).
+template <class M>
+[[nodiscard]] Optimizer<detail::AdaBoundRule<false>> adabound(M& module, AdaBoundOptions options = {}) { return {module, options}; }
+template <class M>
+[[nodiscard]] Optimizer<detail::AdaBoundRule<true>> amsbound(M& module, AdaBoundOptions options = {}) { return {module, options}; }
+
+}  // namespace tenon::optim

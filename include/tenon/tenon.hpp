@@ -1,0 +1,14 @@
+// What a training program needs.
+#pragma once
+
+#include <tenon/base/parallel.hpp>
+#include <tenon/core/factories.hpp>
+#include <tenon/autograd/evaluate.hpp>
+#include <tenon/ops/copy.hpp>
+#include <tenon/ops/loss.hpp>
+#include <tenon/ops/matmul.hpp>
+#include <tenon/ops/random.hpp>
+#include <tenon/ops/reduce.hpp>
+#include <tenon/ops/softmax.hpp>
+#include <tenon/nn/linear.hpp>
+#include <tenon/optim/optimizer.hpp>
