@@ -11,7 +11,7 @@ struct GradcheckOptions {
     double step = 1e-5;                       // of the differences, times max(1, |x|)
     long positions = 400;                     // checked one by one per input; of larger inputs so many, spread out
     bool taylor = true;                       // also check that the remainder of the first-order expansion falls as h^2
-    bool outputs_kink = false;                // f has kinks (relu, max): leaves the Taylor check out
+    bool kinks = false;                // f has kinks (relu, max): leaves the Taylor check out
     unsigned long long seed = 1;              // of the output's weights and of the direction
 };
 
@@ -138,7 +138,6 @@ void gradcheck(const GradcheckOptions& options, F&& f, const X&... inputs) {
     if (!close(middle, y, {.relative = 0, .absolute = 0, .nan_equal = true}))
         fail<Error>("gradcheck: f gives other values when it is called again on the same inputs: ", static_cast<const char*>(close(middle, y).text));
 
-    double slope = 0;  // <gradient, direction>
     leaves.each([&](int k, const auto& leaf) {
         const long n = leaf.size();
         using Leaf = std::remove_cvref_t<decltype(leaf)>;
@@ -165,14 +164,13 @@ void gradcheck(const GradcheckOptions& options, F&& f, const X&... inputs) {
             }
         });
     });
-    if (!options.taylor || options.outputs_kink) return;
+    if (!options.taylor || options.kinks) return;
 
     // |phi(x + h d) - phi(x) - h <g, d>| falls fourfold when h is halved, unless it is lost in rounding errors already.
     const auto away = own::make_inputs(false, inputs...);
-    own::Numbers directions(options.seed + 1);
     const auto remainder = [&](double h) {
-        directions = own::Numbers(options.seed + 1);
-        slope = 0;
+        own::Numbers directions(options.seed + 1);
+        double slope = 0;  // <gradient, step>
         leaves.each([&](int k, const auto& leaf) {
             away.each([&](int j, const auto& x) {
                 if (j != k) return;
@@ -195,7 +193,7 @@ void gradcheck(const GradcheckOptions& options, F&& f, const X&... inputs) {
         message << "tenon: gradcheck: the remainder of the first-order expansion along a direction is ";
         own::add_number(message, coarse) << " at h = 2e-4 and ";
         own::add_number(message, fine) << " at h = 1e-4; with a right gradient it falls fourfold"
-                                          "\n       hint: a kink within 2e-4 of an input does this too: set outputs_kink, or move the input";
+                                          "\n       hint: a kink within 2e-4 of an input does this too: set kinks, or move the input";
         throw Error(message.text());
     }
 }
