@@ -4,6 +4,7 @@
 // Usage: bench_math [name]; TENON_ISA=sse2|avx2|avx512 lowers the instruction set.
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/simd_math.hpp>
+#include <tenon/kernels/cpu/rng.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -19,7 +20,7 @@ namespace {
 using namespace tenon;
 
 constexpr long count = 4096;
-constexpr int rounds = 101, passes = 10;
+constexpr int rounds = 51, passes = 40;
 
 template <class Function>
 struct Map {
@@ -105,6 +106,51 @@ FUNCTION(Pow, math::pow(x, V(1.7f)), std::pow(x, 1.7f))
 FUNCTION(Sqrt, math::sqrt(x), std::sqrt(x))
 FUNCTION(Rsqrt, math::rsqrt(x), 1.f / std::sqrt(x))
 
+// Random fills against the standard library's generator and distributions.
+void random_numbers() {
+    namespace rng = kernels::cpu;
+    static std::uint32_t words[count];
+    static float x[count], y[count];
+    static std::uint8_t flags[count];
+    static std::int64_t integers[count];
+    static const Key key{1};
+    static std::mt19937 generator(1);
+    for (float& v : x) v = 1.f;
+    add("random words", "mt19937", [] { rng::random_words(key, 0, count, words); },
+        [] {
+            for (std::uint32_t& w : words) w = static_cast<std::uint32_t>(generator());
+        });
+    add("uniform", "mt19937", [] { rng::uniform(key, count, y); },
+        [] {
+            std::uniform_real_distribution<float> draw(0, 1);
+            for (float& v : y) v = draw(generator);
+        });
+    add("normal", "mt19937", [] { rng::normal(key, count, y); },
+        [] {
+            std::normal_distribution<float> draw;
+            for (float& v : y) v = draw(generator);
+        });
+    add("bernoulli", "mt19937", [] { rng::bernoulli(key, count, flags, 0.5); },
+        [] {
+            std::bernoulli_distribution draw(0.5);
+            for (std::uint8_t& f : flags) f = draw(generator);
+        });
+    add("dropout", "mt19937", [] { rng::dropout(key, count, x, y, 0.5); },
+        [] {
+            for (long i = 0; i < count; ++i) y[i] = generator() < 0x80000000u ? x[i] * 2.f : 0.f;
+        });
+    add("random integers", "mt19937", [] { rng::integers(key, count, integers, 0, 1000); },
+        [] {
+            std::uniform_int_distribution<std::int64_t> draw(0, 999);
+            for (std::int64_t& i : integers) i = draw(generator);
+        });
+    add("permutation", "std::shuffle", [] { rng::permutation(key, count, integers); },
+        [] {
+            for (long i = 0; i < count; ++i) integers[i] = i;
+            std::shuffle(integers, integers + count, generator);
+        });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -124,5 +170,7 @@ int main(int argc, char** argv) {
     function<Pow>("pow", 0.01f, 10);
     function<Sqrt>("sqrt", 0, 10);
     function<Rsqrt>("rsqrt", 0.1f, 10);
+    random_numbers();
+    set_num_threads(1);
     run_all();
 }
