@@ -1,8 +1,6 @@
 #include "use.hpp"
 
-#include <tenon/base/isa.hpp>
-#include <tenon/base/parallel.hpp>
-#include <tenon/base/simd.hpp>
+#include <tenon/tenon.hpp>
 
 #include <cstdio>
 #include <cstring>
@@ -20,18 +18,20 @@ int main() {
     // One pool for all translation units, whatever compiled them.
     tenon::set_num_threads(3);
     failures += check(threads_elsewhere() == 3, "the thread pool is not shared between translation units");
-    long sum = 0;
-    tenon::parallel_for(100, [&](long i) { __atomic_add_fetch(&sum, i, __ATOMIC_RELAXED); });
-    failures += check(sum == 4950, "parallel_for");
 
-    const tenon::simd<float, 4> x(1.5f);
-    failures += check((x * x)[3] == 2.25f, "simd");
+    // One tape, too: a part of it recorded in each object.
+    auto w = tenon::from<float>({1.f, 2.f, 3.f}).require_grad();
+    const tenon::Tensor<float, 1> y = scale_elsewhere(tenon::from<float>({4.f, 5.f, 6.f}), w);
+    const tenon::Tensor<float, 0> loss = tenon::sum(y * y);
+    loss.backward();
+    failures += check(loss.item() == 25.f + 121.f + 361.f, "the value");
+    failures += check(w.grad().data()[2] == 2.f * 19.f * 6.f, "the gradient");
 
     bool caught = false;
     try {
         fail_elsewhere();
-    } catch (const tenon::ValueError& error) {
-        caught = std::strncmp(error.what(), "tenon: elsewhere", 16) == 0;
+    } catch (const tenon::ShapeError& error) {
+        caught = std::strncmp(error.what(), "tenon: ", 7) == 0;
     }
     failures += check(caught, "an exception was lost between two objects");
 

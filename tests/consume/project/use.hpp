@@ -1,6 +1,10 @@
-// A user's own header: a function in one translation unit, called from another.
+// A user's own header: functions in one translation unit, called from another.
 #pragma once
 
+#include <tenon/core/tensor.hpp>
+
 int threads_elsewhere();
-// Throws tenon::ValueError, through the border between two objects.
+// Throws tenon::ShapeError, through the border between two objects.
 void fail_elsewhere();
+// x * w + 1, recorded on the tape by code compiled elsewhere.
+tenon::Tensor<float, 1> scale_elsewhere(const tenon::Tensor<float, 1>& x, const tenon::Tensor<float, 1>& w);
