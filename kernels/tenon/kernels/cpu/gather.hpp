@@ -95,7 +95,7 @@ long find_bad_index(const I* index, long count, long size) {
     if (count <= 0) return -1;
     if (size > 0x7fffffffl && sizeof(I) == 4) size = 0x7fffffffl;  // every non-negative index is below it or invalid anyway
     long at = -1;
-    dispatch<impl::BadIndexBody>(index, count, static_cast<I>(size), &at);
+    dispatch<impl::BadIndexBody, Isa::avx2>(index, count, static_cast<I>(size), &at);
     return at;
 }
 
@@ -111,8 +111,14 @@ void gather_rows(long count, long bytes, const void* src, const I* index, void* 
         const long first = task * rows, last = first + rows < count ? first + rows : count;
         // Sizes that are one move of the machine are worth a loop of their own.
         auto each = [&](auto size) {
-            for (long i = first; i < last; ++i)
+            for (long i = first; i < last; ++i) {
+                // Rows lie anywhere: ask for one a few rows early.
+                if (i + 8 < last) {
+                    const char* next = from + static_cast<long>(index[i + 8]) * bytes;
+                    for (long line = 0; line < static_cast<long>(size) && line < 256; line += 64) __builtin_prefetch(next + line);
+                }
                 __builtin_memcpy(to + i * bytes, from + static_cast<long>(index[i]) * bytes, static_cast<std::size_t>(size));
+            }
         };
         switch (bytes) {
             case 1: return each(std::integral_constant<long, 1>());
@@ -280,7 +286,7 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
             else high = middle;
         }
         for (long s = low; s < segments && starts[s] < (task + 1) * share; ++s)
-            dispatch<impl::SegmentSumBody>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), starts[s + 1] - starts[s],
+            dispatch<impl::SegmentSumBody, Isa::avx2>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), starts[s + 1] - starts[s],
                                            accumulate, dst + static_cast<long>(index[order[starts[s]]]) * width);
     });
     return segments;
@@ -470,7 +476,8 @@ void copy_elements(CopyPlan& plan, E* dst, const E* src) {
             plan.to[d] = plan.to[d + 1];
             plan.from[d] = plan.from[d + 1];
         }
-        const long tile = 32, bands = (rows + tile - 1) / tile;
+        constexpr long tile = 32;
+        const long bands = (rows + tile - 1) / tile;
         long outer = 1;
         for (int d = 0; d < last - 1; ++d) outer *= plan.shape[d];
         const long total = outer * bands;
@@ -480,9 +487,15 @@ void copy_elements(CopyPlan& plan, E* dst, const E* src) {
             for (long item = task * group; item < (task + 1) * group && item < total; ++item) {
                 const long band = item % bands * tile, height = rows - band < tile ? rows - band : tile;
                 walk(plan, last - 1, item / bands, item / bands + 1, [&](long to, long from) {
-                    for (long c = 0; c < length; c += tile)
-                        transpose_block(height, length - c < tile ? length - c : tile, dst + to + band * to_row + c, to_row,
-                                        src + from + band + c * from_step, from_step);
+                    // Through a buffer: whole lines are read, whatever the stride does to the sets of the cache.
+                    E buffer[tile * tile];
+                    for (long c = 0; c < length; c += tile) {
+                        const long width = length - c < tile ? length - c : tile;
+                        for (long q = 0; q < width; ++q)
+                            __builtin_memcpy(static_cast<void*>(buffer + q * tile), src + from + band + (c + q) * from_step,
+                                             static_cast<std::size_t>(height) * sizeof(E));
+                        transpose_block(height, width, dst + to + band * to_row + c, to_row, buffer, tile);
+                    }
                 });
             }
         });

@@ -181,6 +181,17 @@ TENON_ALWAYS_INLINE void store_part(T* p, const simd<A, N>& a, long count) {
     store_lanes<A, N>(lane, a);
     __builtin_memcpy(static_cast<void*>(p), lane, static_cast<unsigned long>(count) * sizeof(T));
 }
+// Lanes of which the last few may be absent. (A choice at run time between the two forms would go through memory.)
+template <bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> load_some(const T* p, long count) {
+    if constexpr (Part) return load_part<A, N>(p, count);
+    else return load_lanes<A, N>(p);
+}
+template <bool Part, class A, int N, class T>
+TENON_ALWAYS_INLINE void store_some(T* p, const simd<A, N>& a, long count) {
+    if constexpr (Part) store_part<A, N>(p, a, count);
+    else store_lanes<A, N>(p, a);
+}
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> lane_numbers() {
     simd<A, N> r(0);
@@ -188,11 +199,36 @@ TENON_ALWAYS_INLINE simd<A, N> lane_numbers() {
     return r;
 }
 
+// Eight lanes: these loops wait for memory or choose by comparisons, which g++ 12 takes apart in 64-byte vectors.
+constexpr Isa reduce_isa = Isa::avx2;
+
 constexpr long fold_block = 4096;    // elements added in A before a double takes over
 constexpr long fold_part = 65536;    // least elements of a row that are worth a task of their own
 constexpr long fold_parts = 256;     // most parts of a row
 constexpr long fold_rows = 1024;     // rows of a column fold per part, at least
-constexpr long fold_width = 512;     // columns per task
+constexpr long fold_width = 2048;    // most columns per task: their accumulators stay in L1
+
+// Columns per task: fewer when there would be too few tasks. Depends on the shape only, and no result depends on it.
+constexpr long fold_columns(long tasks, long inner) {
+    long width = fold_width;
+    while (width > 128 && tasks * ((inner + width - 1) / width) < 8) width /= 2;
+    return width;
+}
+constexpr long fold_short = 32;      // rows up to here are turned on their side: a vector's lanes are rows
+
+// `rows` <= N rows of `columns`, turned so that row l is lane l; absent lanes hold zero.
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE void turn_in(long rows, long columns, const T* x, A* buffer) {
+    if (rows == N) {
+        for (long c = 0; c < columns; ++c) {
+            TENON_UNROLL(16)
+            for (int l = 0; l < N; ++l) buffer[c * N + l] = static_cast<A>(x[l * columns + c]);
+        }
+        return;
+    }
+    for (long c = 0; c < columns; ++c)
+        for (int l = 0; l < N; ++l) buffer[c * N + l] = l < rows ? static_cast<A>(x[l * columns + c]) : A(0);
+}
 
 // Four accumulators over one contiguous block, then halves: the order depends on n only.
 template <Fold kind, class A, int N, class T>
@@ -208,7 +244,11 @@ TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
         a3 = fold_combine<kind>(a3, fold_map<kind>(load_lanes<A, N>(x + i + 3 * N), shift));
     }
     for (; i + N <= n; i += N) a0 = fold_combine<kind>(a0, fold_map<kind>(load_lanes<A, N>(x + i), shift));
-    if (i < n) {
+    if (i < n && n >= N) {
+        // The last vector overlaps the one before it; the lanes seen already count for nothing.
+        const auto fresh = lane_numbers<A, N>() >= V(A(N - (n - i)));
+        a1 = fold_combine<kind>(a1, select(fresh, fold_map<kind>(load_lanes<A, N>(x + n - N), shift), identity));
+    } else if (i < n) {
         const auto inside = lane_numbers<A, N>() < V(A(n - i));
         a1 = fold_combine<kind>(a1, select(inside, fold_map<kind>(load_part<A, N>(x + i, n - i), shift), identity));
     }
@@ -228,6 +268,21 @@ struct FoldRowsBody {
     static TENON_ALWAYS_INLINE void run(const T* x, long n, long part, long parts, long first, long count, const Wide* shifts, Wide* out) {
         using A = typename fold_type<kind, T>::A;
         constexpr int N = Lanes * 4 / int(sizeof(A));
+        if (n <= fold_short) {
+            A in[fold_short * N], shift[N] = {}, sums[N];
+            for (long i = 0; i < count; i += N) {
+                const long rows = count - i < N ? count - i : N;
+                turn_in<A, N>(rows, n, x + (first + i) * n, in);
+                if (shifts != nullptr)
+                    for (long l = 0; l < rows; ++l) shift[l] = static_cast<A>(shifts[first + i + l]);
+                const simd<A, N> s = simd<A, N>::load(shift);
+                simd<A, N> a(fold_identity<kind, A>());
+                for (long c = 0; c < n; ++c) a = fold_combine<kind>(a, fold_map<kind>(simd<A, N>::load(in + c * N), s));
+                a.store(sums);
+                for (long l = 0; l < rows; ++l) out[i + l] = static_cast<Wide>(sums[l]);
+            }
+            return;
+        }
         for (long item = first; item < first + count; ++item) {
             const long row = item / parts, begin = (item % parts) * part;
             const long end = begin + part < n ? begin + part : n;
@@ -250,6 +305,38 @@ struct FoldColumnsBody {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
         const V identity(fold_identity<kind, A>()), none(0);
+        if (width > 8 * N) {
+            // Wide: whole rows in order, the accumulators in L1, four rows per visit. The sums see the same order as below.
+            for (long j = 0; j < width; ++j) out[j] = fold_identity<kind, A>();
+            long r = 0;
+            for (; r < rows; r += 4) {
+                const long deep = rows - r < 4 ? rows - r : 4;
+                const T* p = x + r * stride;
+                long j = 0;
+                for (; j + N <= width; j += N) {
+                    const V s = shifts != nullptr ? V::load(shifts + j) : none;
+                    V a = V::load(out + j);
+                    if (deep == 4) {
+                        a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(p + j), s));
+                        a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(p + stride + j), s));
+                        a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(p + 2 * stride + j), s));
+                        a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(p + 3 * stride + j), s));
+                    } else {
+                        for (long q = 0; q < deep; ++q) a = fold_combine<kind>(a, fold_map<kind>(load_lanes<A, N>(p + q * stride + j), s));
+                    }
+                    a.store(out + j);
+                }
+                if (j < width) {
+                    const long rest = width - j;
+                    V s = none;
+                    if (shifts != nullptr) s = load_part<A, N>(shifts + j, rest);
+                    V a = load_part<A, N>(out + j, rest);
+                    for (long q = 0; q < deep; ++q) a = fold_combine<kind>(a, fold_map<kind>(load_part<A, N>(p + q * stride + j, rest), s));
+                    store_part<A, N>(out + j, a, rest);
+                }
+            }
+            return;
+        }
         long j = 0;
         for (; j + 4 * N <= width; j += 4 * N) {
             V s[4], a[4];
@@ -304,7 +391,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
             parallel_for((outer + rows - 1) / rows, [&](long task) {
                 const long first = task * rows, count = outer - first < rows ? outer - first : rows;
                 Wide total[256];
-                dispatch<FoldRowsBody<kind>>(x, n, part, 1l, first, count, shifts, static_cast<Wide*>(total));
+                dispatch<FoldRowsBody<kind>, reduce_isa>(x, n, part, 1l, first, count, shifts, static_cast<Wide*>(total));
                 for (long i = 0; i < count; ++i) finish(first + i, total[i]);
             });
             return;
@@ -312,7 +399,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
         for (long row = 0; row < outer; ++row) {
             Wide partial[fold_parts];
             parallel_for(parts, [&](long p) {
-                dispatch<FoldRowsBody<kind>>(x, n, part, parts, row * parts + p, 1l, shifts, static_cast<Wide*>(partial + p));
+                dispatch<FoldRowsBody<kind>, reduce_isa>(x, n, part, parts, row * parts + p, 1l, shifts, static_cast<Wide*>(partial + p));
             });
             Wide total = partial[0];
             for (long p = 1; p < parts; ++p) total = fold_scalars<kind, Wide>(total, partial[p]);
@@ -322,9 +409,9 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
     }
     long part = (n + fold_parts - 1) / fold_parts;
     if (part < fold_rows) part = fold_rows;
-    const long parts = (n + part - 1) / part, blocks = (inner + fold_width - 1) / fold_width;
+    const long parts = (n + part - 1) / part, most = fold_columns(outer * parts, inner), blocks = (inner + most - 1) / most;
     // Few rows of few columns: several outer indices share a task.
-    long group = 16384 / (n * (inner < fold_width ? inner : fold_width));
+    long group = 16384 / (n * (inner < most ? inner : most));
     group = group < 1 || blocks > 1 || parts > 1 ? 1 : group;
     A* partial = nullptr;
     if (parts > 1) {
@@ -334,14 +421,14 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
     const long outers = (outer + group - 1) / group;
     parallel_for(outers * blocks * parts, [&](long task) {
         const long p = task % parts, block = task / parts % blocks, first = task / parts / blocks * group;
-        const long j = block * fold_width, width = inner - j < fold_width ? inner - j : fold_width;
+        const long j = block * most, width = inner - j < most ? inner - j : most;
         const long rows = n - p * part < part ? n - p * part : part;
         for (long o = first; o < first + group && o < outer; ++o) {
             A local[fold_width], shift[fold_width];
             if (shifts != nullptr)
                 for (long k = 0; k < width; ++k) shift[k] = static_cast<A>(shifts[o * inner + j + k]);
             A* to = parts > 1 ? partial + (o * parts + p) * inner + j : static_cast<A*>(local);
-            dispatch<FoldColumnsBody<kind>>(x + (o * n + p * part) * inner + j, rows, inner, width,
+            dispatch<FoldColumnsBody<kind>, reduce_isa>(x + (o * n + p * part) * inner + j, rows, inner, width,
                                             shifts != nullptr ? static_cast<const A*>(shift) : static_cast<const A*>(nullptr), to);
             if (parts == 1)
                 for (long k = 0; k < width; ++k) finish(o * inner + j + k, static_cast<Wide>(local[k]));
@@ -404,23 +491,47 @@ struct ExtremeColumnsBody {
     template <int Lanes, class T, class A>
     static TENON_ALWAYS_INLINE void run(const T* x, long n, long stride, long width, A* values, std::int64_t* indices) {
         constexpr int N = Lanes * 4 / int(sizeof(A));
-        using V = simd<A, N>;
-        using I = simd<typename V::Mask::Lane, N>;
-        for (long j = 0; j < width; j += N) {
-            const long count = width - j < N ? width - j : N;
-            V best = count == N ? load_lanes<A, N>(x + j) : load_part<A, N>(x + j, count);
-            I where(0);
-            for (long r = 1; r < n; ++r) {
-                const T* p = x + r * stride + j;
-                const V v = count == N ? load_lanes<A, N>(p) : load_part<A, N>(p, count);
-                auto take = Max ? v > best : v < best;
-                if constexpr (std::is_floating_point_v<A>) take = (take | (v != v)) & (best == best);
-                best = select(take, v, best);
-                where = select(take, I(r), where);
+        using Lane = typename simd<A, N>::Mask::Lane;
+        Lane at[fold_width];
+        if (width < N) {
+            column<true, A, N>(x, n, stride, values, at, width);
+        } else if (width <= 4 * N) {
+            for (long j = 0; j < width; j += N) {
+                if (j + N > width) j = width - N;  // the last vector overlaps the one before it
+                column<false, A, N>(x + j, n, stride, values + j, at + j, N);
             }
-            store_part<A, N>(values + j, best, count);
-            for (long k = 0; k < count; ++k) indices[j + k] = static_cast<std::int64_t>(where[int(k)]);
+        } else {
+            // Row by row, with the best so far and its row in L1: wide rows are then read in memory order.
+            for (long j = 0; j + N <= width; j += N) load_lanes<A, N>(x + j).store(values + j);
+            for (long j = 0; j < width; ++j) at[j] = 0;
+            for (long r = 1; r < n; ++r) {
+                const T* p = x + r * stride;
+                for (long j = 0; j + N <= width; j += N) {
+                    simd<A, N> best = simd<A, N>::load(values + j);
+                    simd<Lane, N> where = simd<Lane, N>::load(at + j);
+                    step(best, where, load_lanes<A, N>(p + j), r);
+                    best.store(values + j);
+                    where.store(at + j);
+                }
+            }
+            if (width % N != 0) column<false, A, N>(x + width - N, n, stride, values + width - N, at + width - N, N);
         }
+        for (long j = 0; j < width; ++j) indices[j] = static_cast<std::int64_t>(at[j]);
+    }
+    template <class A, int N, class Lane>
+    static TENON_ALWAYS_INLINE void step(simd<A, N>& best, simd<Lane, N>& where, const simd<A, N>& v, long r) {
+        auto take = Max ? v > best : v < best;
+        if constexpr (std::is_floating_point_v<A>) take = (take | (v != v)) & (best == best);
+        best = select(take, v, best);
+        where = select(take, simd<Lane, N>(r), where);
+    }
+    template <bool Part, class A, int N, class T, class Lane>
+    static TENON_ALWAYS_INLINE void column(const T* x, long n, long stride, A* values, Lane* at, long count) {
+        simd<A, N> best = load_some<Part, A, N>(x, count);
+        simd<Lane, N> where(0);
+        for (long r = 1; r < n; ++r) step(best, where, load_some<Part, A, N>(x + r * stride, count), r);
+        store_some<Part, A, N>(values, best, count);
+        store_some<Part, Lane, N>(at, where, count);
     }
 };
 
@@ -440,7 +551,7 @@ void reduce_extreme(const char* name, long outer, long n, long inner, const T* x
         const Scratch<Wide> found(n > fold_part ? outer : 0);
         auto locate = [&](long row, Wide total) {
             std::int64_t at = 0;
-            dispatch<FindBody>(x + row * n, n, static_cast<A>(total), &at);
+            dispatch<FindBody, reduce_isa>(x + row * n, n, static_cast<A>(total), &at);
             indices[row] = at;
             if (values != nullptr) values[row] = x[row * n + at];
         };
@@ -452,37 +563,58 @@ void reduce_extreme(const char* name, long outer, long n, long inner, const T* x
         }
         return;
     }
-    if (sizeof(A) == 4 && n >= 0x7fffffffl) fail<ShapeError>(name, ": the axis has ", n, " elements; over an inner axis at most 2^31 - 2 are supported");
-    const long blocks = (inner + fold_width - 1) / fold_width;
-    parallel_for(outer * blocks, [&](long task) {
-        const long o = task / blocks, j = task % blocks * fold_width, width = inner - j < fold_width ? inner - j : fold_width;
-        A best[fold_width];
-        dispatch<ExtremeColumnsBody<Max>>(x + o * n * inner + j, n, inner, width, static_cast<A*>(best), indices + o * inner + j);
-        if (values != nullptr)
-            for (long k = 0; k < width; ++k) values[o * inner + j + k] = static_cast<T>(best[k]);
+    long part = (n + fold_parts - 1) / fold_parts;
+    if (part < fold_rows) part = fold_rows;
+    const long parts = (n + part - 1) / part, most = fold_columns(outer * parts, inner), blocks = (inner + most - 1) / most;
+    if (sizeof(A) == 4 && part >= 0x7fffffffl) fail<ShapeError>(name, ": the axis has ", n, " elements; over an inner axis at most 2^39 are supported");
+    // Several parts: each leaves its best, and they meet in order.
+    const Scratch<A> best(parts > 1 ? outer * parts * inner : 0);
+    const Scratch<std::int64_t> where(parts > 1 ? outer * parts * inner : 0);
+    parallel_for(outer * parts * blocks, [&](long task) {
+        const long p = task % parts, j = task / parts % blocks * most, o = task / parts / blocks;
+        const long width = inner - j < most ? inner - j : most, rows = n - p * part < part ? n - p * part : part;
+        A local[fold_width];
+        A* to = parts > 1 ? best.data() + (o * parts + p) * inner + j : static_cast<A*>(local);
+        std::int64_t* at = parts > 1 ? where.data() + (o * parts + p) * inner + j : indices + o * inner + j;
+        dispatch<ExtremeColumnsBody<Max>, reduce_isa>(x + (o * n + p * part) * inner + j, rows, inner, width, to, at);
+        if (parts == 1 && values != nullptr)
+            for (long k = 0; k < width; ++k) values[o * inner + j + k] = static_cast<T>(to[k]);
     });
+    if (parts == 1) return;
+    for (long o = 0; o < outer; ++o)
+        for (long k = 0; k < inner; ++k) {
+            A value = best[o * parts * inner + k];
+            std::int64_t at = where[o * parts * inner + k];
+            for (long p = 1; p < parts; ++p) {
+                const A v = best[(o * parts + p) * inner + k];
+                if (value == value && (v != v || (Max ? v > value : v < value))) {
+                    value = v;
+                    at = p * part + where[(o * parts + p) * inner + k];
+                }
+            }
+            indices[o * inner + k] = at;
+            if (values != nullptr) values[o * inner + k] = static_cast<T>(value);
+        }
 }
 
 struct VarBackwardBody {
     template <int Lanes, class T, class A>
     static TENON_ALWAYS_INLINE void run(const T* x, long count, const A* mean, A uniform_mean, const A* factor, A uniform_factor, bool accumulate, T* dx) {
         constexpr int N = Lanes * 4 / int(sizeof(A));
-        using V = simd<A, N>;
-        for (long i = 0; i < count; i += N) {
-            const long width = count - i < N ? count - i : N;
-            const bool whole = width == N;
-            const V m = mean == nullptr ? V(uniform_mean) : whole ? V::load(mean + i) : load_part<A, N>(mean + i, width);
-            const V f = factor == nullptr ? V(uniform_factor) : whole ? V::load(factor + i) : load_part<A, N>(factor + i, width);
-            V r = (load_part_or_all<V>(x + i, width, whole) - m) * f;
-            if (accumulate) r = r + load_part_or_all<V>(dx + i, width, whole);
-            if (whole) store_lanes<A, N>(dx + i, r);
-            else store_part<A, N>(dx + i, r, width);
-        }
+        long i = 0;
+        for (; i + N <= count; i += N) step<false, A, N>(x, i, N, mean, uniform_mean, factor, uniform_factor, accumulate, dx);
+        if (i < count) step<true, A, N>(x, i, count - i, mean, uniform_mean, factor, uniform_factor, accumulate, dx);
     }
-    template <class V, class T>
-    static TENON_ALWAYS_INLINE V load_part_or_all(const T* p, long width, bool whole) {
-        if (whole) return load_lanes<typename V::Scalar, V::lanes>(p);
-        return load_part<typename V::Scalar, V::lanes>(p, width);
+    template <bool Part, class A, int N, class T>
+    static TENON_ALWAYS_INLINE void step(const T* x, long i, long count, const A* mean, A uniform_mean, const A* factor, A uniform_factor,
+                                         bool accumulate, T* dx) {
+        using V = simd<A, N>;
+        V m(uniform_mean), f(uniform_factor);
+        if (mean != nullptr) m = load_some<Part, A, N>(mean + i, count);
+        if (factor != nullptr) f = load_some<Part, A, N>(factor + i, count);
+        V r = (load_some<Part, A, N>(x + i, count) - m) * f;
+        if (accumulate) r = r + load_some<Part, A, N>(dx + i, count);
+        store_some<Part, A, N>(dx + i, r, count);
     }
 };
 
@@ -591,7 +723,7 @@ void reduce_var_backward(long outer, long n, long inner, const T* x, const accum
         parallel_for((outer + group - 1) / group, [&](long task) {
             const long last = (task + 1) * group < outer ? (task + 1) * group : outer;
             for (long o = task * group; o < last; ++o)
-                dispatch<impl::VarBackwardBody, Isa::avx2>(x + o * n, n, static_cast<const A*>(nullptr), mean[o], static_cast<const A*>(nullptr),
+                dispatch<impl::VarBackwardBody, impl::reduce_isa>(x + o * n, n, static_cast<const A*>(nullptr), mean[o], static_cast<const A*>(nullptr),
                                                            scale * static_cast<A>(dy[o]), accumulate, dx + o * n);
         });
         return;
@@ -602,7 +734,7 @@ void reduce_var_backward(long outer, long n, long inner, const T* x, const accum
     parallel_for(outer * per, [&](long task) {
         const long o = task / per, first = task % per * rows, last = first + rows < n ? first + rows : n;
         for (long r = first; r < last; ++r)
-            dispatch<impl::VarBackwardBody, Isa::avx2>(x + (o * n + r) * inner, inner, mean + o * inner, A(0),
+            dispatch<impl::VarBackwardBody, impl::reduce_isa>(x + (o * n + r) * inner, inner, mean + o * inner, A(0),
                                                        static_cast<const A*>(factor.data() + o * inner), A(0), accumulate, dx + (o * n + r) * inner);
     });
 }

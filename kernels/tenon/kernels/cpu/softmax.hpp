@@ -86,21 +86,9 @@ void cross_entropy_backward(long rows, long columns, const T* x, const I* labels
 
 namespace impl {
 
-constexpr long softmax_short = 32;    // rows up to here are turned on their side
-constexpr long softmax_task = 16384;  // elements per task
-constexpr long softmax_width = 64;    // columns per task of the middle-axis form
-
-// Lanes of which the last few may be absent.
-template <bool Part, class A, int N, class T>
-TENON_ALWAYS_INLINE simd<A, N> load_some(const T* p, long count) {
-    if constexpr (Part) return load_part<A, N>(p, count);
-    else return load_lanes<A, N>(p);
-}
-template <bool Part, class A, int N, class T>
-TENON_ALWAYS_INLINE void store_some(T* p, const simd<A, N>& a, long count) {
-    if constexpr (Part) store_part<A, N>(p, a, count);
-    else store_lanes<A, N>(p, a);
-}
+constexpr long softmax_short = fold_short;  // rows up to here are turned on their side
+constexpr long softmax_task = 16384;        // elements per task
+constexpr long softmax_width = 64;          // columns per task of the middle-axis form
 
 // Element k of lane l is x[k * stride + l]: every lane is a softmax of its own.
 template <bool Part, class A, int N, class T>
@@ -153,30 +141,20 @@ TENON_ALWAYS_INLINE void lanes_softmax_backward(long n, const T* y, const T* dy,
     }
 }
 
-// `rows` <= N rows of `columns`, turned so that row l is lane l; absent lanes hold zero.
-template <class A, int N, class T>
-TENON_ALWAYS_INLINE void turn_in(long rows, long columns, const T* x, A* buffer) {
-    if (rows == N) {
-        for (long c = 0; c < columns; ++c) {
-            TENON_UNROLL(16)
-            for (int l = 0; l < N; ++l) buffer[c * N + l] = static_cast<A>(x[l * columns + c]);
-        }
-        return;
-    }
-    for (long c = 0; c < columns; ++c)
-        for (int l = 0; l < N; ++l) buffer[c * N + l] = l < rows ? static_cast<A>(x[l * columns + c]) : A(0);
-}
+// The way back from turn_in.
 template <class A, int N, class T>
 TENON_ALWAYS_INLINE void turn_out(long rows, long columns, const A* buffer, T* y) {
     for (long c = 0; c < columns; ++c)
         for (long l = 0; l < rows; ++l) y[l * columns + c] = static_cast<T>(buffer[c * N + l]);
 }
 
-// Sum of exp(x - m) over a long row; with Store, the exponentials go to y.
+// Sum of exp(x - m) over a row of at least N elements; with Store, the exponentials go to y.
 template <bool Store, class A, int N, class T>
 TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y) {
     using V = simd<A, N>;
     const V m(largest);
+    // The last vector overlaps the one before it; it is read before y, which may be x, is written.
+    const V last = load_lanes<A, N>(x + n - N);
     double total = 0;
     for (long begin = 0; begin < n; begin += fold_block) {
         const long end = begin + fold_block < n ? begin + fold_block : n;
@@ -191,11 +169,15 @@ TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y)
             a += e;
             b += f;
         }
-        for (; i < end; i += N) {
-            const long count = end - i < N ? end - i : N;
-            const V e = math::exp(load_part<A, N>(x + i, count) - m);
-            if constexpr (Store) store_part<A, N>(y + i, e, count);
-            a += select(lane_numbers<A, N>() < V(A(count)), e, V(0));
+        for (; i + N <= end; i += N) {
+            const V e = math::exp(load_lanes<A, N>(x + i) - m);
+            if constexpr (Store) store_lanes<A, N>(y + i, e);
+            a += e;
+        }
+        if (i < end) {
+            const V e = math::exp(last - m);
+            if constexpr (Store) store_lanes<A, N>(y + n - N, e);
+            b += select(lane_numbers<A, N>() >= V(A(N - (end - i))), e, V(0));
         }
         total += static_cast<double>(reduce_add(a + b));
     }
@@ -226,18 +208,17 @@ struct SoftmaxRowsBody {
             constexpr bool keep = !Log && std::is_same_v<A, T>;
             const double sum = row_exponentials<keep, A, N>(from, columns, largest, to);
             const V m(largest), factor(A(1 / sum)), l(Log ? A(math::log(sum)) : A(0));
-            for (long c = 0; c < columns; c += N) {
-                const long count = columns - c < N ? columns - c : N;
-                const T* p = keep ? to + c : from + c;
-                const V v = count == N ? load_lanes<A, N>(p) : load_part<A, N>(p, count);
-                V result;
-                if constexpr (Log) result = (v - m) - l;
-                else if constexpr (keep) result = v * factor;
-                else result = math::exp(v - m) * factor;
-                if (count == N) store_lanes<A, N>(to + c, result);
-                else store_part<A, N>(to + c, result, count);
-            }
+            const T* p = keep ? to : from;
+            const V last = step<keep>(load_lanes<A, N>(p + columns - N), m, factor, l);
+            for (long c = 0; c + N <= columns; c += N) store_lanes<A, N>(to + c, step<keep>(load_lanes<A, N>(p + c), m, factor, l));
+            store_lanes<A, N>(to + columns - N, last);
         }
+    }
+    template <bool Kept, class V>
+    static TENON_ALWAYS_INLINE V step(const V& v, const V& m, const V& factor, const V& l) {
+        if constexpr (Log) return (v - m) - l;
+        else if constexpr (Kept) return v * factor;
+        else return math::exp(v - m) * factor;
     }
 };
 
@@ -278,28 +259,35 @@ struct SoftmaxRowsBackwardBody {
                         b += t * load_lanes<A, N>(p + c + N);
                     }
                 }
-                for (; c < end; c += N) {
-                    const long count = end - c < N ? end - c : N;
-                    const V s = load_part<A, N>(q + c, count);
+                for (; c + N <= end; c += N) {
+                    const V s = load_lanes<A, N>(q + c);
                     if constexpr (Log) a += s;
-                    else a += s * load_part<A, N>(p + c, count);
+                    else a += s * load_lanes<A, N>(p + c);
+                }
+                if (c < end) {
+                    const auto fresh = lane_numbers<A, N>() >= V(A(N - (end - c)));
+                    V s = load_lanes<A, N>(q + columns - N);
+                    if constexpr (!Log) s = s * load_lanes<A, N>(p + columns - N);
+                    b += select(fresh, s, V(0));
                 }
                 total += static_cast<double>(reduce_add(a + b));
             }
             const V sum{A(total)};
-            for (long c = 0; c < columns; c += N) {
-                const long count = columns - c < N ? columns - c : N;
-                const bool whole = count == N;
-                const V v = whole ? load_lanes<A, N>(p + c) : load_part<A, N>(p + c, count);
-                const V d = whole ? load_lanes<A, N>(q + c) : load_part<A, N>(q + c, count);
-                V result;
-                if constexpr (Log) result = d - math::exp(v) * sum;
-                else result = v * (d - sum);
-                if (accumulate) result = result + (whole ? load_lanes<A, N>(to + c) : load_part<A, N>(to + c, count));
-                if (whole) store_lanes<A, N>(to + c, result);
-                else store_part<A, N>(to + c, result, count);
-            }
+            // Computed first: dx may be y or dy, and the last vector overlaps the one before it.
+            const long tail = columns - N;
+            const V last = step<A, N>(p + tail, q + tail, to + tail, sum, accumulate);
+            for (long c = 0; c + N <= columns; c += N) store_lanes<A, N>(to + c, step<A, N>(p + c, q + c, to + c, sum, accumulate));
+            store_lanes<A, N>(to + tail, last);
         }
+    }
+    template <class A, int N, class T>
+    static TENON_ALWAYS_INLINE simd<A, N> step(const T* p, const T* q, const T* to, const simd<A, N>& sum, bool accumulate) {
+        const simd<A, N> v = load_lanes<A, N>(p), d = load_lanes<A, N>(q);
+        simd<A, N> result;
+        if constexpr (Log) result = d - math::exp(v) * sum;
+        else result = v * (d - sum);
+        if (accumulate) result = result + load_lanes<A, N>(to);
+        return result;
     }
 };
 
@@ -371,6 +359,32 @@ struct CrossEntropyBackwardBody {
         using V = simd<A, N>;
         using Lane = typename V::Mask::Lane;
         const simd<Lane, N> lanes = lane_numbers<Lane, N>();
+        if (columns <= softmax_short) {
+            A in[softmax_short * N], out[softmax_short * N], l[N] = {}, s[N] = {};
+            for (long r = 0; r < rows; r += N) {
+                const long count = rows - r < N ? rows - r : N;
+                simd<Lane, N> at(-1);
+                for (int k = 0; k < int(count); ++k) {
+                    const bool ignored = static_cast<long>(labels[r + k]) == ignore_index;
+                    at.v[k] = ignored ? Lane(-1) : static_cast<Lane>(labels[r + k]);
+                    l[k] = lse[r + k];
+                    s[k] = scale[r + k];
+                }
+                turn_in<A, N>(count, columns, x + r * columns, in);
+                if (accumulate) turn_in<A, N>(count, columns, dx + r * columns, out);
+                const V lv = V::load(l), sv = V::load(s), zero(0), one(1);
+                const auto used = at >= simd<Lane, N>(0);
+                for (long c = 0; c < columns; ++c) {
+                    const V p = math::exp(V::load(in + c * N) - lv);
+                    // Chosen, not multiplied by zero: an ignored row may hold anything.
+                    V d = select(used, select(at == simd<Lane, N>(c), p - one, p) * sv, zero);
+                    if (accumulate) d = d + V::load(out + c * N);
+                    d.store(out + c * N);
+                }
+                turn_out<A, N>(count, columns, out, dx + r * columns);
+            }
+            return;
+        }
         for (long r = 0; r < rows; ++r) {
             const long label = static_cast<long>(labels[r]);
             const T* from = x + r * columns;
@@ -379,20 +393,21 @@ struct CrossEntropyBackwardBody {
                 if (!accumulate) __builtin_memset(static_cast<void*>(to), 0, static_cast<unsigned long>(columns) * sizeof(T));
                 continue;
             }
-            const V l(lse[r]), s(scale[r]), one(1);
-            for (long c = 0; c < columns; c += N) {
-                const long count = columns - c < N ? columns - c : N;
-                const bool whole = count == N;
-                const V v = whole ? load_lanes<A, N>(from + c) : load_part<A, N>(from + c, count);
-                V p = math::exp(v - l);
-                const long at = label - c;
-                if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - one, p);
-                V result = p * s;
-                if (accumulate) result = result + (whole ? load_lanes<A, N>(to + c) : load_part<A, N>(to + c, count));
-                if (whole) store_lanes<A, N>(to + c, result);
-                else store_part<A, N>(to + c, result, count);
-            }
+            const V l(lse[r]), s(scale[r]);
+            const long tail = columns - N;
+            const V last = step(from + tail, to + tail, l, s, lanes, label - tail, accumulate);
+            for (long c = 0; c + N <= columns; c += N) store_lanes<A, N>(to + c, step(from + c, to + c, l, s, lanes, label - c, accumulate));
+            store_lanes<A, N>(to + tail, last);
         }
+    }
+    template <class A, int N, class T, class Lane>
+    static TENON_ALWAYS_INLINE simd<A, N> step(const T* from, const T* to, const simd<A, N>& l, const simd<A, N>& s,
+                                               const simd<Lane, N>& lanes, long at, bool accumulate) {
+        simd<A, N> p = math::exp(load_lanes<A, N>(from) - l);
+        if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - simd<A, N>(1), p);
+        p = p * s;
+        if (accumulate) p = p + load_lanes<A, N>(to);
+        return p;
     }
 };
 
@@ -423,19 +438,19 @@ void for_axis(long outer, long n, long inner, F&& f) {
 template <bool Log, class T>
 void softmax_any(long outer, long n, long inner, const T* x, T* y) {
     if (inner == 1)
-        for_rows(outer, n, [&](long first, long rows) { dispatch<SoftmaxRowsBody<Log>>(rows, n, x + first * n, y + first * n); });
+        for_rows(outer, n, [&](long first, long rows) { dispatch<SoftmaxRowsBody<Log>, reduce_isa>(rows, n, x + first * n, y + first * n); });
     else
-        for_axis(outer, n, inner, [&](long at, long width) { dispatch<SoftmaxAxisBody<Log>>(n, inner, width, x + at, y + at); });
+        for_axis(outer, n, inner, [&](long at, long width) { dispatch<SoftmaxAxisBody<Log>, reduce_isa>(n, inner, width, x + at, y + at); });
 }
 template <bool Log, class T>
 void softmax_backward_any(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
     if (inner == 1)
         for_rows(outer, n, [&](long first, long rows) {
-            dispatch<SoftmaxRowsBackwardBody<Log>>(rows, n, y + first * n, dy + first * n, dx + first * n, accumulate);
+            dispatch<SoftmaxRowsBackwardBody<Log>, reduce_isa>(rows, n, y + first * n, dy + first * n, dx + first * n, accumulate);
         });
     else
         for_axis(outer, n, inner, [&](long at, long width) {
-            dispatch<SoftmaxAxisBackwardBody<Log>>(n, inner, width, y + at, dy + at, dx + at, accumulate);
+            dispatch<SoftmaxAxisBackwardBody<Log>, reduce_isa>(n, inner, width, y + at, dy + at, dx + at, accumulate);
         });
 }
 
@@ -483,7 +498,7 @@ long cross_entropy(long rows, long columns, const T* x, const I* labels, long ig
             lse[r] = -static_cast<accumulator<T>>(__builtin_inf());
         }
     impl::for_rows(rows, columns, [&](long first, long count) {
-        dispatch<impl::CrossEntropyBody>(count, columns, x + first * columns, labels + first, ignore_index, loss + first, lse + first);
+        dispatch<impl::CrossEntropyBody, impl::reduce_isa>(count, columns, x + first * columns, labels + first, ignore_index, loss + first, lse + first);
     });
     return -1;
 }
@@ -494,7 +509,7 @@ template <class T, class I>
 void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* lse,
                             const accumulator<T>* scale, T* dx, bool accumulate) {
     impl::for_rows(rows, columns, [&](long first, long count) {
-        dispatch<impl::CrossEntropyBackwardBody>(count, columns, x + first * columns, labels + first, ignore_index, lse + first,
+        dispatch<impl::CrossEntropyBackwardBody, impl::reduce_isa>(count, columns, x + first * columns, labels + first, ignore_index, lse + first,
                                                  scale + first, dx + first * columns, accumulate);
     });
 }
