@@ -155,25 +155,16 @@ TENON_COMPOUND(/=, div)
 
 // --- members of Tensor ------------------------------------------------------------------------------------------------
 
-template <Element T, int Rank>
-template <Expression E>
-    requires(!std::is_same_v<std::remove_cvref_t<E>, Tensor<T, Rank>>)
-Tensor<T, Rank>::Tensor(E&& e) {
-    using W = wrap_t<E>;
+namespace detail {
+template <class T, int Rank, class E>
+AnyTensor evaluate_expression(E&& e) {
+    auto w = wrap(static_cast<E&&>(e));
+    using W = decltype(w);
     impl::check_element_type<T, W>();
     static_assert(W::rank == Rank, "tenon: Tensor<T, Rank> from an expression: the expression has another number of axes");
-    any_ = impl::evaluate_wrapped(wrap(static_cast<E&&>(e)));
+    return impl::evaluate_wrapped(w);
 }
-
-template <Element T, int Rank>
-template <Expression E>
-    requires(!std::is_same_v<std::remove_cvref_t<E>, Tensor<T, Rank>>)
-Tensor<T, Rank>& Tensor<T, Rank>::operator=(E&& e) & {
-    if (any_ && any_->node != nullptr && any_->node->leaf)
-        fail<GradError>("assignment: this tensor is a leaf that requires a gradient; assigning an expression would leave its gradient and its "
-                        "optimiser behind\n       hint: write through it with x.copy_from(e)");
-    return rebind(Tensor(static_cast<E&&>(e)));
-}
+}  // namespace detail
 
 template <Element T, int Rank>
 template <Expression E>

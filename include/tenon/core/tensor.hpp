@@ -397,6 +397,18 @@ struct is_expression : std::false_type {};
 template <class E>
 concept Expression = detail::is_expression<std::remove_cvref_t<E>>::value;
 
+namespace detail {
+template <class E, class Self>
+concept OtherExpression = Expression<E> && !std::is_same_v<std::remove_cvref_t<E>, Self>;
+// Defined in autograd/evaluate.hpp.
+template <class T, int Rank, class E>
+AnyTensor evaluate_expression(E&& e);
+[[noreturn]] TENON_COLD inline void fail_assignment() {
+    fail<GradError>("assignment: this tensor is a leaf that requires a gradient; assigning an expression would leave its gradient and its "
+                    "optimiser behind\n       hint: write through it with x.copy_from(e)");
+}
+}  // namespace detail
+
 template <Element T, int Rank>
 class Tensor {
     static_assert(Rank >= 0 && Rank <= max_rank, "tenon: Tensor<T, Rank>: a tensor has 0 to 8 axes");
@@ -412,18 +424,19 @@ public:
     Tensor(Tensor&&) noexcept = default;
 
     // Evaluates an expression: one loop.
-    template <Expression E>
-        requires(!std::is_same_v<std::remove_cvref_t<E>, Tensor>)
-    Tensor(E&& e);
+    template <detail::OtherExpression<Tensor<T, Rank>> E>
+    Tensor(E&& e) : any_(detail::evaluate_expression<T, Rank>(static_cast<E&&>(e))) {}
 
     // A named tensor is rebound; a temporary (a view such as x(slice(0, 3))) is written through.
     Tensor& operator=(const Tensor& other) & {
         return rebind(Tensor(other));
     }
     Tensor& operator=(Tensor&& other) & { return rebind(static_cast<Tensor&&>(other)); }
-    template <Expression E>
-        requires(!std::is_same_v<std::remove_cvref_t<E>, Tensor>)
-    Tensor& operator=(E&& e) &;
+    template <detail::OtherExpression<Tensor<T, Rank>> E>
+    Tensor& operator=(E&& e) & {
+        if (any_ && any_->node != nullptr && any_->node->leaf) detail::fail_assignment();
+        return rebind(Tensor(static_cast<E&&>(e)));
+    }
     template <Expression E>
     const Tensor& operator=(E&& e) const&& {
         copy_from(static_cast<E&&>(e));

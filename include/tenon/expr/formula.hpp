@@ -556,6 +556,7 @@ constexpr Table make_table() {
             {}, {}, {}, {}, {}};
     Facts<F>::leaf_types(t.leaf_types);
     Loops<F>::output_types(t.output_types);
+#if !defined(__CUDA_ARCH__)
     t.forward_kernels[0] = t.forward_kernels[1] = &forward_baseline<F>;
 #if TENON_DISPATCH
     t.forward_kernels[1] = &forward_avx2<F>;
@@ -572,6 +573,7 @@ constexpr Table make_table() {
 #endif
         }
     }
+#endif
     return t;
 }
 template <class F, bool Recorded, bool Product = false>

@@ -24,12 +24,8 @@ struct NoGradient {};
 
 namespace fn {
 
-#define TENON_F template <class V> static TENON_HD TENON_ALWAYS_INLINE auto
-#define TENON_F2 template <class V, class W> static TENON_HD TENON_ALWAYS_INLINE auto
-#define TENON_VALUE(number) static_cast<V>(number)
-
-template <class V>
-TENON_HD TENON_ALWAYS_INLINE V constant(double value) { return V(value); }
+#define TENON_F template <class V> static TENON_FUNCTOR auto
+#define TENON_F2 template <class V, class W> static TENON_FUNCTOR auto
 
 // What every elementwise functor of floating point has unless it says otherwise.
 struct FloatingFunctor { static constexpr bool floating_only = true; };
@@ -141,7 +137,7 @@ struct gelu_tanh : FloatingFunctor {
     static constexpr const char* name = "gelu_tanh";
     static constexpr auto needs = tenon::needs::inputs;
     template <class V>
-    static TENON_HD TENON_ALWAYS_INLINE V inner(const V& x) {
+    static TENON_FUNCTOR V inner(const V& x) {
         return math::tanh(V(0.79788456080286535588) * (x + V(0.044715) * x * x * x));
     }
     TENON_F f(const V& x) { return V(0.5) * x * (V(1) + inner(x)); }
@@ -162,7 +158,7 @@ struct mish : FloatingFunctor {
     static constexpr const char* name = "mish";
     static constexpr auto needs = tenon::needs::inputs;
     template <class V>
-    static TENON_HD TENON_ALWAYS_INLINE V inner(const V& x) {
+    static TENON_FUNCTOR V inner(const V& x) {
         const V w = math::exp(math::min(x, V(20)));
         const V n = w * (w + V(2));
         return n / (n + V(2));
@@ -336,16 +332,15 @@ struct where : AnyFunctor {
     static constexpr const char* name = "where";
     static constexpr auto needs = tenon::needs::inputs;
     template <class M, class V>
-    static TENON_HD TENON_ALWAYS_INLINE auto f(const M& condition, const V& a, const V& b) { return select(condition, a, b); }
+    static TENON_FUNCTOR auto f(const M& condition, const V& a, const V& b) { return select(condition, a, b); }
     template <class M, class V>
-    static TENON_HD TENON_ALWAYS_INLINE auto vjp(const M& condition, const V&, const V&, const V&, const V& dy) {
+    static TENON_FUNCTOR auto vjp(const M& condition, const V&, const V&, const V&, const V& dy) {
         return Gradients3<NoGradient, V, V>{{}, select(condition, dy, V(0)), select(condition, V(0), dy)};
     }
 };
 
 #undef TENON_F
 #undef TENON_F2
-#undef TENON_VALUE
 
 // cast<T>: the conversion itself is done by the formula node.
 template <class To>

@@ -39,6 +39,15 @@
 #define TENON_CONFIG_COMPILER cpu
 #endif
 
+// A functor that serves SIMD lanes and device scalars. nvcc refuses vector types in anything it may have to compile for
+// the device, so functors are device functions in the device pass only, where no host loop is instantiated, and host
+// functions in the host pass, where the bodies of kernels are empty.
+#if defined(__CUDA_ARCH__)
+#define TENON_FUNCTOR __host__ __device__ inline
+#else
+#define TENON_FUNCTOR TENON_ALWAYS_INLINE
+#endif
+
 // Run-time choice of the instruction set. Without optimisation nothing is inlined into the target functions, so an
 // unoptimised build keeps to the baseline width.
 #if defined(__x86_64__) && defined(__OPTIMIZE__) && !defined(__CUDA_ARCH__)
