@@ -118,10 +118,10 @@ TEST_CASE("gzip files are unpacked, whatever their name", "[idx]") {
     REQUIRE(x.size() == 300001);
     CHECK(std::memcmp(x.data(), content.data(), content.size()) == 0);
     SECTION("also of several members") {
-        const Bytes all = idx(8, {300001}, content);
+        const Bytes whole = idx(8, {300001}, content);
         const std::ptrdiff_t cut = 100000;
-        Bytes members = gzip(Bytes(all.begin(), all.begin() + cut));
-        const Bytes second = gzip(Bytes(all.begin() + cut, all.end()));
+        Bytes members = gzip(Bytes(whole.begin(), whole.begin() + cut));
+        const Bytes second = gzip(Bytes(whole.begin() + cut, whole.end()));
         members.insert(members.end(), second.begin(), second.end());
         const auto y = read_idx<std::uint8_t, 1>(scratch.put(members));
         CHECK(std::memcmp(y.data(), content.data(), content.size()) == 0);

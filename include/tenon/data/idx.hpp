@@ -5,7 +5,7 @@
 // against what the file holds, and memory grows with what was read, never with what was claimed.
 #pragma once
 
-#include <tenon/core/tensor.hpp>
+#include <tenon/expr/expression.hpp>
 #include <tenon/data/byte_source.hpp>
 
 #include <cstdint>

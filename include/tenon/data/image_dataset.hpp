@@ -1,7 +1,7 @@
 // Labelled grey images in memory, as bytes; batches of them as normalised floats.
 #pragma once
 
-#include <tenon/core/tensor.hpp>
+#include <tenon/expr/expression.hpp>
 
 #include <cstdint>
 #include <cstring>
