@@ -26,6 +26,7 @@ struct SgdRule {
     using Options = SgdOptions;
     static constexpr const char* name = "sgd";
     static int states(const Options& o) { return o.momentum != 0 ? 1 : 0; }
+    static void check(const Options& o) { kernels::cpu::sgd_scalars(1, o); }
     template <class T>
     static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
         const kernels::cpu::SgdScalars scalars = kernels::cpu::sgd_scalars(t, o);
@@ -39,6 +40,7 @@ struct AdamRule {
     using Options = AdamOptions;
     static constexpr const char* name = Amsgrad ? "amsgrad" : "adam";
     static int states(const Options&) { return Amsgrad ? 3 : 2; }
+    static void check(const Options& o) { kernels::cpu::adam_scalars(1, o); }
     template <class T>
     static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
         kernels::cpu::fused_step(kernels::cpu::Adam<T, Amsgrad>(kernels::cpu::adam_scalars(t, o)), n, p, g, s[0], s[1], s[2], false, coefficient);
@@ -49,6 +51,7 @@ struct AdaBoundRule {
     using Options = AdaBoundOptions;
     static constexpr const char* name = Amsbound ? "amsbound" : "adabound";
     static int states(const Options&) { return Amsbound ? 3 : 2; }
+    static void check(const Options& o) { kernels::cpu::adabound_scalars(1, o); }
     template <class T>
     static void step(const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
         kernels::cpu::fused_step(kernels::cpu::AdaBound<T, Amsbound>(kernels::cpu::adabound_scalars(t, o)), n, p, g, s[0], s[1], s[2], false, coefficient);
@@ -101,6 +104,7 @@ public:
     // More parameters, with options of their own.
     template <class M>
     void add_group(M& module, const Options& options) {
+        Rule::check(options);
         const int states = Rule::states(options);
         for (const Options& o : groups_)
             if (Rule::states(o) != states) fail<ValueError>(Rule::name, ": groups differ in whether they keep a momentum");
@@ -159,7 +163,7 @@ public:
             squares += slot.dtype == DType::float32 ? kernels::cpu::sum_of_squares(slot.gradient->size, reinterpret_cast<const float*>(g))
                                                     : kernels::cpu::sum_of_squares(slot.gradient->size, reinterpret_cast<const double*>(g));
         }
-        coefficient_ = kernels::cpu::clip_coefficient(squares, max_norm);
+        coefficient_ = squares - squares == 0 ? kernels::cpu::clip_coefficient(squares, max_norm) : __builtin_nan("");
         return __builtin_sqrt(squares);
     }
 
