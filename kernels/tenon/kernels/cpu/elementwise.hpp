@@ -18,7 +18,7 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 
 inline constexpr int elementwise_max_rank = 8;
-inline constexpr int elementwise_max_operands = 36;
+inline constexpr int elementwise_max_operands = 72;  // the adjoint of 32 leaves: leaves, 4 outputs, gradients
 
 // Runs over n elements, n a multiple of the lanes it was compiled for. modes[j] says what to do with output j:
 // 0 nothing, 1 write, 2 add to what is there. Outputs may be the same memory; they are handled in order.
@@ -52,7 +52,7 @@ namespace elementwise_impl {
 
 inline constexpr long buffer_elements = 2048;   // of a gathered operand
 inline constexpr long direct_elements = 32768;  // of a block that needs no buffer
-inline constexpr long short_row = 256;          // rows below this are handled many at a time
+inline constexpr long short_row = 1024;         // rows below this are handled many at a time
 inline constexpr int max_groups = 16;           // partial sums of a reduced output
 
 // Merges neighbouring axes that every operand walks through as one, and drops axes of size 1.
@@ -579,8 +579,9 @@ inline void run_elementwise_small(ElementwiseKernel kernel, int lanes, const cha
 TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
     const int operands = job.inputs + job.outputs;
     elementwise_impl::collapse(job);
-    const elementwise_impl::Plan plan = elementwise_impl::make_plan(job);
-    if (plan.total == 0) {
+    bool empty = false;
+    for (int i = 0; i < job.rank; ++i) empty = empty || job.dims[i] == 0;
+    if (empty) {
         for (int k = job.inputs; k < operands; ++k)
             if (job.operands[k].reduced && job.operands[k].mode != 0) {
                 alignas(8) char zero[8] = {};
@@ -593,6 +594,7 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
             }
         return;
     }
+    const elementwise_impl::Plan plan = elementwise_impl::make_plan(job);
     const std::size_t block_bytes = static_cast<std::size_t>(plan.buffers) * elementwise_impl::BlockRunner::buffer_bytes;
     if (plan.groups == 0) {
         const long tasks = (plan.blocks + plan.blocks_per_task - 1) / plan.blocks_per_task;
@@ -617,7 +619,7 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
     char* partial = bytes <= sizeof small ? small : static_cast<char*>(std::aligned_alloc(64, bytes));
     if (partial == nullptr) fail<MemoryError>("out of memory: asked for ", bytes, " bytes of partial sums");
     std::memset(partial, 0, bytes);
-    parallel_for(groups, [&](long group) {
+    auto run_group = [&](long group) {
         elementwise_impl::BlockRunner runner(job, plan, plan.buffers > 0 ? elementwise_impl::scratch(block_bytes) : nullptr);
         elementwise_impl::Accumulators accumulators[elementwise_max_operands];
         for (int k = job.inputs; k < operands; ++k) {
@@ -629,7 +631,11 @@ TENON_NOINLINE inline void run_elementwise(ElementwiseJob& job) {
         }
         const long first = plan.blocks * group / groups, last = plan.blocks * (group + 1) / groups;
         for (long block = first; block < last; ++block) runner.run(block, accumulators);
-    });
+    };
+    // The groups come from the shape alone; who runs them does not matter.
+    if (plan.total <= elementwise_impl::direct_elements)
+        for (long group = 0; group < groups; ++group) run_group(group);
+    else parallel_for(groups, run_group);
     for (int k = job.inputs; k < operands; ++k)
         if (plan.access[k] == elementwise_impl::Access::reduced)
             elementwise_impl::finish_reduced(job.operands[k], partial + offsets[k], group_bytes, groups,
