@@ -137,3 +137,36 @@ TEST_CASE("initialisers have the variance they promise and depend on the key alo
     nn::init::constant(w, 0.5);
     CHECK(w.data()[17] == 0.5f);
 }
+
+TEST_CASE("dropout: inference passes on, masks differ between modules and steps, and repeat for the same key") {
+    const nn::Dropout a(0.4, Key{1}), b(0.4, Key{2});
+    const auto x = ones<float>({1000});
+    CHECK(same(a(x), x));
+    CHECK(same(a(x, {Key{5}, false}), x));
+    const auto first = a(x, {Key{5}});
+    CHECK(same(first, a(x, {Key{5}})));
+    CHECK_FALSE(same(first, b(x, {Key{5}})));
+    CHECK_FALSE(same(first, a(x, {Key{6}})));
+    long kept = 0;
+    for (long i = 0; i < 1000; ++i) {
+        CHECK((first.data()[i] == 0 || first.data()[i] == Approx(1 / 0.6)));
+        kept += first.data()[i] != 0;
+    }
+    CHECK(std::abs(kept - 600) < 80);
+    CHECK_THROWS_AS(nn::Dropout(1.5, Key{1}), ValueError);
+}
+
+TEST_CASE("embedding looks rows up, and its gradient falls on them") {
+    nn::Embedding<float> table(5, 3, Key{1});
+    const auto indices = from<std::int64_t>({2, 2}, {4, 0, 4, 2});
+    const auto y = table(indices);
+    REQUIRE(y.shape() == Shape<3>{2, 2, 3});
+    CHECK(y.data()[0] == table.weight.data()[12]);
+    sum(y).backward();
+    const auto g = table.weight.grad();
+    CHECK(g.data()[12] == 2);
+    CHECK(g.data()[0] == 1);
+    CHECK(g.data()[3] == 0);
+    CHECK_THROWS_WITH(table(from<std::int64_t>({5})), Catch::Contains("5"));
+    CHECK_THROWS_AS(nn::Embedding<float>(0, 3, Key{1}), ShapeError);
+}

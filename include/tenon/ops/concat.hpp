@@ -1,6 +1,7 @@
 // Joining tensors along an axis that they have, or along a new one.
 #pragma once
 
+#include <tenon/autograd/operation_node.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
 #include <tenon/ops/copy.hpp>
 

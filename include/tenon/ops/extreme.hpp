@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tenon/kernels/cpu/reduce.hpp>
+#include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/reduce.hpp>
 
@@ -21,15 +22,6 @@ struct Extreme {
 };
 
 namespace impl {
-
-// A contiguous tensor seen as [outer, n, inner].
-struct AxisSplit { long outer = 1, n = 1, inner = 1; };
-
-inline AxisSplit split_at(const detail::Record* r, int first, int last) {
-    AxisSplit s;
-    for (int i = 0; i < r->rank; ++i) (i < first ? s.outer : i <= last ? s.n : s.inner) *= r->dims()[i];
-    return s;
-}
 
 // Backward of choosing one element per output.
 template <class T>

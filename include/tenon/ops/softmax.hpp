@@ -2,20 +2,13 @@
 #pragma once
 
 #include <tenon/kernels/cpu/softmax.hpp>
+#include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
-#include <tenon/ops/matmul.hpp>
+#include <tenon/autograd/operation_node.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
-
-// The sizes around an axis: [outer, n, inner].
-struct AxisSplit { long outer = 1, n = 1, inner = 1; };
-inline AxisSplit split_at(const detail::Record* r, int axis) {
-    AxisSplit s;
-    for (int i = 0; i < r->rank; ++i) (i < axis ? s.outer : i == axis ? s.n : s.inner) *= r->dims()[i];
-    return s;
-}
 
 template <class T, bool Log>
 class SoftmaxNode final : public detail::OperationNode<1> {
