@@ -67,10 +67,12 @@ inline void release_data(Storage* storage) noexcept {
 }
 
 inline void retain(Storage* storage) noexcept { __atomic_add_fetch(&storage->references, 1, __ATOMIC_RELAXED); }
-inline void release(Storage* storage) noexcept {
-    if (__atomic_sub_fetch(&storage->references, 1, __ATOMIC_ACQ_REL) != 0) return;
+TENON_NOINLINE inline void destroy(Storage* storage) noexcept {
     release_data(storage);
     release_class(storage, storage->header_class);
+}
+inline void release(Storage* storage) noexcept {
+    if (__atomic_sub_fetch(&storage->references, 1, __ATOMIC_ACQ_REL) == 0) destroy(storage);
 }
 
 // Moves the contents into `destination` (part of `owner`, which is kept alive). Every tensor and view of the storage

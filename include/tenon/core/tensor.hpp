@@ -43,12 +43,14 @@ struct Record {
 void release_node(Node* node) noexcept;
 
 inline void retain(Record* record) noexcept { __atomic_add_fetch(&record->references, 1, __ATOMIC_RELAXED); }
-inline void release(Record* record) noexcept {
-    if (__atomic_sub_fetch(&record->references, 1, __ATOMIC_ACQ_REL) != 0) return;
+TENON_NOINLINE inline void destroy(Record* record) noexcept {
     Node* node = record->node;
     release(record->storage);
     release_class(record, record->block_class);
     if (node != nullptr) release_node(node);
+}
+inline void release(Record* record) noexcept {
+    if (__atomic_sub_fetch(&record->references, 1, __ATOMIC_ACQ_REL) == 0) destroy(record);
 }
 
 inline Record* allocate_record(DType dtype, int rank) {
@@ -549,6 +551,7 @@ public:
         for (int i = 0; i < static_cast<int>(R); ++i) {
             const long have = i < extra ? 1 : record()->dims()[i - extra];
             const long want = sizes[i].value == -1 ? have : sizes[i].value;
+            if (want < 0) fail<ShapeError>("expand: negative size ", want, " for axis ", i, " (-1 keeps a size)");
             if (have != want && have != 1)
                 fail<ShapeError>("expand: axis ", i - extra, " of ", record()->description(), " has size ", have,
                                  " and cannot become ", want);
@@ -607,7 +610,9 @@ public:
     // The same memory without gradient record.
     Tensor detach() const {
         const detail::Record* r = record();
-        return Tensor(detail::AnyTensor(detail::new_view(r, Rank, r->dims(), r->strides(), r->offset)));
+        detail::AnyTensor same(detail::new_view(r, Rank, r->dims(), r->strides(), r->offset));
+        same->is_view = r->is_view;  // of a whole tensor: may become a leaf of its own
+        return Tensor(static_cast<detail::AnyTensor&&>(same));
     }
 
     // What a foreign function (std::sin(x)), a condition (x > 0 ? a : b) or an assignment to a number would call.

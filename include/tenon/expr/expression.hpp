@@ -116,7 +116,34 @@ inline Pack<A, B> pack(A&& a, B&& b) { return {static_cast<A&&>(a), {static_cast
 template <class A, class B, class C>
 inline Pack<A, B, C> pack(A&& a, B&& b, C&& c) { return {static_cast<A&&>(a), {static_cast<B&&>(b), {static_cast<C&&>(c), {}}}}; }
 
+// What merging needs of an operand; numbers have rank -1.
+struct OperandExtent {
+    const long* dims;
+    int rank;
+    DType dtype;
+    Device device;
+};
+[[noreturn]] TENON_COLD inline void fail_extents(const char* operation, const OperandExtent* operands, int count, int bad, int rank) {
+    detail::Description descriptions[4];
+    for (int k = 0; k < count; ++k) descriptions[k] = {operands[k].dtype, operands[k].rank, operands[k].dims, operands[k].device};
+    fail_broadcast(operation, descriptions, count, bad, rank);
+}
 // Sizes and device of a node, merged from its operands.
+TENON_NOINLINE inline Device merge_extents(const char* operation, const OperandExtent* operands, int count, long* sizes, int rank) {
+    for (int i = 0; i < rank; ++i) sizes[i] = 1;
+    Device where;
+    bool placed = false;
+    int bad = -1;
+    for (int k = 0; k < count; ++k) {
+        const OperandExtent& x = operands[k];
+        if (x.rank < 0) continue;
+        if (!merge_dims(sizes, rank, x.dims, x.rank, &bad)) fail_extents(operation, operands, count, bad, rank);
+        if (placed && !(where == x.device)) fail_devices(operation, where, x.device);
+        where = x.device;
+        placed = true;
+    }
+    return where;
+}
 template <int R>
 struct Extent {
     long sizes[R > 0 ? R : 1];
@@ -124,28 +151,13 @@ struct Extent {
 
     template <class... A>
     Extent(const char* operation, const Pack<A...>& operands) {
-        for (int i = 0; i < R; ++i) sizes[i] = 1;
-        bool placed = false;
-        int bad = -1;
-        operands.each([&](const auto& x) {
-            using X = std::remove_cvref_t<decltype(x)>;
-            if constexpr (!X::is_number) {
-                if (!merge_dims(sizes, R, x.dims(), X::rank, &bad)) fail_shapes(operation, operands, bad);
-                if (!placed) where = x.device();
-                else if (!(where == x.device())) fail_devices(operation, where, x.device());
-                placed = true;
-            }
-        });
-    }
-    template <class P>
-    [[noreturn]] static TENON_COLD void fail_shapes(const char* operation, const P& operands, int bad) {
-        detail::Description descriptions[4];
+        OperandExtent extents[sizeof...(A)];
         int count = 0;
         operands.each([&](const auto& x) {
             using X = std::remove_cvref_t<decltype(x)>;
-            descriptions[count++] = {dtype_of<typename X::Scalar>, X::is_number ? -1 : X::rank, x.dims(), x.device()};
+            extents[count++] = {x.dims(), X::is_number ? -1 : X::rank, dtype_of<typename X::Scalar>, x.device()};
         });
-        fail_broadcast(operation, descriptions, count, bad, R);
+        where = merge_extents(operation, extents, count, sizes, R);
     }
 };
 
