@@ -23,7 +23,7 @@ struct Closeness {
     explicit operator bool() const { return equal; }
     bool operator!() const { return !equal; }
     template <class Stream>
-    friend auto operator<<(Stream& stream, const Closeness& c) -> decltype(stream << c.text) { return stream << c.text; }
+    friend auto operator<<(Stream& stream, const Closeness& c) -> decltype(stream << static_cast<const char*>(nullptr)) { return stream << static_cast<const char*>(c.text); }
 };
 
 namespace impl_testing {
