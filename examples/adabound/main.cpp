@@ -44,6 +44,8 @@ struct Options : example::CommonOptions {
 // What is known after an epoch. Accuracies are parts of one; the training figures are those of the batches as they came.
 struct Epoch {
     double train_loss, train_accuracy, test_loss, test_accuracy, seconds;
+    // Parts of the coordinates whose rate lies at AdaBound's lower bound, between the bounds, at the upper bound.
+    double at_lower = std::nan(""), inside = std::nan(""), at_upper = std::nan("");
 };
 
 struct Contestant {
@@ -116,8 +118,16 @@ std::vector<Epoch> train(const Contestant& who, const Options& options, std::uin
         const Score test = evaluate(net, test_set);
         epochs.push_back({loss_sum / static_cast<double>(seen), static_cast<double>(right) / static_cast<double>(seen), test.loss,
                           test.accuracy, spent});
-        const Epoch& e = epochs.back();
-        log.row(seed, who.key, epoch, step, schedule(step - 1), e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds);
+        Epoch& e = epochs.back();
+        if constexpr (requires { optimiser.bound_histogram(); }) {
+            const auto counts = optimiser.bound_histogram();
+            const double count = static_cast<double>(counts.at_lower + counts.inside + counts.at_upper);
+            e.at_lower = static_cast<double>(counts.at_lower) / count;
+            e.inside = static_cast<double>(counts.inside) / count;
+            e.at_upper = static_cast<double>(counts.at_upper) / count;
+        }
+        log.row(seed, who.key, epoch, step, schedule(step - 1), e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds,
+                e.at_lower, e.inside, e.at_upper);
         char line[160];
         std::snprintf(line, sizeof line, "%-12s seed %llu  epoch %2d/%d  loss %.4f  train %.2f %%  test %.2f %%  %.2f s", who.name.c_str(),
                       static_cast<unsigned long long>(seed), epoch, options.epochs, e.train_loss, 100 * e.train_accuracy,
@@ -170,6 +180,27 @@ double best_of(const std::vector<Epoch>& run) {
     return best;
 }
 
+// How AdaBound turns from Adam into SGD: where its rates lie between the bounds, epoch by epoch.
+bool draw_bounds(const std::vector<Contestant*>& ran, const Options& options) {
+    for (const Contestant* c : ran) {
+        if (std::strcmp(c->key, "adabound") != 0) continue;
+        io::Plot plot({.title = "AdaBound: where the rates of its coordinates lie", .x_label = "epoch", .y_label = "coordinates (%)"});
+        const std::pair<const char*, double Epoch::*> parts[] = {
+            {"at the lower bound", &Epoch::at_lower}, {"between", &Epoch::inside}, {"at the upper bound", &Epoch::at_upper}};
+        for (const auto& [name, field] : parts) {
+            io::Series series{.name = name};
+            for (int epoch = 1; epoch <= options.epochs; ++epoch) {
+                series.x.push_back(epoch);
+                series.y.push_back(100 * over_seeds(*c, at_epoch(static_cast<std::size_t>(epoch), field)).mean);
+            }
+            plot.add(std::move(series));
+        }
+        plot.save(options.out + "/bounds.png");
+        return true;
+    }
+    return false;
+}
+
 // The table, the pictures, what reproduced and what did not, and the result line, from whatever runs are complete.
 void report(std::vector<Contestant>& all, const Options& options, const std::string& csv_path, double seconds) {
     const std::size_t last = static_cast<std::size_t>(options.epochs);
@@ -214,7 +245,8 @@ void report(std::vector<Contestant>& all, const Options& options, const std::str
         }
     test_plot.save(options.out + "/test_accuracy.png");
     train_plot.save(options.out + "/train_accuracy.png");
-    std::printf("pictures: %s/test_accuracy.png, %s/train_accuracy.png; table: %s\n", options.out.c_str(), options.out.c_str(), csv_path.c_str());
+    std::printf("pictures: %s/test_accuracy.png, train_accuracy.png%s; every epoch: %s\n", options.out.c_str(),
+                draw_bounds(ran, options) ? ", bounds.png" : "", csv_path.c_str());
 
     // The paper's claims, each against a threshold of what one seed can be off.
     const auto find = [&](const char* key) -> const Contestant* {
@@ -268,7 +300,7 @@ int compare(Options options) {
     const data::ImageDataset train_set = options.quick ? all_train.first(6000) : all_train;
     const data::ImageDataset test_set = options.quick ? all_test.first(2000) : all_test;
     io::CsvLog log(options.out + "/curves.csv", {"seed", "optimiser", "epoch", "step", "lr_scale", "train_loss", "train_accuracy",
-                                                 "test_loss", "test_accuracy", "seconds"});
+                                                 "test_loss", "test_accuracy", "seconds", "at_lower", "inside", "at_upper"});
 
     std::printf("data: Fashion-MNIST, %ld training and %ld test images, normalised by 0.2860 and 0.3530\n", train_set.size(), test_set.size());
     std::printf("network: 784-256-128-10, ReLU, %d parameters; %d epochs of batches of %ld; weight decay %g (L2) for all;\n",

@@ -237,7 +237,7 @@ TEST_CASE("pow has libm's results for every pair of special values, and its accu
         if (!(u <= worst.ulp)) worst = {u, x[i], out[i]}, with = y[i];
     }
     INFO(worst.at << " ^ " << with << " = " << worst.got << ", exact " << std::pow(double(worst.at), double(with)));
-    CHECK(worst.ulp <= 1.0);
+    CHECK(worst.ulp <= 0.7);
 }
 
 TEST_CASE("double vectors agree with libm to the bit") {

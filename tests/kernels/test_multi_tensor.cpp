@@ -157,7 +157,11 @@ struct FreeRate {
     T gradient_scale;
     explicit FreeRate(const k::AdaBoundScalars& s) : inner(s), gradient_scale(T(s.gradient_scale)) {}
     template <class V>
-    TENON_ALWAYS_INLINE void operator()(V& p, const V& g, V& m, V& v, V&) const {
+    TENON_ALWAYS_INLINE void operator()(V& p, const V& gradient, V& m, V& v, V&) const {
+        // As in AdaBound, so that the compiler fuses the same products and sums.
+        V g = gradient;
+        if (inner.l2 != T(0)) g = g + V(inner.l2) * p;
+        if (inner.keep != T(1)) p = p * V(inner.keep);
         m = V(inner.beta1) * m + V(inner.gain1) * g;
         v = V(inner.beta2) * v + V(inner.gain2) * (g * g);
         p = p - inner.free_rate(v) * m;

@@ -166,6 +166,13 @@ inline void drop_gradients(Node* node) noexcept {
     }
 }
 
+// The same for everything that a node's backward may have written to on the way to an error: what is left behind would
+// be added to by the next pass.
+inline void drop_inputs(Node* node) noexcept {
+    for (int i = 0; i < node->input_count; ++i)
+        if (node->inputs[i].node != nullptr && !node->inputs[i].node->leaf) drop_gradients(node->inputs[i].node);
+}
+
 // Runs backward from one output, whose gradient is `gradient` (contiguous, not shared with the user).
 inline void run_backward(Node* root, int slot, AnyTensor gradient) {
     if (root->released)
@@ -210,15 +217,18 @@ inline void run_backward(Node* root, int slot, AnyTensor gradient) {
             if (any) node->backward();
         } catch (...) {
             drop_gradients(node);
+            drop_inputs(node);
             throw;
         }
         drop_gradients(node);
         for (int i = 0; i < node->input_count; ++i) {
             Node* input = node->inputs[i].node;
             if (input == nullptr || input->leaf || input->queued_by == run.id) continue;
-            if (input->released)
+            if (input->released) {
+                drop_inputs(node);
                 fail<GradError>("backward: the operation \"", input->name, "\" was already walked by a backward pass, which let go of what it "
                                 "had saved\n       hint: compute the loss again before every backward");
+            }
             input->queued_by = run.id;
             queue.push(input);
         }

@@ -126,7 +126,7 @@ TENON_COLD inline void* allocate_from_system(int index) {
     char* block = nullptr;
     if (bytes >= (std::size_t(1) << 21)) {
         const std::size_t huge = std::size_t(1) << 21, whole = bytes + shift + huge;
-        void* mapping = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* mapping = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapping != MAP_FAILED) {
             block = reinterpret_cast<char*>((reinterpret_cast<std::uintptr_t>(mapping) + huge - 1) / huge * huge);
             madvise(block, bytes + shift, MADV_HUGEPAGE);
@@ -166,16 +166,19 @@ TENON_NOINLINE inline void release_shared(void* data, int index) {
 // A block of at least the size of the class, aligned to 64 bytes. Throws MemoryError.
 inline void* allocate_class(int index) {
     LocalLists& local = local_lists;
-    account(local, static_cast<long>(size_of_class(index)));
+    void* result = nullptr;
     if (index < local_classes) {
         if (FreeBlock* block = local.head[index]) {
             local.head[index] = block->next;
             --local.count[index];
-            return block;
+            result = block;
+        } else if (TENON_UNLIKELY(!local.registered)) {
+            register_thread(local);
         }
-        if (TENON_UNLIKELY(!local.registered)) register_thread(local);
     }
-    return allocate_shared(index);
+    if (result == nullptr) result = allocate_shared(index);
+    account(local, static_cast<long>(size_of_class(index)));  // last: a failed request holds nothing
+    return result;
 }
 inline void release_class(void* data, int index) noexcept {
     LocalLists& local = local_lists;

@@ -63,6 +63,9 @@ constexpr bool differentiable() {
 template <class To, class From>
 constexpr bool cast_differentiable() { return Floating<To> && Floating<From>; }
 
+// Bits of leaves from position `at` on, which may be past the last.
+constexpr unsigned shift(unsigned bits, int at) { return at < max_leaves ? bits << at : 0u; }
+
 // Facts<F>: number of leaves, parameters and nodes; needed(v): the leaves (bits) whose values backward reads, where v
 // says whether the value of the whole is read; wanted: the leaves that a gradient can reach.
 template <class F> struct Facts;
@@ -95,18 +98,31 @@ template <class Fn, class... A> struct Facts<Op<Fn, A...>> {
             return (cast_differentiable<Type, typename Facts<A>::Type>() && ...);
         else return differentiable<Fn>();
     }
+    // The arguments (bits) whose values are read: by the value of the whole, or by the derivative.
+    static constexpr unsigned read_arguments(bool value) {
+        if (value) return ~0u;
+        if (!flows() || needs_of<Fn>() == tenon::needs::nothing) return 0;
+        if constexpr (requires { Fn::reads(0u); }) {
+            unsigned arguments = 0;
+            int k = 0;
+            ((arguments |= (Facts<A>::reached() != 0 ? 1u : 0u) << k++), ...);
+            return Fn::reads(arguments);
+        } else {
+            return ~0u;
+        }
+    }
     static constexpr unsigned needed(bool value) {
-        const bool inputs = value || (flows() && needs_of<Fn>() != tenon::needs::nothing);
+        const unsigned read = read_arguments(value);
         unsigned bits = 0;
-        int at = 0;
-        ((bits |= Facts<A>::needed(inputs) << at, at += Facts<A>::leaves), ...);
+        int at = 0, k = 0;
+        ((bits |= shift(Facts<A>::needed((read >> k++ & 1u) != 0), at), at += Facts<A>::leaves), ...);
         return bits;
     }
     static constexpr unsigned reached() {
         if (!flows()) return 0;
         unsigned bits = 0;
         int at = 0;
-        ((bits |= Facts<A>::reached() << at, at += Facts<A>::leaves), ...);
+        ((bits |= shift(Facts<A>::reached(), at), at += Facts<A>::leaves), ...);
         return bits;
     }
     static constexpr void leaf_types(DType* out) { ((Facts<A>::leaf_types(out), out += Facts<A>::leaves), ...); }
@@ -116,8 +132,8 @@ template <class Tag, class Value, class Body> struct Facts<Let<Tag, Value, Body>
     static constexpr int leaves = Facts<Value>::leaves + Facts<Body>::leaves;
     static constexpr int parameters = Facts<Value>::parameters + Facts<Body>::parameters;
     // The body reads the value wherever it likes: all of it counts as read.
-    static constexpr unsigned needed(bool) { return Facts<Value>::needed(true) | (Facts<Body>::needed(true) << Facts<Value>::leaves); }
-    static constexpr unsigned reached() { return Facts<Value>::reached() | (Facts<Body>::reached() << Facts<Value>::leaves); }
+    static constexpr unsigned needed(bool) { return Facts<Value>::needed(true) | shift(Facts<Body>::needed(true), Facts<Value>::leaves); }
+    static constexpr unsigned reached() { return Facts<Value>::reached() | shift(Facts<Body>::reached(), Facts<Value>::leaves); }
     static constexpr void leaf_types(DType* out) {
         Facts<Value>::leaf_types(out);
         Facts<Body>::leaf_types(out + Facts<Value>::leaves);
@@ -127,7 +143,7 @@ template <class Tag, class DyTag, class YTag, class A, class F, class D> struct 
     using Type = typename Facts<F>::Type;
     static constexpr int leaves = Facts<A>::leaves + Facts<F>::leaves + Facts<D>::leaves;
     static constexpr int parameters = Facts<A>::parameters + Facts<F>::parameters + Facts<D>::parameters;
-    static constexpr unsigned needed(bool) { return (1u << leaves) - 1u; }
+    static constexpr unsigned needed(bool) { return leaves == 0 ? 0u : ~0u >> (32 - leaves); }
     // Tensors that the two lambdas captured are constants to it.
     static constexpr unsigned reached() { return Facts<A>::reached(); }
     static constexpr void leaf_types(DType* out) {
@@ -141,13 +157,13 @@ template <class... F> struct Facts<Outputs<F...>> {
     static constexpr unsigned needed(bool) {
         unsigned bits = 0;
         int at = 0;
-        ((bits |= Facts<F>::needed(false) << at, at += Facts<F>::leaves), ...);
+        ((bits |= shift(Facts<F>::needed(false), at), at += Facts<F>::leaves), ...);
         return bits;
     }
     static constexpr unsigned reached() {
         unsigned bits = 0;
         int at = 0;
-        ((bits |= Facts<F>::reached() << at, at += Facts<F>::leaves), ...);
+        ((bits |= shift(Facts<F>::reached(), at), at += Facts<F>::leaves), ...);
         return bits;
     }
     static constexpr void leaf_types(DType* out) { ((Facts<F>::leaf_types(out), out += Facts<F>::leaves), ...); }
@@ -209,6 +225,24 @@ struct Scope {
     V* gradient;
     const Outer& outer;
 };
+// Within a branch of where: the elements that take it. What a derivative in the branch makes of the others (0 * inf)
+// must not reach a gradient.
+template <class M, class Outer>
+struct Taken {
+    using Tag = void;
+    const M& mask;
+    const Outer& outer;
+};
+template <class S, class D>
+TENON_ALWAYS_INLINE D only_taken(const S&, const D& dy) { return dy; }
+template <class Tag, class V, class Outer, class D>
+TENON_ALWAYS_INLINE D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy);
+template <class M, class Outer, class D>
+TENON_ALWAYS_INLINE D only_taken(const Taken<M, Outer>& scope, const D& dy) {
+    return only_taken(scope.outer, select(scope.mask, dy, D(0)));
+}
+template <class Tag, class V, class Outer, class D>
+TENON_ALWAYS_INLINE D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy) { return only_taken(scope.outer, dy); }
 template <class Tag, class S>
 TENON_ALWAYS_INLINE const auto& find(const S& scope) {
     if constexpr (std::is_same_v<typename S::Tag, Tag>) return scope;
@@ -224,11 +258,12 @@ struct Frame<In<T>, L, I, P> {
     template <class C, class S>
     TENON_ALWAYS_INLINE void forward(const C& c, long i, const S&) { y = load<T, L>(c.in[I], i); }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S&, const D& dy) const {
+    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
             if (c.modes[I] != 0) {
-                if (c.modes[I] == 2) store<T, L>(c.out[I], i, load<T, L>(c.out[I], i) + dy);
-                else store<T, L>(c.out[I], i, dy);
+                const D mine = only_taken(scope, dy);
+                if (c.modes[I] == 2) store<T, L>(c.out[I], i, load<T, L>(c.out[I], i) + mine);
+                else store<T, L>(c.out[I], i, mine);
             }
         }
     }
@@ -256,7 +291,7 @@ struct Frame<Ref<Tag, T>, L, I, P> {
     TENON_ALWAYS_INLINE void backward(const C&, long, const S& scope, const D& dy) const {
         if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
             const auto& found = find<Tag>(scope);
-            *found.gradient = *found.gradient + dy;
+            *found.gradient = *found.gradient + only_taken(scope, dy);
         }
     }
 };
@@ -348,8 +383,15 @@ struct Frame<Op<Fn, A, B, E>, L, I, P> {
         if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
             const auto g = Fn::vjp(a.y, b.y, e.y, y, dy);
             a.backward(c, i, scope, g.a);
-            b.backward(c, i, scope, g.b);
-            e.backward(c, i, scope, g.c);
+            if constexpr (std::is_same_v<Fn, fn::where>) {
+                using M = typename FA::V;
+                const M other = ~a.y;
+                b.backward(c, i, Taken<M, S>{a.y, scope}, g.b);
+                e.backward(c, i, Taken<M, S>{other, scope}, g.c);
+            } else {
+                b.backward(c, i, scope, g.b);
+                e.backward(c, i, scope, g.c);
+            }
         }
     }
 };
@@ -471,10 +513,15 @@ struct Loops<Outputs<F...>> {
 
 // The adjoint of a formula whose root reads only its output and whose other nodes read nothing, from that output: what
 // came in front (a product) need not be kept.
+template <class F> inline constexpr bool reads_nothing = false;
+template <class T> inline constexpr bool reads_nothing<In<T>> = true;
+template <class T> inline constexpr bool reads_nothing<Par<T>> = true;
+template <class Fn, class... A>
+inline constexpr bool reads_nothing<Op<Fn, A...>> = needs_of<Fn>() == tenon::needs::nothing && (reads_nothing<A> && ...);
 template <class F> inline constexpr bool from_output = false;
 template <class Fn, class... A>
-inline constexpr bool from_output<Op<Fn, A...>> = Facts<Op<Fn, A...>>::needed(false) == 0 ||
-    (needs_of<Fn>() == tenon::needs::output && ((Facts<A>::needed(false) == 0) && ...));
+inline constexpr bool from_output<Op<Fn, A...>> =
+    (needs_of<Fn>() == tenon::needs::nothing || needs_of<Fn>() == tenon::needs::output) && (reads_nothing<A> && ...);
 
 template <class F>
 struct OutputLoop;

@@ -3,7 +3,8 @@
 // f(x...) is the value. A derivative is either df(x..., y), the factor of dy (n-ary: one factor per argument), or
 // vjp(x..., y, dy), the product itself, where a branch must be selected rather than multiplied by zero. needs says what
 // the derivative reads: nothing, the output y, or the inputs; what is not read need not be saved. A functor without
-// either has derivative zero. Ties and kinks follow PyTorch.
+// either has derivative zero. Where it reads only some of the arguments, reads(reached) says which (bits), given those
+// that gradients reach. Ties and kinks follow PyTorch.
 #pragma once
 
 #include <tenon/base/simd_math.hpp>
@@ -219,12 +220,14 @@ struct sub : AnyFunctor {
 struct mul : AnyFunctor {
     static constexpr const char* name = "mul";
     static constexpr auto needs = tenon::needs::inputs;
+    static constexpr unsigned reads(unsigned reached) { return (reached >> 1 & 1u) | (reached << 1 & 2u); }
     TENON_F f(const V& a, const V& b) { return a * b; }
     TENON_F vjp(const V& a, const V& b, const V&, const V& dy) { return Gradients2<V, V>{dy * b, dy * a}; }
 };
 struct div : FloatingFunctor {
     static constexpr const char* name = "div";
     static constexpr auto needs = tenon::needs::both;
+    static constexpr unsigned reads(unsigned reached) { return (reached >> 1 & 1u) | 2u; }
     TENON_F f(const V& a, const V& b) { return a / b; }
     TENON_F vjp(const V&, const V& b, const V& y, const V& dy) {
         const V da = dy / b;

@@ -96,7 +96,10 @@ private:
         }
         if (clear) std::memset(static_cast<void*>(dx), 0, static_cast<std::size_t>(n * inner) * sizeof(T));
         for (long j = 0; j < m; ++j)
-            for (long i = 0; i < inner; ++i) dx[static_cast<long>(index[j]) * inner + i] += dy[j * inner + i];
+            for (long i = 0; i < inner; ++i) {
+                T& to = dx[static_cast<long>(index[j]) * inner + i];
+                to = static_cast<T>(to + dy[j * inner + i]);
+            }
     }
 
     IndexedAxis shape_;

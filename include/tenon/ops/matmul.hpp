@@ -48,7 +48,7 @@ inline void set_product(ProductSpec& s, long* dims) {
         if (rb >= 2 && b->dims()[s.b_transposed ? rb - 2 : rb - 1] == s.k) hint << "; did you mean transpose(right)?";
         fail<ShapeError>(where, ": inner sizes differ: left is ", a->description(), " (last axis ", s.k, "), right is ", b->description(), " (",
                          s.b_transposed || rb == 1 ? "last" : "second to last", " axis ", inner, ").\n       hint: the left's last axis must equal the right's ",
-                         s.b_transposed ? "last (a weight is [out, in])" : "second to last", hint.text());
+                         s.b_transposed ? "last (a weight is [out, in])" : rb == 1 ? "only one" : "second to last", hint.text());
     }
     const int ba = ra > 2 ? ra - 2 : 0, bb = rb > 2 ? rb - 2 : 0;
     s.batch_rank = ba > bb ? ba : bb;
@@ -167,7 +167,7 @@ private:
     // Matrices of a broadcast batch share one gradient; the visits to it add up in order, from zero.
     bool shared(const long* strides) const {
         for (int i = 0; i < s_.batch_rank; ++i)
-            if (strides[i] == 0 && s_.batch[i] > 1) return true;
+            if (s_.batch[i] == 0 || (strides[i] == 0 && s_.batch[i] > 1)) return true;
         return false;
     }
     void clear_shared(const detail::GradientTarget& to, const long* strides) const {
@@ -382,7 +382,6 @@ public:
         impl::set_product(state_->spec, state_->dims);
     }
     Product(const Product& other) noexcept : NotANumber<Product>(other), state_(other.state_) {
-        state_->shared = true;
         __atomic_add_fetch(&state_->references, 1, __ATOMIC_RELAXED);
     }
     Product(Product&& other) noexcept : state_(other.state_) { other.state_ = nullptr; }
@@ -394,8 +393,8 @@ public:
     const long* dims() const { return state_->dims; }
     Device device() const { return state_->spec.a->storage->device; }
     const impl::ProductSpec& spec() const { return state_->spec; }
-    // Whether somebody else may ask for the value as well.
-    bool shared() const { return state_->shared; }
+    // Whether somebody has used the product by name, so that its value is there.
+    bool computed() const { return state_->value.has_value(); }
     // The product as a tensor, computed at the first call (and again, recorded, if that was under no_grad and gradients
     // are wanted now).
     const Tensor<T, R>& value() const {
@@ -419,7 +418,6 @@ private:
         Tensor<T, R> value;
         long dims[R > 0 ? R : 1];
         int references = 1;
-        bool shared = false;
     };
     State* state_;
 };
@@ -434,13 +432,17 @@ struct ProductLeaf {
     static constexpr int rank = R, nodes = 1;
     static constexpr bool is_number = false, has_product = true;
     Product<T, R> product;
+    mutable Tensor<T, R> computed = {};  // computed again at every evaluation
 
     const long* dims() const { return product.dims(); }
     Device device() const { return product.device(); }
     void collect(Collector& c) const {
-        bool fits = c.fuse && c.product == nullptr && !product.shared() && c.product_rank == R;
+        bool fits = c.fuse && c.product == nullptr && !product.computed() && c.product_rank == R;
         for (int i = 0; fits && i < R; ++i) fits = product.dims()[i] == c.product_dims[i];
-        if (!fits) return c.add(product.value().record());
+        if (!fits) {
+            computed = product.computed() ? product.value() : Tensor<T, R>(impl::evaluate_product<T>(product.spec(), R, product.dims()));
+            return c.add(computed.record());
+        }
         c.product = &product.spec();
         c.product_index = c.leaf_count;
         c.add(nullptr);

@@ -81,6 +81,28 @@ using Float = simd<float, N>;
 template <int N>
 using Int = simd<std::int32_t, N>;
 
+// c0 + c1 x + c2 x^2 + ... as even(x^2) + x odd(x^2): two chains of half the length.
+template <class V, class... Rest>
+TENON_ALWAYS_INLINE void even_and_odd(const V& z, V& even, V& odd, typename V::Scalar c0, typename V::Scalar c1, Rest... rest) {
+    if constexpr (sizeof...(rest) == 0) {
+        even = V(c0);
+        odd = V(c1);
+    } else if constexpr (sizeof...(rest) == 1) {
+        even = z * V(rest...) + V(c0);
+        odd = V(c1);
+    } else {
+        even_and_odd(z, even, odd, rest...);
+        even = z * even + V(c0);
+        odd = z * odd + V(c1);
+    }
+}
+template <class V, class... Coefficients>
+TENON_ALWAYS_INLINE V polynomial(const V& x, Coefficients... c) {
+    V even, odd;
+    even_and_odd(x * x, even, odd, c...);
+    return x * odd + even;
+}
+
 enum class Function { exp, expm1, log, log1p, tanh, erf, erfc, sin, cos };
 
 // The scalar function for n lanes, in memory: out of line so that its users stay small.
@@ -102,34 +124,47 @@ template <class T>
 TENON_NOINLINE void each_pow(const T* x, const T* y, T* out, int n) {
     for (int i = 0; i < n; ++i) out[i] = math::pow(x[i], y[i]);
 }
+#if TENON_DISPATCH && !defined(__FAST_MATH__)
+#define TENON_HAS_VECTOR_POW 1
+// x^y = 2^(y log2 x) in double for 4 positive, normal x and finite y: the double's spare digits make up for the factor y.
+TENON_ALWAYS_INLINE void pow_plain(const float* x, const float* y, float* out) {
+    using D = simd<double, 4>;
+    using U = simd<std::uint64_t, 4>;
+    // x = 2^k m with 1/sqrt2 <= m < sqrt2; k + 1024 as an unsigned number, for which shifts exist.
+    const U bits = bit_cast<std::uint64_t>(convert<double>(simd<float, 4>::load(x)));
+    const U k(typename U::Raw((bits.v - 0x3fe6a09e667f3bcdull + (1024ull << 52)) >> 52));
+    const D e = bit_cast<double>(U(typename U::Raw(k.v | 0x4330000000000000ull))) - D(0x1p52 + 1024);
+    const D m = bit_cast<double>(U(typename U::Raw(bits.v - ((k.v - 1024) << 52))));
+    // log2 m = 2 / ln2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.172: seven terms leave 2^-39 of it.
+    const D s = (m - D(1)) / (m + D(1)), z = s * s;
+    constexpr double c = 2.8853900817779268;
+    const D log2 = e + s * polynomial(z, c, c / 3, c / 5, c / 7, c / 9, c / 11, c / 13);
+    D t = convert<double>(simd<float, 4>::load(y)) * log2;
+    t = select(t > D(200), D(200), select(t < D(-200), D(-200), t));
+    const D shifted = t + D(0x1.8p52), r = (t - (shifted - D(0x1.8p52))) * D(0.69314718055994531);
+    const D power = polynomial(r, 1., 1., 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320);
+    const D scale = bit_cast<double>(U(typename U::Raw((bit_cast<std::uint64_t>(shifted).v + 1023) << 52)));
+    convert<float>(power * scale).store(out);
+}
+TENON_ALWAYS_INLINE bool all_plain(const float* x, const float* y);
+// Lanes with anything special in them go to libm.
+TENON_TARGET_AVX2 TENON_LOOP inline void pow_avx2(const float* x, const float* y, float* out, int n) {
+    for (int i = 0; i < n; i += 8) {
+        if (all_plain(x + i, y + i)) {
+            pow_plain(x + i, y + i, out + i);
+            pow_plain(x + i + 4, y + i + 4, out + i + 4);
+        } else {
+            each_pow<float>(x + i, y + i, out + i, 8);
+        }
+    }
+}
+#endif
 template <Function function, class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> by_lanes(const simd<T, N>& x) {
     T in[N], out[N];
     x.store(in);
     each_lane<function, T>(in, out, N);
     return simd<T, N>::load(out);
-}
-
-// c0 + c1 x + c2 x^2 + ... as even(x^2) + x odd(x^2): two chains of half the length.
-template <int N, class... Rest>
-TENON_ALWAYS_INLINE void even_and_odd(const Float<N>& z, Float<N>& even, Float<N>& odd, float c0, float c1, Rest... rest) {
-    if constexpr (sizeof...(rest) == 0) {
-        even = Float<N>(c0);
-        odd = Float<N>(c1);
-    } else if constexpr (sizeof...(rest) == 1) {
-        even = z * Float<N>(rest...) + Float<N>(c0);
-        odd = Float<N>(c1);
-    } else {
-        even_and_odd(z, even, odd, rest...);
-        even = z * even + Float<N>(c0);
-        odd = z * odd + Float<N>(c1);
-    }
-}
-template <int N, class... Coefficients>
-TENON_ALWAYS_INLINE Float<N> polynomial(const Float<N>& x, Coefficients... c) {
-    Float<N> even, odd;
-    even_and_odd(x * x, even, odd, c...);
-    return x * odd + even;
 }
 
 #if defined(__x86_64__)
@@ -271,6 +306,14 @@ TENON_ALWAYS_INLINE bool any(const simd_mask<S, N>& mask) {
         return any(Half(typename Half::Raw(halves[0] | halves[1])));
     }
 }
+
+#if defined(TENON_HAS_VECTOR_POW)
+TENON_ALWAYS_INLINE bool all_plain(const float* x, const float* y) {
+    using V = simd<float, 8>;
+    const V base = V::load(x), most(0x1.fffffep+127f);
+    return !any(~((base >= V(0x1p-126f)) & (base <= most) & (abs(V::load(y)) <= most)));
+}
+#endif
 
 // sin(r) and cos(r) for |r| <= pi / 4.
 template <int N>
@@ -420,12 +463,16 @@ TENON_ALWAYS_INLINE simd<float, N> cos(const simd<float, N>& x) { return impl::s
 template <class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> rsqrt(const simd<T, N>& x) { return simd<T, N>(1) / sqrt(x); }
 
-// x^y with libm's results for negative bases, zeros, infinities and NaN.
+// x^y with libm's results for negative bases, zeros, infinities and NaN; 0.7 ulp.
 template <class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> pow(const simd<T, N>& x, const simd<T, N>& y) {
     T xs[N], ys[N], out[N];
     x.store(xs);
     y.store(ys);
+#if defined(TENON_HAS_VECTOR_POW)
+    if constexpr (std::is_same_v<T, float> && N >= 8) impl::pow_avx2(xs, ys, out, N);
+    else
+#endif
     impl::each_pow<T>(xs, ys, out, N);
     return simd<T, N>::load(out);
 }

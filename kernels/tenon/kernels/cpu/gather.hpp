@@ -476,7 +476,7 @@ void copy_elements(CopyPlan& plan, E* dst, const E* src) {
             plan.to[d] = plan.to[d + 1];
             plan.from[d] = plan.from[d + 1];
         }
-        constexpr long tile = 32;
+        constexpr long tile = 64;
         const long bands = (rows + tile - 1) / tile;
         long outer = 1;
         for (int d = 0; d < last - 1; ++d) outer *= plan.shape[d];

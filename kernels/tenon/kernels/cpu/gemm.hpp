@@ -65,10 +65,17 @@ void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long l
                                              n, k, gemm_impl::chunk_of<T>(k), options.alpha, options.accumulate, options.relu};
         return gemm_impl::gemm_vector(product, false, options.epilogue);
     }
-    if (n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64 || (m <= 32 && double(n) * double(k) <= 64 * 1024))
+    // B small enough for the second cache, and rows of A that do not fall on the same lines of the first: no need to pack A.
+    const double b_bytes = double(n) * double(k) * sizeof(T);
+    const bool aliased = a.column_stride == 1 && a.row_stride * long(sizeof(T)) % 1024 == 0;
+    if (n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64 || (m <= 32 && b_bytes <= 1 << 18) ||
+        (m <= 1024 && b_bytes <= 1 << 20 && !aliased))
         return gemm_impl::gemm_direct(m, n, k, a, b, c, ldc, options);
     const auto pack = gemm_impl::kernels<T>().pack;
-    gemm_impl::gemm_blocked(m, n, k, gemm_impl::PackRows<T>{a, pack}, gemm_impl::PackColumns<T>{b, pack}, c, ldc, options);
+    const gemm_impl::PackRows<T> rows{a, pack};
+    const gemm_impl::PackColumns<T> columns{b, pack};
+    if (m <= 48) gemm_impl::gemm_flat(m, n, k, rows, columns, c, ldc, options);
+    else gemm_impl::gemm_blocked(m, n, k, rows, columns, c, ldc, options);
 }
 
 template <class T>

@@ -38,6 +38,91 @@ struct Blocking {
     }
 };
 
+// Packs rows of A tile by tile: large tiles, then small ones.
+template <class T, class RowPacker>
+void pack_tiles(const RowPacker& pack_rows, const RowTiles& tiles, const Part& part, T* packed_a, long k0, long steps) {
+    const long row = tiles.first(part.first), row_end = tiles.end(part.last);
+    const long middle = part.last < tiles.larges ? part.last : part.first > tiles.larges ? part.first : tiles.larges;
+    const long middle_row = tiles.first(middle);
+    if (part.first < middle) pack_rows(packed_a, tiles.large, row, tiles.end(middle) - row, k0, steps);
+    if (middle < part.last)
+        pack_rows(packed_a + (middle_row - row) * steps, tiles.small, middle_row, row_end - middle_row, k0, steps);
+}
+
+// Packs the panels [p, end), those of one width in one go.
+template <class T, class ColumnPacker>
+void pack_panels(const ColumnPacker& pack_columns, const Panels& panels, long p, long end, T* packed_b, long column, long k0, long steps) {
+    while (p < end) {
+        long same = p + 1;
+        while (same < end && panels.width(same) == panels.width(p)) ++same;
+        const long first = panels.first(p);
+        pack_columns(packed_b, panels.width(p) * panels.lanes, column + first, panels.first(same) - first, k0, steps);
+        packed_b += (panels.first_vector(same) - panels.first_vector(p)) * panels.lanes * steps;
+        p = same;
+    }
+}
+
+// The tiles of `part` times panel p, one chunk of K.
+template <class T>
+void multiply_panel(const Kernels<T>& kernel, Tile<T>& tile, const RowTiles& tiles, const Part& part, const T* packed_a, T* c) {
+    const long width = tile.b_step / kernel.lanes, row = tiles.first(part.first);
+    for (long t = part.first; t < part.last; ++t) {
+        const long i = tiles.first(t);
+        tile.a_step = tiles.height(t);
+        tile.a = packed_a + (i - row) * tile.k;
+        tile.c = c + i * tile.ldc;
+        tile.rows = tiles.end(t + 1) - i;
+        kernel.packed[t >= tiles.larges][width](&tile);
+    }
+}
+
+// Few rows: every task packs some panels of B into its own second cache and uses them up at once.
+template <class T, class RowPacker, class ColumnPacker>
+void gemm_flat(long m, long n, long k, const RowPacker& pack_rows, const ColumnPacker& pack_columns, T* c, long ldc,
+               const GemmOptions<T>& options) {
+    const Kernels<T>& kernel = kernels<T>(n);
+    const RowTiles tiles(m, kernel.packed_rows[0], kernel.packed_rows[1]);
+    const Panels panels(n, kernel.lanes, kernel.vectors);
+    const Part all(tiles.count(), 1, 0);
+    const long chunk = chunk_of<T>(k), rows = tiles.first(tiles.count());
+    const long together = (24 + panels.most - 1) / panels.most;
+    const long tasks = (panels.count + together - 1) / together;
+    auto compute = [&](long index) {
+        const Part span(panels.count, tasks, index);
+        const long first = panels.first(span.first), end = panels.first(span.last);
+        const long vectors = panels.first_vector(span.last) - panels.first_vector(span.first);
+        const Workspace::Lease block(task_workspace, std::size_t((rows + vectors * panels.lanes) * chunk) * sizeof(T));
+        T* const packed_b = block.as<T>();
+        T* const packed_a = packed_b + vectors * panels.lanes * chunk;
+        Tile<T> tile;
+        tile.skip = 0;
+        tile.a_row = 1;
+        tile.ldc = ldc;
+        tile.alpha = options.alpha;
+        for (long done = 0; done < k; done += chunk) {
+            const long now = k - done < chunk ? k - done : chunk;
+            const bool last = done + now == k;
+            pack_tiles(pack_rows, tiles, all, packed_a, done, now);
+            pack_panels(pack_columns, panels, span.first, span.last, packed_b, 0, done, now);
+            tile.k = tile.chunk = now;
+            tile.load = options.accumulate || done > 0;
+            tile.relu = last && options.relu;
+            for (long p = span.first; p < span.last; ++p) {
+                const long column = panels.first(p);
+                tile.b_step = panels.width(p) * panels.lanes;
+                tile.b = packed_b + (panels.first_vector(p) - panels.first_vector(span.first)) * panels.lanes * now;
+                tile.columns = panels.first(p + 1) - column;
+                tile.bias = last && options.bias != nullptr ? options.bias + column : nullptr;
+                multiply_panel(kernel, tile, tiles, all, packed_a, c + column);
+            }
+        }
+        finish_block(options.epilogue, 0, m, first, end - first);
+    };
+    if (2.0 * double(m) * double(n) * double(k) >= serial_flops) parallel_for(tasks, compute);
+    else
+        for (long t = 0; t < tasks; ++t) compute(t);
+}
+
 template <class T, class RowPacker, class ColumnPacker>
 void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const ColumnPacker& pack_columns, T* c, long ldc,
                   const GemmOptions<T>& options) {
@@ -67,16 +152,8 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
             // Several panels together, so that rows of B are read in long runs.
             constexpr long together = 8;
             auto pack_group = [&](long group) {
-                long p = group * together;
-                const long end = p + together < panels.count ? p + together : panels.count;
-                while (p < end) {
-                    long same = p + 1;
-                    while (same < end && panels.width(same) == panels.width(p)) ++same;
-                    const long first = panels.first(p);
-                    pack_columns(packed_b + panels.first_vector(p) * panels.lanes * steps, panels.width(p) * panels.lanes,
-                                 slice + first, panels.first(same) - first, k0, steps);
-                    p = same;
-                }
+                const long p = group * together, end = p + together < panels.count ? p + together : panels.count;
+                pack_panels(pack_columns, panels, p, end, packed_b + panels.first_vector(p) * panels.lanes * steps, slice, k0, steps);
             };
             auto compute = [&](long index) {
                 const Part part(row_tiles, row_blocks, index % row_blocks), span(panels.count, column_blocks, index / row_blocks);
@@ -86,12 +163,7 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                 for (long done = 0; done < steps; done += chunk) {
                     const long now = steps - done < chunk ? steps - done : chunk;
                     const bool last = last_slice && done + now == steps;
-                    const long middle = part.last < tiles.larges ? part.last : part.first > tiles.larges ? part.first : tiles.larges;
-                    if (part.first < middle)
-                        pack_rows(packed_a, tiles.large, row, tiles.end(middle) - row, k0 + done, now);
-                    if (middle < part.last)
-                        pack_rows(packed_a + (tiles.first(middle) - row) * now, tiles.small, tiles.first(middle),
-                                  row_end - tiles.first(middle), k0 + done, now);
+                    pack_tiles(pack_rows, tiles, part, packed_a, k0 + done, now);
                     Tile<T> tile;
                     tile.a_row = 1;
                     tile.ldc = ldc;
@@ -102,19 +174,12 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                     tile.relu = last && options.relu;
                     long handed = panels.first(span.first);
                     for (long p = span.first; p < span.last; ++p) {
-                        const long first = panels.first(p), end = panels.first(p + 1), width = panels.width(p);
-                        tile.b_step = width * panels.lanes;
+                        const long first = panels.first(p), end = panels.first(p + 1);
+                        tile.b_step = panels.width(p) * panels.lanes;
                         tile.b = packed_b + panels.first_vector(p) * panels.lanes * steps + done * tile.b_step;
                         tile.columns = end - first;
                         tile.bias = last && options.bias != nullptr ? options.bias + slice + first : nullptr;
-                        for (long t = part.first; t < part.last; ++t) {
-                            const long i = tiles.first(t);
-                            tile.a_step = tiles.height(t);
-                            tile.a = packed_a + (i - row) * now;
-                            tile.c = c + i * ldc + slice + first;
-                            tile.rows = tiles.end(t + 1) - i;
-                            kernel.packed[t >= tiles.larges][width](&tile);
-                        }
+                        multiply_panel(kernel, tile, tiles, part, packed_a, c + slice + first);
                         if (last && (p + 1 == span.last || (end - handed) * (row_end - row) * long(sizeof(T)) >= 1 << 17)) {
                             finish_block(options.epilogue, row, row_end - row, slice + handed, end - handed);
                             handed = end;

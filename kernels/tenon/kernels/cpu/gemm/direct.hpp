@@ -98,7 +98,9 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
     const Kernels<T>& kernel = kernels<T>(n);
     const Panels panels(n, kernel.lanes, kernel.vectors);
     const bool in_place = b.column_stride == 1 || n == 1;
-    const long packed_from = !in_place ? 0 : n % kernel.lanes != 0 ? panels.count - 1 : panels.count;
+    // With many rows to use it, a packed panel of B is cheaper to read than rows that lie far apart.
+    const bool far = m >= 64 && kernel.lanes * long(sizeof(T)) <= 32 && b.row_stride > 8 * kernel.lanes;
+    const long packed_from = !in_place || far ? 0 : n % kernel.lanes != 0 ? panels.count - 1 : panels.count;
     const long packed = (panels.vectors - panels.first_vector(packed_from)) * panels.lanes * k;
     // Small packed panels live on the stack.
     constexpr long on_stack = 4096 / long(sizeof(T));

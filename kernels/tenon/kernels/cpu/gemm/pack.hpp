@@ -78,6 +78,8 @@ struct PackBody {
                 for (long left = valid; left > 0; left -= lanes, from += lanes, to += lanes * steps) {
                     const long count = left < lanes ? left : lanes;
                     long i = 0;
+                    // The next rows start on other pages, where the hardware does not look ahead.
+                    for (long ahead = 0; ahead < count; ahead += long(64 / sizeof(T))) __builtin_prefetch(from + 6 * step + ahead);
                     for (; i + L <= count; i += L) *reinterpret_cast<U*>(to + i) = *reinterpret_cast<const U*>(from + i);
                     if (L > 4)
                         for (; i + 4 <= count; i += 4) *reinterpret_cast<U4*>(to + i) = *reinterpret_cast<const U4*>(from + i);

@@ -58,6 +58,10 @@ TENON_ALWAYS_INLINE void finish_row(T* c, const T* sums, long columns, T alpha, 
     using U = typename vector_of<T, L>::unaligned;
     for (long j = 0; j < columns; j += L) {
         const long width = columns - j;
+        if (width < L && !load && bias == nullptr && !relu && alpha == T(1)) {
+            copy_part<T, L>(c + j, sums + j, width);
+            return;
+        }
         alignas(64) T old[L] = {}, add[L] = {};
         T* to = c + j;
         const T* from = bias;

@@ -153,33 +153,30 @@ struct VectorDotsBody {
             const T* x = job->x;
             for (long done = 0; done < job->k;) {
                 const long end = done + job->chunk < job->k ? done + job->chunk : job->k;
-                V sum0{}, sum1{};
-                for (; done + L <= end; done += L) {
-                    V r[L], s[L];
-                    TENON_UNROLL(8)
-                    for (int i = 0; i < L; ++i) {
-                        r[i] = *reinterpret_cast<const U*>(row[i] + done);
-                        s[i] = *reinterpret_cast<const U*>(row[L + i] + done);
-                    }
-                    transpose<L>(r);
-                    transpose<L>(s);
-                    TENON_UNROLL(8)
-                    for (int i = 0; i < L; ++i, x += job->x_step) {
-                        const V value = *x - V{};
-                        sum0 = sum0 + value * r[i];
-                        sum1 = sum1 + value * s[i];
+                V sum[2] = {};
+                // Eight rows at a time, as rows a power of two apart share few places in the cache; two steps of them use
+                // up the lines.
+                for (; done + 2 * L <= end; done += 2 * L, x += 2 * L * job->x_step) {
+                    TENON_UNROLL(4)
+                    for (int half = 0; half < 4; ++half) {
+                        V r[L];
+                        TENON_UNROLL(8)
+                        for (int i = 0; i < L; ++i) r[i] = *reinterpret_cast<const U*>(row[half / 2 * L + i] + done + half % 2 * L);
+                        transpose<L>(r);
+                        TENON_UNROLL(8)
+                        for (int i = 0; i < L; ++i) sum[half / 2] = sum[half / 2] + (x[(half % 2 * L + i) * job->x_step] - V{}) * r[i];
                     }
                 }
                 for (; done < end; ++done, x += job->x_step) {
                     alignas(64) T lanes[2 * L];
                     for (long i = 0; i < 2 * L; ++i) lanes[i] = row[i][done];
                     const V value = *x - V{};
-                    sum0 = sum0 + value * *reinterpret_cast<const U*>(lanes);
-                    sum1 = sum1 + value * *reinterpret_cast<const U*>(lanes + L);
+                    sum[0] = sum[0] + value * *reinterpret_cast<const U*>(lanes);
+                    sum[1] = sum[1] + value * *reinterpret_cast<const U*>(lanes + L);
                 }
                 alignas(64) T sums[2 * L];
-                *reinterpret_cast<U*>(sums) = sum0;
-                *reinterpret_cast<U*>(sums + L) = sum1;
+                *reinterpret_cast<U*>(sums) = sum[0];
+                *reinterpret_cast<U*>(sums + L) = sum[1];
                 finish_columns<T, L>(job, j, count, sums, load, done == job->k);
                 load = true;
             }
