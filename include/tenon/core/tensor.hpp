@@ -548,14 +548,15 @@ public:
         detail::ViewMap map;
         map.rank = static_cast<int>(R);
         for (int i = 0; i < Rank; ++i) map.start[i] = 0;
-        for (int i = 0; i < static_cast<int>(R); ++i) {
-            const long have = i < extra ? 1 : record()->dims()[i - extra];
+        const long* own = record()->dims();
+        for (std::size_t i = 0; i < R; ++i) {
+            const int axis = static_cast<int>(i) - extra;
+            const long have = axis < 0 ? 1 : own[axis];
             const long want = sizes[i].value == -1 ? have : sizes[i].value;
             if (want < 0) fail<ShapeError>("expand: negative size ", want, " for axis ", i, " (-1 keeps a size)");
             if (have != want && have != 1)
-                fail<ShapeError>("expand: axis ", i - extra, " of ", record()->description(), " has size ", have,
-                                 " and cannot become ", want);
-            map.axis[i] = i < extra || have != want ? -1 : i - extra;
+                fail<ShapeError>("expand: axis ", axis, " of ", record()->description(), " has size ", have, " and cannot become ", want);
+            map.axis[i] = axis < 0 || have != want ? -1 : axis;
             map.step[i] = 1;
             map.dims[i] = want;
         }

@@ -175,7 +175,7 @@ struct hardswish : FloatingFunctor {
     static constexpr auto needs = tenon::needs::inputs;
     TENON_F f(const V& x) { return x * math::min(math::max(x + V(3), V(0)), V(6)) * V(1.0 / 6); }
     TENON_F vjp(const V& x, const V&, const V& dy) {
-        return select(x < V(-3), V(0), select(x <= V(3), dy * (x * V(1.0 / 3) + V(0.5)), dy));
+        return select(x <= V(-3), V(0), select(x < V(3), dy * (x * V(1.0 / 3) + V(0.5)), dy));
     }
 };
 struct sin : FloatingFunctor {
