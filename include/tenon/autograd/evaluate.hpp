@@ -15,12 +15,17 @@ detail::AnyTensor evaluate_with_product(const W& w);
 
 template <class W>
 detail::AnyTensor evaluate_wrapped(const W& w) {
-    if constexpr (W::has_product) return evaluate_with_product(w);
-    Collector c;
-    w.collect(c);
-    detail::AnyTensor result;
-    evaluate(formula::table<typename W::Formula, true>, c, W::rank, w.dims(), w.device(), &result);
-    return result;
+    if constexpr (W::has_product) {
+        return evaluate_with_product(w);
+    } else if constexpr (requires { w.tensor; }) {
+        return w.tensor.any();  // a value already, such as a product by name
+    } else {
+        Collector c;
+        w.collect(c);
+        detail::AnyTensor result;
+        evaluate(formula::table<typename W::Formula, true>, c, W::rank, w.dims(), w.device(), &result);
+        return result;
+    }
 }
 
 template <class T, class W>
