@@ -44,8 +44,12 @@ struct Options : example::CommonOptions {
 // What is known after an epoch. Accuracies are parts of one; the training figures are those of the batches as they came.
 struct Epoch {
     double train_loss, train_accuracy, test_loss, test_accuracy, seconds;
-    // Parts of the coordinates whose rate lies at AdaBound's lower bound, between the bounds, at the upper bound.
-    double at_lower = std::nan(""), inside = std::nan(""), at_upper = std::nan("");
+};
+
+// Parts of the coordinates whose rate lies at AdaBound's lower bound, between the bounds, at the upper bound.
+struct BoundSample {
+    long step;
+    double at_lower, inside, at_upper;
 };
 
 struct Contestant {
@@ -53,6 +57,7 @@ struct Contestant {
     std::string name;     // in the table and the pictures
     double paper_final;   // per cent, see the table's caption
     std::vector<std::vector<Epoch>> runs = {};  // per seed
+    std::vector<BoundSample> bounds = {};       // of the first seed, at steps that grow by a fifth
 };
 
 long correct(const Tensor<float, 2>& logits, const Tensor<std::int64_t, 1>& labels) {
@@ -84,7 +89,7 @@ Score evaluate(const Mlp& net, const data::ImageDataset& set) {
 
 // Trains a fresh network under the optimiser that make_optimiser builds for it.
 template <class Make>
-std::vector<Epoch> train(const Contestant& who, const Options& options, std::uint64_t seed, const data::ImageDataset& train_set,
+std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t seed, const data::ImageDataset& train_set,
                          const data::ImageDataset& test_set, io::CsvLog& log, Make&& make_optimiser) {
     Mlp net(Key(seed).split(0));
     auto optimiser = make_optimiser(net);
@@ -105,6 +110,15 @@ std::vector<Epoch> train(const Contestant& who, const Options& options, std::uin
             loss.backward();
             optimiser.step();
             ++step;
+            if constexpr (requires { optimiser.bound_histogram(); }) {
+                const bool first_seed = who.runs.empty();
+                if (first_seed && (who.bounds.empty() || 5 * step >= 6 * who.bounds.back().step)) {
+                    const auto counts = optimiser.bound_histogram();
+                    const double count = static_cast<double>(counts.at_lower + counts.inside + counts.at_upper);
+                    who.bounds.push_back({step, static_cast<double>(counts.at_lower) / count, static_cast<double>(counts.inside) / count,
+                                          static_cast<double>(counts.at_upper) / count});
+                }
+            }
             loss_sum += static_cast<double>(loss.item()) * static_cast<double>(labels.size());
             right += correct(logits, labels);
             seen += labels.size();
@@ -118,16 +132,8 @@ std::vector<Epoch> train(const Contestant& who, const Options& options, std::uin
         const Score test = evaluate(net, test_set);
         epochs.push_back({loss_sum / static_cast<double>(seen), static_cast<double>(right) / static_cast<double>(seen), test.loss,
                           test.accuracy, spent});
-        Epoch& e = epochs.back();
-        if constexpr (requires { optimiser.bound_histogram(); }) {
-            const auto counts = optimiser.bound_histogram();
-            const double count = static_cast<double>(counts.at_lower + counts.inside + counts.at_upper);
-            e.at_lower = static_cast<double>(counts.at_lower) / count;
-            e.inside = static_cast<double>(counts.inside) / count;
-            e.at_upper = static_cast<double>(counts.at_upper) / count;
-        }
-        log.row(seed, who.key, epoch, step, schedule(step - 1), e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds,
-                e.at_lower, e.inside, e.at_upper);
+        const Epoch& e = epochs.back();
+        log.row(seed, who.key, epoch, step, schedule(step - 1), e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds);
         char line[160];
         std::snprintf(line, sizeof line, "%-12s seed %llu  epoch %2d/%d  loss %.4f  train %.2f %%  test %.2f %%  %.2f s", who.name.c_str(),
                       static_cast<unsigned long long>(seed), epoch, options.epochs, e.train_loss, 100 * e.train_accuracy,
@@ -180,18 +186,19 @@ double best_of(const std::vector<Epoch>& run) {
     return best;
 }
 
-// How AdaBound turns from Adam into SGD: where its rates lie between the bounds, epoch by epoch.
+// How AdaBound turns from Adam into SGD: where its rates lie between the bounds, over the steps.
 bool draw_bounds(const std::vector<Contestant*>& ran, const Options& options) {
     for (const Contestant* c : ran) {
         if (std::strcmp(c->key, "adabound") != 0) continue;
-        io::Plot plot({.title = "AdaBound: where the rates of its coordinates lie", .x_label = "epoch", .y_label = "coordinates (%)"});
-        const std::pair<const char*, double Epoch::*> parts[] = {
-            {"at the lower bound", &Epoch::at_lower}, {"between", &Epoch::inside}, {"at the upper bound", &Epoch::at_upper}};
+        io::Plot plot({.title = "AdaBound: where the rates of its coordinates lie", .x_label = "step (logarithmic)", .y_label = "coordinates (%)", .x_log = true});
+        const std::pair<const char*, double BoundSample::*> parts[] = {{"at the lower bound", &BoundSample::at_lower},
+                                                                       {"between the bounds", &BoundSample::inside},
+                                                                       {"at the upper bound", &BoundSample::at_upper}};
         for (const auto& [name, field] : parts) {
             io::Series series{.name = name};
-            for (int epoch = 1; epoch <= options.epochs; ++epoch) {
-                series.x.push_back(epoch);
-                series.y.push_back(100 * over_seeds(*c, at_epoch(static_cast<std::size_t>(epoch), field)).mean);
+            for (const BoundSample& sample : c->bounds) {
+                series.x.push_back(static_cast<double>(sample.step));
+                series.y.push_back(100 * sample.*field);
             }
             plot.add(std::move(series));
         }
@@ -300,7 +307,7 @@ int compare(Options options) {
     const data::ImageDataset train_set = options.quick ? all_train.first(6000) : all_train;
     const data::ImageDataset test_set = options.quick ? all_test.first(2000) : all_test;
     io::CsvLog log(options.out + "/curves.csv", {"seed", "optimiser", "epoch", "step", "lr_scale", "train_loss", "train_accuracy",
-                                                 "test_loss", "test_accuracy", "seconds", "at_lower", "inside", "at_upper"});
+                                                 "test_loss", "test_accuracy", "seconds"});
 
     std::printf("data: Fashion-MNIST, %ld training and %ld test images, normalised by 0.2860 and 0.3530\n", train_set.size(), test_set.size());
     std::printf("network: 784-256-128-10, ReLU, %d parameters; %d epochs of batches of %ld; weight decay %g (L2) for all;\n",
