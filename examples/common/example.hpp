@@ -178,7 +178,9 @@ public:
         text_ += " " + name + "=" + value;
         return *this;
     }
-    Result& add(const std::string& name, double value, int decimals) { return add(name, number(value, decimals)); }
+    Result& add(const std::string& name, double value, int decimals) {
+        return add(name, value != value ? std::string("nan") : number(value, decimals));
+    }
     void print() const {
         std::printf("result:%s\n", text_.c_str());
         std::fflush(stdout);
