@@ -94,6 +94,10 @@ void evaluate_several(bool record, detail::AnyTensor* results, detail::Record* c
             if (into[k]->dims()[i] != all_dims[0][i])
                 fail<ShapeError>("eval_into: values of shape ", detail::Sizes{rank, all_dims[0]}, " do not fit into ", into[k]->description());
         for (int l = 0; l < c.leaf_count; ++l) temporary = temporary || overlaps(c.leaves[l], into[k], rank);
+        check_unrecorded_write("eval_into", into[k]);
+        for (std::size_t j = 0; j < k; ++j)
+            if (into[j]->storage == into[k]->storage && into[j]->offset == into[k]->offset && into[k]->size > 0)
+                fail<ValueError>("eval_into: two outputs are the same memory, ", into[k]->description());
     }
     if (!temporary) {
         run_forward(formula::table<Formula, false>, c, rank, all_dims[0], into);
@@ -174,14 +178,21 @@ AnyTensor evaluate_expression(E&& e) {
 template <Element T, int Rank>
 template <Expression E>
 const Tensor<T, Rank>& Tensor<T, Rank>::copy_from(E&& e) const {
+    write_through(static_cast<E&&>(e), false);
+    return *this;
+}
+template <Element T, int Rank>
+template <class E>
+void Tensor<T, Rank>::write_through(E&& e, bool assignment) const {
     auto w = wrap(static_cast<E&&>(e));
     using W = decltype(w);
     impl::check_element_type<T, W>();
     static_assert(W::rank <= Rank, "tenon: a write into a tensor: the right side has more axes than the tensor");
     Collector c;
     w.collect(c);
-    impl::evaluate_into("copy_from", formula::table<typename W::Formula, false>, c, record(), W::rank, w.dims(), false);
-    return *this;
+    const formula::Table& table = formula::table<typename W::Formula, false>;
+    if (assignment) impl::refuse_lost_gradient("assignment", table, c);
+    impl::evaluate_into(assignment ? "assignment" : "copy_from", table, c, record(), W::rank, w.dims(), false);
 }
 
 template <Element T, int Rank>

@@ -397,6 +397,27 @@ inline bool overlaps(const detail::Record* source, const detail::Record* destina
     return false;
 }
 
+// An unrecorded write into the result of recorded operations would leave it with the gradient of what it was before. Into a
+// leaf it is how parameters are set.
+inline void check_unrecorded_write(const char* name, const detail::Record* destination) {
+    for (int i = 0; i < destination->rank; ++i)
+        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
+            fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
+    const Node* made_by = destination->node;
+    while (made_by != nullptr && made_by->view) made_by = made_by->inputs[0].node;
+    if (TENON_LIKELY(made_by == nullptr) || made_by->leaf || made_by->released || !detail::grad_enabled()) return;
+    fail<GradError>(name, ": ", destination->description(), " is the result of the recorded operation \"", made_by->name,
+                    "\", whose gradient would no longer match what is written\n       hint: write into a clone, or wrap the write in no_grad");
+}
+// Values that want gradients, about to be written where no tape follows.
+inline void refuse_lost_gradient(const char* name, const formula::Table& table, const Collector& c) {
+    if (!detail::grad_enabled()) return;
+    for (int k = 0; k < c.leaf_count; ++k)
+        if (c.leaves[k]->node != nullptr && (table.reached >> k & 1u) != 0)
+            fail<GradError>(name, ": the right side wants gradients, but writes through a view are not recorded",
+                            "\n       hint: build the result with concat or where, or wrap the write in no_grad");
+}
+
 // Writes the values into existing memory. record: a node is made (a recorded in-place operation).
 inline void evaluate_into(const char* name, const formula::Table& table, const Collector& c, detail::Record* destination, int source_rank,
                           const long* source_dims, bool record) {
@@ -414,9 +435,7 @@ inline void evaluate_into(const char* name, const formula::Table& table, const C
     if (wanted && destination->is_view)
         fail<GradError>(name, ": the right side wants gradients, but writes through a view are not recorded",
                         "\n       hint: build the result with concat or where, or wrap the write in no_grad");
-    for (int i = 0; i < rank; ++i)
-        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
-            fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
+    if (!wanted) check_unrecorded_write(name, destination);
     bool temporary = false;
     for (int k = 0; k < c.leaf_count; ++k) temporary = temporary || overlaps(c.leaves[k], destination, rank);
     FusedNode* node = nullptr;

@@ -232,6 +232,7 @@ inline void run_backward(Node* root, int slot, AnyTensor gradient) {
             input->queued_by = run.id;
             queue.push(input);
         }
+        if (node->view) continue;  // saves nothing: a kept expression may lead another pass through it
         node->release_saved();
         node->released = true;
     }

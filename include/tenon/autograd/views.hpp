@@ -10,6 +10,7 @@ namespace impl {
 class ViewNode final : public Node {
 public:
     ViewNode(detail::Record* source, const detail::ViewMap& map) : Node("view", &slot_, 1, &input_, 1), map_(map) {
+        view = true;
         input_ = detail::edge_to(source);
         detail::retain(input_.node);
         depth = input_.node->depth + 1;

@@ -166,14 +166,13 @@ TENON_NOINLINE inline void release_shared(void* data, int index) {
 // A block of at least the size of the class, aligned to 64 bytes. Throws MemoryError.
 inline void* allocate_class(int index) {
     LocalLists& local = local_lists;
+    if (TENON_UNLIKELY(!local.registered)) register_thread(local);
     void* result = nullptr;
     if (index < local_classes) {
         if (FreeBlock* block = local.head[index]) {
             local.head[index] = block->next;
             --local.count[index];
             result = block;
-        } else if (TENON_UNLIKELY(!local.registered)) {
-            register_thread(local);
         }
     }
     if (result == nullptr) result = allocate_shared(index);
@@ -182,8 +181,10 @@ inline void* allocate_class(int index) {
 }
 inline void release_class(void* data, int index) noexcept {
     LocalLists& local = local_lists;
+    // A thread that only ever frees has something to hand over at its end, too.
+    if (TENON_UNLIKELY(!local.registered)) register_thread(local);
     account(local, -static_cast<long>(size_of_class(index)));
-    if (index < local_classes && local.registered && local.count[index] < local_limit) {
+    if (index < local_classes && local.count[index] < local_limit) {
         FreeBlock* block = static_cast<FreeBlock*>(data);
         block->next = local.head[index];
         local.head[index] = block;

@@ -199,7 +199,7 @@ public:
     virtual void release_saved() noexcept {}
 
     int references = 1;
-    bool leaf = false, released = false;
+    bool leaf = false, released = false, view = false;
     bool owned = false;          // a leaf: an optimiser holds its memory
     short block_class = -1;      // -1: made by new
     long depth = 0;              // longer than every input's: a topological order
@@ -441,11 +441,11 @@ public:
     }
     template <Expression E>
     const Tensor& operator=(E&& e) const&& {
-        copy_from(static_cast<E&&>(e));
+        write_through(static_cast<E&&>(e), true);
         return *this;
     }
     const Tensor& operator=(const Tensor& other) const&& {
-        copy_from(other);
+        write_through(other, true);
         return *this;
     }
     const Tensor& operator=(T value) const&& {
@@ -453,7 +453,8 @@ public:
         return *this;
     }
 
-    // Writes the values of e (broadcast to this shape) into the memory of this tensor.
+    // Writes the values of e (broadcast to this shape) into the memory of this tensor, unrecorded. Throws GradError where
+    // this is the result of recorded operations that a backward may still walk.
     template <Expression E>
     const Tensor& copy_from(E&& e) const;
     const Tensor& fill(T value) const;
@@ -635,6 +636,8 @@ private:
         return *this;
     }
     void mark() const;
+    template <class E>
+    void write_through(E&& e, bool assignment) const;
 
     detail::AnyTensor any_;
 };
