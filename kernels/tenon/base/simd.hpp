@@ -47,6 +47,14 @@ template <> struct int_of<2> { using type = std::int16_t; };
 template <> struct int_of<4> { using type = std::int32_t; };
 template <> struct int_of<8> { using type = std::int64_t; };
 
+// The type that the arithmetic of T is done in: signed integers wrap, as their unsigned twins do.
+template <class T>
+struct wrapping { using type = T; };
+template <> struct wrapping<std::int8_t> { using type = std::uint8_t; };
+template <> struct wrapping<std::int16_t> { using type = std::uint16_t; };
+template <> struct wrapping<std::int32_t> { using type = std::uint32_t; };
+template <> struct wrapping<std::int64_t> { using type = std::uint64_t; };
+
 }  // namespace impl
 
 // N truth values, as lanes of S bytes that are all ones or all zeros.
@@ -80,6 +88,7 @@ struct simd {
     using Mask = simd_mask<int(sizeof(T)), N>;
     static constexpr int lanes = N;
     Raw v;
+    using Wrapping = typename impl::vector_of<typename impl::wrapping<T>::type, N>::type;
 
     TENON_ALWAYS_INLINE simd() {}
     TENON_ALWAYS_INLINE simd(const simd& o) : v(o.v) {}
@@ -106,11 +115,11 @@ struct simd {
 #else
 #define TENON_CONTRACT
 #endif
-    friend TENON_ALWAYS_INLINE simd operator+(const simd& a, const simd& b) { TENON_CONTRACT return simd(Raw(a.v + b.v)); }
-    friend TENON_ALWAYS_INLINE simd operator-(const simd& a, const simd& b) { TENON_CONTRACT return simd(Raw(a.v - b.v)); }
-    friend TENON_ALWAYS_INLINE simd operator*(const simd& a, const simd& b) { TENON_CONTRACT return simd(Raw(a.v * b.v)); }
+    friend TENON_ALWAYS_INLINE simd operator+(const simd& a, const simd& b) { TENON_CONTRACT return simd((Raw)((Wrapping)a.v + (Wrapping)b.v)); }
+    friend TENON_ALWAYS_INLINE simd operator-(const simd& a, const simd& b) { TENON_CONTRACT return simd((Raw)((Wrapping)a.v - (Wrapping)b.v)); }
+    friend TENON_ALWAYS_INLINE simd operator*(const simd& a, const simd& b) { TENON_CONTRACT return simd((Raw)((Wrapping)a.v * (Wrapping)b.v)); }
     friend TENON_ALWAYS_INLINE simd operator/(const simd& a, const simd& b) { return simd(Raw(a.v / b.v)); }
-    friend TENON_ALWAYS_INLINE simd operator-(const simd& a) { return simd(Raw(-a.v)); }
+    friend TENON_ALWAYS_INLINE simd operator-(const simd& a) { return simd((Raw)(-(Wrapping)a.v)); }
     friend TENON_ALWAYS_INLINE Mask operator<(const simd& a, const simd& b) { return Mask(typename Mask::Raw(a.v < b.v)); }
     friend TENON_ALWAYS_INLINE Mask operator<=(const simd& a, const simd& b) { return Mask(typename Mask::Raw(a.v <= b.v)); }
     friend TENON_ALWAYS_INLINE Mask operator>(const simd& a, const simd& b) { return Mask(typename Mask::Raw(a.v > b.v)); }

@@ -177,14 +177,14 @@ TENON_ALWAYS_INLINE void philox_into(std::uint32_t* out, std::uint64_t counter, 
     for (int b = 0; b < Blocks; ++b) {
         const V front(typename V::Raw((c0[b] & 0xffffffffu) | (c1[b] << 32)));
         const V back(typename V::Raw((c2[b] & 0xffffffffu) | (c3[b] << 32)));
-        using Unaligned = typename V::Unaligned;
-        Unaligned* to = reinterpret_cast<Unaligned*>(out + b * 4 * W);
+        using Out = simd<std::uint32_t, 2 * W>;
+        std::uint32_t* to = out + b * 4 * W;
         if constexpr (W == 4) {
-            to[0] = __builtin_shufflevector(front.v, back.v, 0, 4, 1, 5);
-            to[1] = __builtin_shufflevector(front.v, back.v, 2, 6, 3, 7);
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 0, 4, 1, 5)).store(to);
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 2, 6, 3, 7)).store(to + 2 * W);
         } else {
-            to[0] = __builtin_shufflevector(front.v, back.v, 0, 2);
-            to[1] = __builtin_shufflevector(front.v, back.v, 1, 3);
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 0, 2)).store(to);
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 1, 3)).store(to + 2 * W);
         }
     }
 }
