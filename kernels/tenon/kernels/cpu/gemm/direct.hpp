@@ -15,7 +15,11 @@ namespace gemm_impl {
 template <class T>
 TENON_ALWAYS_INLINE const typename Kernels<T>::Strided& pick_rows(const Kernels<T>& kernel, long width, long rows, long before) {
     const auto* choice = kernel.strided[width];
-    if (rows >= choice->rows) return *choice;
+    if (rows >= choice->rows) {
+        // Sixteen rows are 8 + 8 rather than 12 + 4.
+        const long rest = rows - choice->rows, next = choice[1].rows;
+        return rest > 0 && rows <= 2 * next && rows > next ? choice[1] : *choice;
+    }
     while (choice[1].rows >= rows) ++choice;
     if (choice->rows == rows || (choice->rows <= rows + before && choice->rows * 2 <= rows * 3)) return *choice;
     while (choice->rows > rows) ++choice;
@@ -47,6 +51,7 @@ struct DirectProduct {
         tile.alpha = options.alpha;
         tile.load = options.accumulate;
         tile.relu = options.relu;
+        long from = 0;
         auto aim = [&](long p) {
             const long first = panels.first(p);
             tile.columns = panels.first(p + 1) - first;
@@ -57,7 +62,8 @@ struct DirectProduct {
                 tile.b = b + first;
                 tile.b_step = b_step;
             }
-            tile.bias = options.bias != nullptr ? options.bias + first : nullptr;
+            tile.b += from * tile.b_step;
+            tile.bias = options.bias != nullptr && from + tile.k == k ? options.bias + first : nullptr;
             tile.c = c + first;
         };
         auto run = [&](long p, long i, long rows) {
@@ -68,7 +74,7 @@ struct DirectProduct {
                 tile.skip = choice.rows > rows ? choice.rows - rows : 0;
                 tile.rows = choice.rows;
                 i -= tile.skip;
-                tile.a = a.data + i * a.row_stride;
+                tile.a = a.data + i * a.row_stride + from * a.column_stride;
                 tile.c = top + i * ldc;
                 choice.run(&tile);
                 i += choice.rows;
@@ -77,12 +83,23 @@ struct DirectProduct {
             tile.c = top;
         };
         if (row_end - row > panels.columns && p1 - p0 > 1) {
-            const long group = kernel.strided[panels.width(p0)][0].rows;
-            for (long i = row; i < row_end; i += group)
-                for (long p = p0; p < p1; ++p) {
-                    aim(p);
-                    run(p, i, row_end - i < group ? row_end - i : group);
+            // Where K has several chunks, the panel of one stays in the first cache for some tiles.
+            const long tile_rows = kernel.strided[panels.width(p0)][0].rows, group = k > tile.chunk ? 8 * tile_rows : tile_rows;
+            for (long i = row; i < row_end; i += group) {
+                // Short rows of A end before the hardware has begun to look ahead.
+                if (a.column_stride == 1 && k <= tile.chunk)
+                    for (long r = i + group; r < i + 2 * group && r < row_end; ++r)
+                        for (long l = 0; l < k; l += long(64 / sizeof(T))) __builtin_prefetch(a.data + r * a.row_stride + l);
+                for (from = 0; from < k; from += tile.chunk) {
+                    tile.k = k - from < tile.chunk ? k - from : tile.chunk;
+                    tile.load = options.accumulate || from > 0;
+                    tile.relu = options.relu && from + tile.k == k;
+                    for (long p = p0; p < p1; ++p) {
+                        aim(p);
+                        run(p, i, row_end - i < group ? row_end - i : group);
+                    }
                 }
+            }
         } else {
             for (long p = p0; p < p1; ++p) {
                 aim(p);
@@ -98,22 +115,27 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
     const Kernels<T>& kernel = kernels<T>(n);
     const Panels panels(n, kernel.lanes, kernel.vectors);
     const bool in_place = b.column_stride == 1 || n == 1;
-    // With many rows to use it, a packed panel of B is cheaper to read than rows that lie far apart.
-    const bool far = m >= 64 && kernel.lanes * long(sizeof(T)) <= 32 && b.row_stride > 8 * kernel.lanes;
+    // Rows a multiple of a power of two apart share few lines of the first cache: with many rows of A to use it, a packed
+    // panel is cheaper there, and where every row starts a new page. Panels wider than a line live in the second cache anyway.
+    const long apart = b.row_stride * long(sizeof(T)), power = apart & -apart, lines = 512 / (power <= 64 ? 1 : power < 4096 ? power / 64 : 64);
+    const bool far = m >= 64 && kernel.lanes * long(sizeof(T)) <= 32 && (2 * k > lines || apart > 1024);
     const long packed_from = !in_place || far ? 0 : n % kernel.lanes != 0 ? panels.count - 1 : panels.count;
     const long packed = (panels.vectors - panels.first_vector(packed_from)) * panels.lanes * k;
     // Small packed panels live on the stack.
     constexpr long on_stack = 4096 / long(sizeof(T));
     alignas(64) T small[on_stack];
     auto go = [&](T* packed_b) {
-        for (long p = packed_from; p < panels.count; ++p) {
-            const long first = panels.first(p);
+        const double flops = 2.0 * double(m) * double(n) * double(k);
+        auto pack_panel = [&](long index) {
+            const long p = packed_from + index, first = panels.first(p);
             kernel.pack(packed_b + (panels.first_vector(p) - panels.first_vector(packed_from)) * panels.lanes * k,
                         panels.width(p) * panels.lanes, panels.first(p + 1) - first, b.data + first * b.column_stride,
                         b.column_stride, b.row_stride, k);
-        }
+        };
+        if (packed > 1 << 14) parallel_for(panels.count - packed_from, pack_panel);
+        else
+            for (long p = 0; p < panels.count - packed_from; ++p) pack_panel(p);
         const DirectProduct<T> product{kernel, panels, m, k, a, b.data, b.row_stride, packed_b, packed_from, c, ldc, options};
-        const double flops = 2.0 * double(m) * double(n) * double(k);
         if (flops < serial_flops) return product.fill(0, m, 0, panels.count);
         long tasks = flops >= 64 * serial_flops ? 32 : long(flops / serial_flops) * 2;
         if (m >= n) {

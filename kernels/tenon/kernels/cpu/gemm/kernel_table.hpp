@@ -51,7 +51,7 @@ inline constexpr Kernels<T> avx2_kernels = {
     {{nullptr, TENON_TILE(run_avx2, 6, 1, true), TENON_TILE(run_avx2, 6, 2, true), nullptr},
      {nullptr, TENON_TILE(run_avx2, 4, 1, true), TENON_TILE(run_avx2, 4, 2, true), nullptr}},
     {{},
-     {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 6, 1), TENON_STRIDED(run_avx2, 3, 1), TENON_STRIDED(run_avx2, 1, 1)},
+     {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 8, 1), TENON_STRIDED(run_avx2, 4, 1), TENON_STRIDED(run_avx2, 1, 1)},
      {TENON_STRIDED(run_avx2, 6, 2), TENON_STRIDED(run_avx2, 4, 2), TENON_STRIDED(run_avx2, 2, 2), TENON_STRIDED(run_avx2, 1, 2)},
      {}},
     TENON_PACK(run_avx2)};
@@ -61,9 +61,10 @@ inline constexpr Kernels<T> avx512_kernels = {
     {{nullptr, TENON_TILE(run_avx512, 8, 1, true), TENON_TILE(run_avx512, 8, 2, true), TENON_TILE(run_avx512, 8, 3, true)},
      {nullptr, TENON_TILE(run_avx512, 4, 1, true), TENON_TILE(run_avx512, 4, 2, true), TENON_TILE(run_avx512, 4, 3, true)}},
     {{},
-     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 6, 1),
-      TENON_STRIDED(run_avx512, 2, 1), TENON_STRIDED(run_avx512, 1, 1)},
-     {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 6, 2), TENON_STRIDED(run_avx512, 3, 2), TENON_STRIDED(run_avx512, 1, 2)},
+     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 16, 1), TENON_STRIDED(run_avx512, 8, 1),
+      TENON_STRIDED(run_avx512, 4, 1), TENON_STRIDED(run_avx512, 1, 1)},
+     {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 8, 2), TENON_STRIDED(run_avx512, 4, 2),
+      TENON_STRIDED(run_avx512, 2, 2), TENON_STRIDED(run_avx512, 1, 2)},
      {TENON_STRIDED(run_avx512, 8, 3), TENON_STRIDED(run_avx512, 4, 3), TENON_STRIDED(run_avx512, 2, 3), TENON_STRIDED(run_avx512, 1, 3)}},
     TENON_PACK(run_avx512)};
 #endif

@@ -18,7 +18,7 @@ namespace gemm_impl {
 // The length of the chunks of K (the last one may be shorter).
 template <class T>
 constexpr long chunk_of(long k) {
-    constexpr long most = sizeof(T) == 4 ? 384 : 256;
+    constexpr long most = sizeof(T) == 4 ? 512 : 256;
     if (k <= most) return k;
     const long chunks = (k + most - 1) / most;
     return ((k + chunks - 1) / chunks + 7) / 8 * 8;

@@ -81,7 +81,7 @@ struct VectorRowsBody {
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const VectorProduct<T>* job) {
         constexpr int L = int(Lanes * 4 / sizeof(T));
-        constexpr long most = 2048;
+        constexpr long most = 1024;
         alignas(64) T sums[most];
         for (long j = 0; j < job->columns; j += most) {
             const long columns = job->columns - j < most ? job->columns - j : most;
