@@ -37,7 +37,7 @@ private:
 template <class T>
 class CumprodNode final : public detail::OperationNode<1> {
 public:
-    CumprodNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode("cumprod"), split_(split) {
+    CumprodNode(detail::Record* x, detail::Record* y, AxisSplit split, bool reverse) : OperationNode("cumprod"), split_(split), reverse_(reverse) {
         set_input(0, x);
         x_.save(x);
         y_.save(y);
@@ -48,14 +48,16 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::cumprod_backward(split_.outer, split_.n, split_.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        kernels::cpu::cumprod_backward(split_.outer, split_.n, split_.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2, reverse_);
     }
     const detail::Saved& x() const { return x_; }
     const detail::Saved& y() const { return y_; }
     AxisSplit split() const { return split_; }
+    bool reverse() const { return reverse_; }
 
 private:
     AxisSplit split_;
+    bool reverse_;
     detail::Saved x_, y_;
 };
 
@@ -75,6 +77,17 @@ detail::AnyTensor cumsum_record(detail::Record* x, AxisSplit s, bool reverse) {
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x)) detail::make_node<CumsumNode<T>>(x, s, reverse)->set_result(result.get());
     return result;
+}
+
+// The same of the running product.
+template <class T>
+detail::AnyTensor cumprod_record(detail::Record* x, AxisSplit s, bool reverse) {
+    using Out = running_t<T>;
+    detail::AnyTensor y(detail::new_record(dtype_of<Out>, x->rank, x->dims(), x->storage->device, "cumprod"));
+    kernels::cpu::cumprod(s.outer, s.n, s.inner, reinterpret_cast<const number_t<T>*>(x->data()), reinterpret_cast<Out*>(y->data()), reverse);
+    if constexpr (Floating<T>)
+        if (detail::wants_gradient(x)) detail::make_node<CumprodNode<T>>(x, y.get(), s, reverse)->set_result(y.get());
+    return y;
 }
 
 template <int Axis, class T, int R>
@@ -126,16 +139,9 @@ template <int Axis, Expression E>
     const auto x = contiguous(impl::as_tensor(static_cast<E&&>(e)));
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
-    using Out = impl::running_t<T>;
     constexpr int axis = impl::checked_axis<Axis, T, X::rank>();
     impl::check_cpu("cumprod", x.device());
-    detail::Record* r = x.record();
-    const impl::AxisSplit s = impl::split_at(r, axis);
-    detail::AnyTensor y(detail::new_record(dtype_of<Out>, X::rank, r->dims(), x.device(), "cumprod"));
-    kernels::cpu::cumprod(s.outer, s.n, s.inner, reinterpret_cast<const impl::number_t<T>*>(r->data()), reinterpret_cast<Out*>(y->data()));
-    if constexpr (Floating<T>)
-        if (detail::wants_gradient(r)) detail::make_node<impl::CumprodNode<T>>(r, y.get(), s)->set_result(y.get());
-    return Tensor<Out, X::rank>(static_cast<detail::AnyTensor&&>(y));
+    return Tensor<impl::running_t<T>, X::rank>(impl::cumprod_record<T>(x.record(), impl::split_at(x.record(), axis), false));
 }
 
 // auto [values, indices] = cummax<Axis>(x): the largest of x[0 .. k] and where it is (int64). Of several largest the last

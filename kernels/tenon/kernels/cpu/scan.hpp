@@ -451,10 +451,11 @@ void cumsum(long outer, long n, long inner, const T* x, Out* y, bool reverse = f
     else impl::scan_axis<impl::Scan::sum, false>(outer, n, inner, x, y, add);
 }
 
-// Running product over the axis.
+// Running product over the axis (from the end with reverse).
 template <class T, class Out>
-void cumprod(long outer, long n, long inner, const T* x, Out* y) {
-    impl::scan_axis<impl::Scan::product, false>(outer, n, inner, x, y, false);
+void cumprod(long outer, long n, long inner, const T* x, Out* y, bool reverse = false) {
+    if (reverse) impl::scan_axis<impl::Scan::product, true>(outer, n, inner, x, y, false);
+    else impl::scan_axis<impl::Scan::product, false>(outer, n, inner, x, y, false);
 }
 
 // Running maximum / minimum over the axis and where it was found: of several the last one, and a NaN stays.
@@ -469,19 +470,22 @@ void cummin(long outer, long n, long inner, const T* x, T* values, std::int64_t*
 
 // Backward of cumprod: dx[k] = sum over j >= k of dy[j] times the product of x[0 .. j] without x[k]; add adds to dx.
 // Without zeros that is a running sum of dy y from the end, divided by x. The first zero of a line splits it: what comes
-// before is the same, shorter sum; the zero itself gets the products without it; nothing after it matters.
+// before is the same, shorter sum; the zero itself gets the products without it; nothing after it matters. reverse: of the
+// running product from the end.
 template <class T>
-void cumprod_backward(long outer, long n, long inner, const T* x, const T* y, const T* dy, T* dx, bool add) {
-    impl::for_line_blocks(outer, n, inner, [&](long at, long width) {
+void cumprod_backward(long outer, long n, long inner, const T* x, const T* y, const T* dy, T* dx, bool add, bool reverse = false) {
+    const long step = reverse ? -inner : inner;
+    impl::for_line_blocks(outer, n, inner, [&](long first, long width) {
+        const long at = reverse ? first + (n - 1) * inner : first;
         double sum[64] = {};
         long zero[64];
         for (long j = 0; j < width; ++j) zero[j] = n;
         for (long r = n - 1; r >= 0; --r)
             for (long j = 0; j < width; ++j)
-                if (impl::scan_load<double>(x + at + r * inner + j) == 0) zero[j] = r;
+                if (impl::scan_load<double>(x + at + r * step + j) == 0) zero[j] = r;
         for (long r = n - 1; r >= 0; --r)
             for (long j = 0; j < width; ++j) {
-                const long i = at + r * inner + j;
+                const long i = at + r * step + j;
                 if (r < zero[j]) {
                     sum[j] += impl::scan_load<double>(dy + i) * impl::scan_load<double>(y + i);
                     impl::scan_store(dx + i, sum[j] / impl::scan_load<double>(x + i), add);
@@ -491,11 +495,11 @@ void cumprod_backward(long outer, long n, long inner, const T* x, const T* y, co
             }
         for (long j = 0; j < width; ++j) {
             if (zero[j] == n) continue;
-            const long i = at + zero[j] * inner + j;
-            double product = zero[j] > 0 ? impl::scan_load<double>(y + i - inner) : 1, total = product * impl::scan_load<double>(dy + i);
+            const long i = at + zero[j] * step + j;
+            double product = zero[j] > 0 ? impl::scan_load<double>(y + i - step) : 1, total = product * impl::scan_load<double>(dy + i);
             for (long r = zero[j] + 1; r < n; ++r) {
-                product *= impl::scan_load<double>(x + at + r * inner + j);
-                total += product * impl::scan_load<double>(dy + at + r * inner + j);
+                product *= impl::scan_load<double>(x + at + r * step + j);
+                total += product * impl::scan_load<double>(dy + at + r * step + j);
             }
             impl::scan_store(dx + i, total, add);
         }
