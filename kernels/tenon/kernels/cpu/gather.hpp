@@ -180,6 +180,10 @@ struct sum_type { using type = T; };
 template <> struct sum_type<bf16> { using type = float; };
 template <> struct sum_type<half> { using type = float; };
 
+// Lanes of A in a vector of so many floats; vectors have 16 at most.
+template <class A, int Lanes>
+constexpr int move_lanes = Lanes * 4 / int(sizeof(A)) < 16 ? Lanes * 4 / int(sizeof(A)) : 16;
+
 template <class A, int N, class T>
 TENON_ALWAYS_INLINE simd<A, N> move_load(const T* p, long count) {
     if (count < N) {
@@ -206,51 +210,82 @@ TENON_ALWAYS_INLINE void move_store(T* p, const simd<A, N>& a, long count) {
     }
 }
 
-// to[0, width) = (add ? to : 0) + sum over k of src[order[k], :], in the order given.
-struct SegmentSumBody {
-    template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(const T* src, long width, const std::int64_t* order, long count, bool add, T* to) {
+// to[0, width) = (add ? to : 0) + scale * sum over k of coefficient[k] * src[order[k], :], in the order given. order null:
+// rows 0, 1, ...; coefficient null: ones.
+struct RowsSumBody {
+    template <int Lanes, class T, class I>
+    static TENON_ALWAYS_INLINE void run(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to) {
+        if (order == nullptr) {
+            if (coefficient == nullptr) sum<Lanes, false, false>(src, width, order, coefficient, count, scale, add, to);
+            else sum<Lanes, false, true>(src, width, order, coefficient, count, scale, add, to);
+        } else if (coefficient == nullptr) {
+            sum<Lanes, true, false>(src, width, order, coefficient, count, scale, add, to);
+        } else {
+            sum<Lanes, true, true>(src, width, order, coefficient, count, scale, add, to);
+        }
+    }
+
+private:
+    template <int Lanes, bool Ordered, bool Weighted, class T, class I>
+    static TENON_ALWAYS_INLINE void sum(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to) {
         using A = typename sum_type<T>::type;
-        constexpr int N = Lanes * 4 / int(sizeof(A));
+        constexpr int N = move_lanes<A, Lanes>;
+        long j = 0;
+        // A block of rows is added before it joins the total, so that long sums lose less.
+        for (; j + 4 * N <= width; j += 4 * N) columns<Lanes, Ordered, Weighted, 4>(src, width, order, coefficient, count, scale, add, to, j, N);
+        for (; j + N <= width; j += N) columns<Lanes, Ordered, Weighted, 1>(src, width, order, coefficient, count, scale, add, to, j, N);
+        if (j < width) columns<Lanes, Ordered, Weighted, 1>(src, width, order, coefficient, count, scale, add, to, j, width - j);
+    }
+    template <int Lanes, bool Ordered, bool Weighted, int Q, class T, class I>
+    static TENON_ALWAYS_INLINE void columns(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to, long j,
+                                            long rest) {
+        using A = typename sum_type<T>::type;
+        constexpr int N = move_lanes<A, Lanes>;
         using V = simd<A, N>;
         const V zero(0);
-        long j = 0;
-        for (; j + 4 * N <= width; j += 4 * N) {
-            V total[4], a[4];
+        V total[Q], a[Q];
+        TENON_UNROLL(4)
+        for (int q = 0; q < Q; ++q) total[q] = zero;
+        for (long begin = 0; begin < count; begin += scatter_block) {
+            const long end = begin + scatter_block < count ? begin + scatter_block : count;
             TENON_UNROLL(4)
-            for (int q = 0; q < 4; ++q) total[q] = zero;
-            for (long begin = 0; begin < count; begin += scatter_block) {
-                const long end = begin + scatter_block < count ? begin + scatter_block : count;
-                TENON_UNROLL(4)
-                for (int q = 0; q < 4; ++q) a[q] = zero;
-                for (long k = begin; k < end; ++k) {
-                    const T* p = src + order[k] * width + j;
+            for (int q = 0; q < Q; ++q) a[q] = zero;
+            for (long k = begin; k < end; ++k) {
+                const T* p = src + (Ordered ? static_cast<long>(order[k]) : k) * width + j;
+                if constexpr (Weighted) {
+                    const V c(static_cast<A>(coefficient[k]));
                     TENON_UNROLL(4)
-                    for (int q = 0; q < 4; ++q) a[q] += move_load<A, N>(p + q * N, N);
+                    for (int q = 0; q < Q; ++q) a[q] += c * move_load<A, N>(p + q * N, rest);
+                } else {
+                    TENON_UNROLL(4)
+                    for (int q = 0; q < Q; ++q) a[q] += move_load<A, N>(p + q * N, rest);
                 }
-                TENON_UNROLL(4)
-                for (int q = 0; q < 4; ++q) total[q] += a[q];
             }
             TENON_UNROLL(4)
-            for (int q = 0; q < 4; ++q) {
-                if (add) total[q] += move_load<A, N>(to + j + q * N, N);
-                move_store<A, N>(to + j + q * N, total[q], N);
-            }
+            for (int q = 0; q < Q; ++q) total[q] += a[q];
         }
-        for (; j < width; j += N) {
-            const long rest = width - j;
-            V total = zero;
-            for (long begin = 0; begin < count; begin += scatter_block) {
-                const long end = begin + scatter_block < count ? begin + scatter_block : count;
-                V a = zero;
-                for (long k = begin; k < end; ++k) a += move_load<A, N>(src + order[k] * width + j, rest);
-                total += a;
-            }
-            if (add) total += move_load<A, N>(to + j, rest);
-            move_store<A, N>(to + j, total, rest);
+        if (scale != 1) {
+            const V factor(static_cast<A>(scale));
+            TENON_UNROLL(4)
+            for (int q = 0; q < Q; ++q) total[q] *= factor;
+        }
+        TENON_UNROLL(4)
+        for (int q = 0; q < Q; ++q) {
+            if (add) total[q] += move_load<A, N>(to + j + q * N, rest);
+            move_store<A, N>(to + j + q * N, total[q], rest);
         }
     }
 };
+
+// Asks for the rows of the next segments early: rows lie anywhere.
+template <class T, class I>
+TENON_ALWAYS_INLINE void prefetch_rows(const T* src, long width, const I* order, long count) {
+    const long bytes = width * static_cast<long>(sizeof(T));
+    for (long k = 0; k < count && k < 64; ++k) {
+        const char* p = reinterpret_cast<const char*>(src + static_cast<long>(order[k]) * width);
+        for (long line = 0; line < bytes && line < 512; line += 64) __builtin_prefetch(p + line);
+    }
+}
 
 }  // namespace impl
 
@@ -285,9 +320,11 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
             if (starts[middle] < task * share) low = middle + 1;
             else high = middle;
         }
-        for (long s = low; s < segments && starts[s] < (task + 1) * share; ++s)
-            dispatch<impl::SegmentSumBody, Isa::avx2>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), starts[s + 1] - starts[s],
-                                           accumulate, dst + static_cast<long>(index[order[starts[s]]]) * width);
+        for (long s = low; s < segments && starts[s] < (task + 1) * share; ++s) {
+            if (s + 1 < segments) impl::prefetch_rows(src, width, order.data() + starts[s + 1], starts[s + 2] - starts[s + 1]);
+            dispatch<impl::RowsSumBody, Isa::avx2>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), static_cast<const T*>(nullptr),
+                                                   starts[s + 1] - starts[s], 1.0, accumulate, dst + static_cast<long>(index[order[starts[s]]]) * width);
+        }
     });
     return segments;
 }
