@@ -107,7 +107,7 @@ public:
     detail::Record* index() const { return index_.check(name); }
 
 protected:
-    using A = typename kernels::cpu::impl::sum_type<T>::type;
+    using Sum = typename kernels::cpu::impl::sum_type<T>::type;
     const std::int64_t* at() const { return reinterpret_cast<const std::int64_t*>(index_.check(name)->data()); }
     const T* given() const { return reinterpret_cast<const T*>(gradient()->data()); }
     // The gradient of src: what arrives for the elements that the sources went to.
@@ -158,7 +158,7 @@ public:
         counts_.tensor = detail::AnyTensor();
     }
     void backward() override {
-        using A = typename ScatterNode<T>::A;
+        using A = typename ScatterNode<T>::Sum;
         const A* counts = reinterpret_cast<const A*>(counts_.check(this->name)->data());
         const T* dy = this->given();
         const long size = this->size();
@@ -197,7 +197,7 @@ public:
         x_.tensor = src_.tensor = y_.tensor = detail::AnyTensor();
     }
     void backward() override {
-        using A = typename ScatterNode<T>::A;
+        using A = typename ScatterNode<T>::Sum;
         const ScatterPlan& p = this->plan_;
         const T* x = reinterpret_cast<const T*>(x_.check(this->name)->data());
         const T* src = reinterpret_cast<const T*>(src_.check(this->name)->data());
