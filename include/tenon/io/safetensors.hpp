@@ -65,7 +65,7 @@ public:
     bool number_integer(Json::number_integer_t) { return wrong("a negative number"); }
     bool number_unsigned(Json::number_unsigned_t value) {
         if (state_ == State::shape) {
-            if (entry_->shape.size() == 64) return problem_is("a tensor has more than 64 axes");
+            if (entry_->shape.size() == 64) return problem_is("a tensor has more than 64 axes: expected fewer");
             entry_->shape.push_back(value);
             return true;
         }
@@ -101,20 +101,20 @@ public:
         if (state_ == State::names) {
             key_ = text;
             if (text == "__metadata__") {
-                if (has_metadata_) return problem_is("\"__metadata__\" comes twice");
+                if (has_metadata_) return problem_is("\"__metadata__\" comes twice: expected it once");
                 has_metadata_ = true;
                 state_ = State::metadata_value;
                 return true;
             }
             const auto [at, fresh] = entries.emplace(text, SafetensorsEntry{});
-            if (!fresh) return problem_is("the name \"" + shortened(text) + "\" comes twice");
+            if (!fresh) return problem_is("the name \"" + shortened(text) + "\" comes twice: expected names to differ");
             entry_ = &at->second;
             has_ = 0;
             state_ = State::tensor;
             return true;
         }
         if (state_ == State::metadata) {
-            if (metadata.count(text) != 0) return problem_is("the metadata \"" + shortened(text) + "\" come twice");
+            if (metadata.count(text) != 0) return problem_is("the metadata \"" + shortened(text) + "\" come twice: expected names to differ");
             key_ = text;
             state_ = State::text;
             return true;
@@ -128,7 +128,7 @@ public:
     }
     bool end_object() {
         if (state_ == State::entry) {
-            if (has_ != 7) return problem_is("\"" + shortened(key_) + "\" lacks one of dtype, shape and data_offsets");
+            if (has_ != 7) return problem_is("\"" + shortened(key_) + "\" lacks one of dtype, shape and data_offsets: expected all three");
             state_ = State::names;
         } else if (state_ == State::metadata) {
             state_ = State::names;
@@ -144,13 +144,13 @@ public:
         return true;
     }
     bool end_array() {
-        if (state_ == State::offsets && offsets_ != 2) return problem_is("\"" + shortened(key_) + "\" has data_offsets of other than two numbers");
+        if (state_ == State::offsets && offsets_ != 2) return problem_is("\"" + shortened(key_) + "\" has data_offsets of other than two numbers: expected begin and end");
         state_ = State::entry;
         return true;
     }
     template <class Exception>
     bool parse_error(std::size_t position, const std::string&, const Exception&) {
-        return problem_is("no JSON at character " + std::to_string(position));
+        return problem_is("no JSON at character " + std::to_string(position) + ": expected one JSON object");
     }
 
     static std::string shortened(const std::string& text) { return text.size() <= 80 ? text : text.substr(0, 77) + "..."; }
@@ -286,7 +286,7 @@ private:
             if (type == nullptr) broken(name, "has the type \"" + detail::SafetensorsHeader::shortened(entry.dtype) + "\": expected F32, F64, F16, BF16, I64, ...");
             std::uint64_t count = type->width;
             for (std::uint64_t size : entry.shape)
-                if (size > (std::uint64_t(1) << 56) || __builtin_mul_overflow(count, size, &count)) broken(name, "has a shape of too many elements");
+                if (size > (std::uint64_t(1) << 56) || __builtin_mul_overflow(count, size, &count)) broken(name, "has a shape of too many elements: expected at most 2^56");
             if (entry.end < entry.begin || entry.end > data_size)
                 broken(name, "lies at " + as_text(entry.begin) + " to " + as_text(entry.end) + ": expected a place within the " + as_text(data_size) + " bytes behind the header");
             if (entry.end - entry.begin != count)
