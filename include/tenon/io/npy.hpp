@@ -16,18 +16,6 @@ namespace tenon::io {
 
 namespace detail {
 
-// Where bytes came from, for the texts of errors: an operation, a path, a member of an archive.
-struct Origin {
-    const char* operation;
-    const char* path;
-    const char* member = nullptr;
-};
-inline Message& operator<<(Message& message, const Origin& o) {
-    message << o.operation << ": \"" << o.path << '"';
-    if (o.member != nullptr) message << ", member \"" << o.member << '"';
-    return message;
-}
-
 // bf16 is NumPy's two bytes of no type, as the package ml_dtypes has it.
 inline const char* npy_descr(DType dtype) {
     constexpr const char* descr[] = {"<f4", "<f8", "<V2", "<f2", "|i1", "<i4", "<i8", "|u1", "|b1"};
