@@ -325,22 +325,18 @@ public:
     // all were refused, or where a sound one does not have the names of the parts; ShapeError for other sizes or types.
     template <class... Parts>
     std::optional<CheckpointState> load_latest(Parts&&... parts) {
-        refused_.clear();
-        for (long step : steps()) {
-            const std::string path = path_of(step);
-            std::optional<Safetensors> file;
-            try {
-                file.emplace(detail::open_checkpoint(path));
-            } catch (const FileError& error) {
-                refused_.push_back(error.what());
-                continue;
-            }
-            return detail::load_from(*file, path, detail::with_name(parts)...);
-        }
-        if (refused_.empty()) return std::nullopt;
-        Message text;
-        for (const std::string& why : refused_) text << "\n" << why.c_str();
-        fail<FileError>("Checkpoints: \"", folder_.c_str(), "\" holds no checkpoint that can be used: expected at least one", text.text());
+        const std::optional<Found> found = find();
+        if (!found) return std::nullopt;
+        return detail::load_from(found->file, found->path, detail::with_name(parts)...);
+    }
+
+    // The state of the checkpoint that load_latest would load, without its parts: for a program that has to know where it
+    // was before it can build them. Throws as load_latest does.
+    std::optional<CheckpointState> latest_state() {
+        const std::optional<Found> found = find();
+        if (!found) return std::nullopt;
+        std::vector<std::string> taken;
+        return detail::state_of({"checkpoint", found->path.c_str()}, found->file, taken);
     }
 
     // The errors of the files that load_latest passed over, the latest first.
@@ -376,6 +372,26 @@ public:
     }
 
 private:
+    struct Found {
+        Safetensors file;
+        std::string path;
+    };
+    std::optional<Found> find() {
+        refused_.clear();
+        for (long step : steps()) {
+            const std::string path = path_of(step);
+            try {
+                return Found{detail::open_checkpoint(path), path};
+            } catch (const FileError& error) {
+                refused_.push_back(error.what());
+            }
+        }
+        if (refused_.empty()) return std::nullopt;
+        Message text;
+        for (const std::string& why : refused_) text << "\n" << why.c_str();
+        fail<FileError>("Checkpoints: \"", folder_.c_str(), "\" holds no checkpoint that can be used: expected at least one", text.text());
+    }
+
     // What a program that was killed while writing has left.
     void remove_unfinished() const {
         std::error_code why;
