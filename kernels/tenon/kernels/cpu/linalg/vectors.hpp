@@ -117,11 +117,11 @@ TENON_ALWAYS_INLINE T largest_magnitude(long n, const T* x) {
         V a(0);
         for (; i + N <= n; i += N) a = max(a, abs(V::load(x + i)));
         for (int l = 0; l < N; ++l)
-            if (!(a[l] <= most)) most = a[l];
+            if (a[l] > most || a[l] != a[l]) most = a[l];
     }
     for (; i < n; ++i) {
         const T v = scalar_abs(x[i]);
-        if (!(v <= most)) most = v;
+        if (v > most || v != v) most = v;
     }
     return most;
 }
