@@ -458,7 +458,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
     using T = typename W::Scalar;
     Collector c;
     if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-        c.fuse = true;
+        c.fuse = TENON_LIKELY(detail::watch == nullptr) || !detail::watch->every_result;  // in anomaly mode every operation has a result of its own
         c.product_rank = W::rank;
         c.product_dims = w.dims();
     }
