@@ -132,12 +132,10 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
                         panels.width(p) * panels.lanes, panels.first(p + 1) - first, b.data + first * b.column_stride,
                         b.column_stride, b.row_stride, k);
         };
-        if (packed > 1 << 14) parallel_for(panels.count - packed_from, pack_panel);
-        else
-            for (long p = 0; p < panels.count - packed_from; ++p) pack_panel(p);
+        parallel_for(panels.count - packed_from, 0.3 * double(packed), pack_panel);
         const DirectProduct<T> product{kernel, panels, m, k, a, b.data, b.row_stride, packed_b, packed_from, c, ldc, options};
         if (flops < serial_flops) return product.fill(0, m, 0, panels.count);
-        long tasks = flops >= 64 * serial_flops ? 32 : long(flops / serial_flops) * 2;
+        long tasks = flops >= 16 * serial_flops ? 32 : long(2 * flops / serial_flops);
         if (m >= n) {
             const long unit = kernel.strided[panels.width(0)][0].rows, tiles = (m + unit - 1) / unit;
             if (tasks > tiles) tasks = tiles;

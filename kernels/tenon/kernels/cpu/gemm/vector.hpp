@@ -205,7 +205,9 @@ void gemm_vector(const VectorProduct<T>& whole, bool column, const BlockEpilogue
     };
     const double flops = 2.0 * double(whole.columns) * double(whole.k);
     const long unit = whole.lane == 1 ? 512 : 16, units = (whole.columns + unit - 1) / unit;
-    long tasks = flops < serial_flops ? 1 : flops < 16 * serial_flops ? 4 : 16;
+    // Bound by memory: two bytes or more to be read for every flop.
+    constexpr double serial = fork_nanoseconds / 0.08;
+    long tasks = flops < serial ? 1 : flops < 16 * serial ? 4 : 16;
     if (tasks > units) tasks = units;
     if (tasks == 1) return part_of(0, whole.columns);
     parallel_for(tasks, [&](long t) {
