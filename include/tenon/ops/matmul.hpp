@@ -133,6 +133,10 @@ public:
         s_.a = s_.b = detail::AnyTensor();
     }
     void release_saved() noexcept override { a_.tensor = b_.tensor = detail::AnyTensor(); }
+    const void* kind() const noexcept override { return &detail::node_kind<ProductNode>; }
+    const detail::Saved& a() const { return a_; }  // kept for the other's gradient
+    const detail::Saved& b() const { return b_; }
+    bool b_transposed() const { return s_.b_transposed; }
     void backward() override {
         using View = kernels::cpu::MatrixView<T>;
         const T* dc = reinterpret_cast<const T*>(gradient()->data());
@@ -357,13 +361,14 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
     node->x.from_output = from_output;
     try {
         node->connect(c);
-        if (from_output) node->x.output.save(result.get());
     } catch (...) {
         detail::release_node(node);
         throw;
     }
     detail::set_slot(node->slots[0], result.get());
     detail::attach(result.get(), node, 0);
+    // Only now: a result that has its node is saved without it, or the two would keep each other.
+    if (from_output) node->x.output.save(result.get());
     return result;
 }
 
