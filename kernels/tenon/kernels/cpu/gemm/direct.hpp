@@ -86,10 +86,6 @@ struct DirectProduct {
             // Where K has several chunks, the panel of one stays in the first cache for some tiles.
             const long tile_rows = kernel.strided[panels.width(p0)][0].rows, group = k > tile.chunk ? 8 * tile_rows : tile_rows;
             for (long i = row; i < row_end; i += group) {
-                // Short rows of A end before the hardware has begun to look ahead.
-                if (a.column_stride == 1 && k <= tile.chunk)
-                    for (long r = i + group; r < i + 2 * group && r < row_end; ++r)
-                        for (long l = 0; l < k; l += long(64 / sizeof(T))) __builtin_prefetch(a.data + r * a.row_stride + l);
                 for (from = 0; from < k; from += tile.chunk) {
                     tile.k = k - from < tile.chunk ? k - from : tile.chunk;
                     tile.load = options.accumulate || from > 0;
