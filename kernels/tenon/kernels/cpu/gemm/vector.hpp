@@ -68,7 +68,11 @@ struct VectorRowsBody {
         for (; j + L <= columns; j += L) {
             V sum = *reinterpret_cast<const U*>(sums + j);
             TENON_UNROLL(8)
-            for (int r = 0; r < R; ++r) sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            for (int r = 0; r < R; ++r) {
+                // Rows begin on other pages, where the hardware does not look ahead.
+                if (R > 1) __builtin_prefetch(b + (r + R) * step + j);
+                sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            }
             *reinterpret_cast<U*>(sums + j) = sum;
         }
         if (j < columns) {
