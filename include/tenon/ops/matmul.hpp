@@ -361,13 +361,14 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
     node->x.from_output = from_output;
     try {
         node->connect(c);
-        if (from_output) node->x.output.save(result.get());
     } catch (...) {
         detail::release_node(node);
         throw;
     }
     detail::set_slot(node->slots[0], result.get());
     detail::attach(result.get(), node, 0);
+    // Only now: a result that has its node is saved without it, or the two would keep each other.
+    if (from_output) node->x.output.save(result.get());
     return result;
 }
 
