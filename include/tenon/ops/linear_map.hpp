@@ -19,6 +19,7 @@ public:
     LinearMapNode(const char* operation, detail::Record* x, const Map& map, bool transposed) : OperationNode(operation), map_(map), transposed_(transposed) {
         set_input(0, x);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<LinearMapNode>; }
     void release_saved() noexcept override { map_.release(); }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
