@@ -31,7 +31,8 @@ struct EighRule {
         Matrices<T> inner;
         if (d.dy[1].has_value()) {
             const Matrices<T> turns = product(turned(v), d.dy[1]);
-            const Matrices<T> ratio = turns / (w - turned(w));
+            // Ones on the diagonal, which does not count: no division by zero there.
+            const Matrices<T> ratio = turns / (w - turned(w) + eye<T>(columns_of(w)));
             inner = Matrices<T>(lower_part(ratio, -1) + upper_part(ratio, 1));
             if (d.dy[0].has_value()) inner = Matrices<T>(inner + diagonal_matrices(d.dy[0]));
             inner = product(v, inner);

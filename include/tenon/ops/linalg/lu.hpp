@@ -386,7 +386,7 @@ template <class T, int R>
         double logarithm = 0;
         for (long k = 0; k < n; ++k) {
             const T u = f.lu.data()[(p * n + k) * n + k];
-            s *= u > T(0) ? T(1) : u < T(0) ? T(-1) : u;  // 0 and NaN stay
+            s = u > T(0) ? s : u < T(0) ? T(0) - s : u == T(0) ? T(0) : u;  // NaN stays, and a zero has no sign
             logarithm += __builtin_log(__builtin_fabs(static_cast<double>(u)));
         }
         sign.data()[p] = s;

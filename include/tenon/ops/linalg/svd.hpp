@@ -37,7 +37,7 @@ struct SvdRule {
         Matrices<T> inner;
         const auto add = [&](const Matrices<T>& more) { inner = inner.has_value() ? Matrices<T>(inner + more) : more; };
         Matrices<T> gaps;
-        if (d.dy[0].has_value() || d.dy[2].has_value()) gaps = Matrices<T>((s - turned(s)) * (s + turned(s)));
+        if (d.dy[0].has_value() || d.dy[2].has_value()) gaps = Matrices<T>((s - turned(s)) * (s + turned(s)) + eye<T>(k));
         if (d.dy[0].has_value()) add(Matrices<T>(turns(product(turned(u), d.dy[0]), gaps) * s));
         if (d.dy[2].has_value()) add(Matrices<T>(turns(product(vh, turned(d.dy[2])), gaps) * turned(s)));
         if (d.dy[1].has_value()) add(diagonal_matrices(d.dy[1]));
