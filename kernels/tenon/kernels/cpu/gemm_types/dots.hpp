@@ -58,8 +58,19 @@ typedef Cell cells_x8 __attribute__((vector_size(32)));
 typedef Cell cells_x16 __attribute__((vector_size(64)));
 typedef float floats_x16 __attribute__((vector_size(64)));
 
+// A cell in every lane.
+template <int L>
+TENON_ALWAYS_INLINE void broadcast_cell(typename vector_of<Cell, L>::type& out, const Cell* cell) {
+    out = *cell - typename vector_of<Cell, L>::type{};
+}
+
 struct FloatDot {
     using Sum = float;
+    template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(typename vector_of<Cell, L>::type& out, const Cell* cell) {
+        typedef float aliased __attribute__((may_alias));
+        out = (typename vector_of<Cell, L>::type)(*reinterpret_cast<const aliased*>(cell) - typename vector_of<float, L>::type{});
+    }
     template <int L>
     static TENON_ALWAYS_INLINE void add(typename vector_of<float, L>::type& sum, const typename vector_of<Cell, L>::type& a,
                                         const typename vector_of<Cell, L>::type& b) {
@@ -72,6 +83,8 @@ struct FloatDot {
 struct Bf16DotPlain {
     using Sum = float;
     template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(typename vector_of<Cell, L>::type& out, const Cell* cell) { broadcast_cell<L>(out, cell); }
+    template <int L>
     static TENON_ALWAYS_INLINE void add(typename vector_of<float, L>::type& sum, const typename vector_of<Cell, L>::type& a,
                                         const typename vector_of<Cell, L>::type& b) {
         for (int i = 0; i < L; ++i) sum[i] = reference::dot_bf16(sum[i], a[i], b[i]);
@@ -80,6 +93,8 @@ struct Bf16DotPlain {
 
 struct Int16DotPlain {
     using Sum = Cell;
+    template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(typename vector_of<Cell, L>::type& out, const Cell* cell) { broadcast_cell<L>(out, cell); }
     template <int L>
     static TENON_ALWAYS_INLINE void add(typename vector_of<Cell, L>::type& sum, const typename vector_of<Cell, L>::type& a,
                                         const typename vector_of<Cell, L>::type& b) {
@@ -91,6 +106,8 @@ struct Int16DotPlain {
 
 struct Int8DotPlain {
     using Sum = Cell;
+    template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(typename vector_of<Cell, L>::type& out, const Cell* cell) { broadcast_cell<L>(out, cell); }
     template <int L>
     static TENON_ALWAYS_INLINE void add(typename vector_of<Cell, L>::type& sum, const typename vector_of<Cell, L>::type& a,
                                         const typename vector_of<Cell, L>::type& b) {
@@ -111,6 +128,9 @@ TENON_TARGET_AVX2 inline void multiply_int16(cells_x8& out, const cells_x8& a, c
     typedef short shorts __attribute__((vector_size(32)));
     out = (cells_x8)__builtin_ia32_pmaddwd256((shorts)a, (shorts)b);
 }
+// Spelled out, as g++ makes permutations of one wide load out of neighbouring broadcasts.
+TENON_TARGET_AVX2 inline void spread_cell(cells_x8& out, const Cell* cell) { asm("vpbroadcastd %1, %0" : "=x"(out) : "m"(*cell)); }
+TENON_TARGET_AVX512 inline void spread_cell(cells_x16& out, const Cell* cell) { asm("vpbroadcastd %1, %0" : "=v"(out) : "m"(*cell)); }
 // The compilers disagree about the builtins of these, and about their types.
 TENON_TARGET_AVX512 inline void multiply_int16(cells_x16& out, const cells_x16& a, const cells_x16& b) {
     asm("vpmaddwd %2, %1, %0" : "=v"(out) : "v"(a), "v"(b));
@@ -126,6 +146,13 @@ TENON_TARGET_AVX512_VNNI inline void add_int8(cells_x16& sum, const cells_x16& a
 
 struct Int16Dot {
     using Sum = Cell;
+    template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(typename vector_of<Cell, L>::type& out, const Cell* cell) {
+#if TENON_DISPATCH
+        if constexpr (L >= 8) return spread_cell(out, cell);
+#endif
+        broadcast_cell<L>(out, cell);
+    }
     template <int L>
     static TENON_ALWAYS_INLINE void add(typename vector_of<Cell, L>::type& sum, const typename vector_of<Cell, L>::type& a,
                                         const typename vector_of<Cell, L>::type& b) {
@@ -143,6 +170,8 @@ struct Int16Dot {
 struct Bf16Dot {
     using Sum = float;
     template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(cells_x16& out, const Cell* cell) { spread_cell(out, cell); }
+    template <int L>
     static TENON_ALWAYS_INLINE void add(floats_x16& sum, const cells_x16& a, const cells_x16& b) {
         static_assert(L == 16);
         add_bf16(sum, a, b);
@@ -151,6 +180,8 @@ struct Bf16Dot {
 struct Int8Dot {
     using Sum = Cell;
     template <int L>
+    static TENON_ALWAYS_INLINE void broadcast(cells_x16& out, const Cell* cell) { spread_cell(out, cell); }
+    template <int L>
     static TENON_ALWAYS_INLINE void add(cells_x16& sum, const cells_x16& a, const cells_x16& b) {
         static_assert(L == 16);
         add_int8(sum, a, b);
@@ -158,13 +189,13 @@ struct Int8Dot {
 };
 #endif
 
-// A tile of sums: rows of A broadcast, a row of vectors of B, one dot each per step. a[l * MR + i] and b[l * b_step + j] are
-// packed; the sums of `cells` steps, started at zero, go to out[i * NV * Lanes + j].
+// A tile of sums: rows of A broadcast, a row of vectors of B, one dot each per step. a[i * a_row + l * a_step] and
+// b[l * b_step + j] are packed; the sums of `cells` steps, started at zero, go to out[i * NV * Lanes + j].
 template <class Dot, int MR, int NV, int Lanes>
 struct CellTileBody {
     using Sum = typename Dot::Sum;
     template <int>
-    static TENON_ALWAYS_INLINE void run(const Cell* a, const Cell* b, long b_step, long cells, Sum* out) {
+    static TENON_ALWAYS_INLINE void run(const Cell* a, long a_row, long a_step, const Cell* b, long b_step, long cells, Sum* out) {
         using V = typename vector_of<Sum, Lanes>::type;
         using U = typename vector_of<Sum, Lanes>::unaligned;
         using C = typename vector_of<Cell, Lanes>::type;
@@ -174,18 +205,25 @@ struct CellTileBody {
         for (int i = 0; i < MR; ++i)
             TENON_UNROLL(4)
             for (int v = 0; v < NV; ++v) sum[i][v] = V{};
+        // One pointer for every three rows: a pointer each would not fit the registers.
+        constexpr int groups = (MR + 2) / 3;
+        const Cell* start[groups];
+        TENON_UNROLL(8)
+        for (int g = 0; g < groups; ++g) start[g] = a + 3 * g * a_row;
         for (long l = 0; l < cells; ++l) {
             C row[NV];
             TENON_UNROLL(4)
             for (int v = 0; v < NV; ++v) row[v] = *reinterpret_cast<const CU*>(b + v * Lanes);
             TENON_UNROLL(32)
             for (int i = 0; i < MR; ++i) {
-                const C x = a[i] - C{};
+                C x;
+                Dot::template broadcast<Lanes>(x, start[i / 3] + i % 3 * a_row);
                 TENON_UNROLL(4)
                 for (int v = 0; v < NV; ++v) Dot::template add<Lanes>(sum[i][v], x, row[v]);
             }
-            a += MR;
             b += b_step;
+            TENON_UNROLL(8)
+            for (int g = 0; g < groups; ++g) start[g] += a_step;
         }
         TENON_UNROLL(32)
         for (int i = 0; i < MR; ++i)

@@ -87,17 +87,17 @@ struct HalfFinishBody {
 
 #if TENON_DISPATCH
 inline constexpr CellKernels<float> bf16_dot_kernels = {2, half_chunk, 16, 3, {8, 4}, TENON_CELL_TILES_3(run_avx512_bf16, Bf16Dot, 16),
-                                                        TENON_CELL_PACK(run_avx512, ReadPairs), TENON_CELL_PACK(run_avx512, ReadPairs)};
+                                                        TENON_CELL_PACKERS(run_avx512, ReadPairs, ReadPairs)};
 template <class T>
 inline constexpr CellKernels<float> float_kernels_avx512 = {1, half_chunk, 16, 3, {8, 4}, TENON_CELL_TILES_3(tenon::impl::run_avx512, FloatDot, 16),
-                                                            TENON_CELL_PACK(run_avx512, ReadFloats<T>), TENON_CELL_PACK(run_avx512, ReadFloats<T>)};
+                                                            TENON_CELL_PACKERS(run_avx512, ReadFloats<T>, ReadFloats<T>)};
 template <class T>
 inline constexpr CellKernels<float> float_kernels_avx2 = {1, half_chunk, 8, 2, {6, 4}, TENON_CELL_TILES_2(tenon::impl::run_avx2, FloatDot, 8),
-                                                          TENON_CELL_PACK(run_avx2, ReadFloats<T>), TENON_CELL_PACK(run_avx2, ReadFloats<T>)};
+                                                          TENON_CELL_PACKERS(run_avx2, ReadFloats<T>, ReadFloats<T>)};
 #endif
 template <class T>
 inline constexpr CellKernels<float> float_kernels_baseline = {1, half_chunk, 4, 2, {6, 4}, TENON_CELL_TILES_2(tenon::impl::run_baseline, FloatDot, 4),
-                                                              TENON_CELL_PACK(run_baseline, ReadFloats<T>), TENON_CELL_PACK(run_baseline, ReadFloats<T>)};
+                                                              TENON_CELL_PACKERS(run_baseline, ReadFloats<T>, ReadFloats<T>)};
 
 template <class T>
 const CellKernels<float>& half_kernels() {

@@ -14,7 +14,7 @@ namespace gemm_impl {
 
 // A reader has: Source; group, the elements of a cell; swaps, whether steps 2 l and 2 l + 1 trade places; and
 //   lanes<N>(p, step)     N cells of neighbouring elements p[0 .. N), their elements `step` apart
-//   steps(p)              four cells that follow one another, from 4 * group elements in a row
+//   steps<N>(p)           N cells that follow one another, from N * group elements in a row; N is 4, or `most` of the lanes
 //   one(p, step, count)   one cell of `count` <= group elements, the others zero
 
 // Pairs of bf16, as they lie.
@@ -29,15 +29,14 @@ struct ReadPairs {
         const auto high = convert<Cell>(H::load(reinterpret_cast<const std::uint16_t*>(p + step)));
         return simd<Cell, N>(typename simd<Cell, N>::Raw(low.v | high.v << 16));
     }
-    static TENON_ALWAYS_INLINE simd<Cell, 4> steps(const Source* p) {
-        return bit_cast_cells(simd<std::uint16_t, 8>::load(reinterpret_cast<const std::uint16_t*>(p)).v);
+    template <int Lanes> static constexpr int most = Lanes;
+    template <int N, int Lanes = N>
+    static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
+        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename simd<Cell, N>::Unaligned*>(p)));
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         return p[0].bits | static_cast<Cell>(count > 1 ? p[step].bits : 0) << 16;
-    }
-    template <class V>
-    static TENON_ALWAYS_INLINE simd<Cell, 4> bit_cast_cells(const V& v) { return simd<Cell, 4>((simd<Cell, 4>::Raw)v); }
-};
+    }};
 
 // Floats from bf16 or half. Those of bf16 trade places in pairs, which is the order of Bf16Dot: where nothing is
 // subnormal, both give the same bits.
@@ -48,10 +47,29 @@ struct ReadFloats {
     static constexpr bool swaps = std::is_same_v<T, bf16>;
     template <int N>
     static TENON_ALWAYS_INLINE simd<Cell, N> lanes(const Source* p, long) { return bit_cast<Cell>(load_as_float<N>(p)); }
-    static TENON_ALWAYS_INLINE simd<Cell, 4> steps(const Source* p) {
-        const auto cells = bit_cast<Cell>(load_as_float<4>(p));
-        if constexpr (swaps) return simd<Cell, 4>(simd<Cell, 4>::Raw(__builtin_shufflevector(cells.v, cells.v, 1, 0, 3, 2)));
-        else return cells;
+    template <int Lanes> static constexpr int most = Lanes;
+    template <int N, int Lanes = N>
+    static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
+        using V = simd<Cell, N>;
+        if constexpr (swaps) {
+            // A pair is 32 bits of memory: its halves go to the wrong ends of 64.
+            using P = simd<std::uint64_t, N / 2>;
+            using H = simd<Cell, N / 2>;
+            const auto pair = convert<std::uint64_t>(H(typename H::Raw(*reinterpret_cast<const typename H::Unaligned*>(p))));
+            return V((typename V::Raw)typename P::Raw((pair.v & 0xffff0000u) | pair.v << 48));
+        } else {
+#if TENON_DISPATCH
+            // Four halves of a machine that converts eight.
+            if constexpr (N == 4 && Lanes > 4) {
+                typedef long long words __attribute__((vector_size(16)));
+                typedef long long word __attribute__((aligned(2), may_alias));
+                tenon::impl::f32x4 floats;
+                tenon::impl::half_to_float_into(floats, (tenon::impl::i16x8)words{*reinterpret_cast<const word*>(p), 0});
+                return V((typename V::Raw)floats);
+            }
+#endif
+            return bit_cast<Cell>(load_as_float<N>(p));
+        }
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long, long) { return __builtin_bit_cast(Cell, static_cast<float>(*p)); }
 };
@@ -67,8 +85,10 @@ struct ReadWidened {
         const auto low = convert<Cell>(simd<T, N>::load(p)), high = convert<Cell>(simd<T, N>::load(p + step));
         return simd<Cell, N>(typename simd<Cell, N>::Raw((low.v & 0xffffu) | high.v << 16));
     }
-    static TENON_ALWAYS_INLINE simd<Cell, 4> steps(const Source* p) {
-        return simd<Cell, 4>((simd<Cell, 4>::Raw)convert<std::int16_t>(simd<T, 8>::load(p)).v);
+    template <int Lanes> static constexpr int most = Lanes < 8 ? Lanes : 8;
+    template <int N, int Lanes = N>
+    static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
+        return simd<Cell, N>((typename simd<Cell, N>::Raw)convert<std::int16_t>(simd<T, 2 * N>::load(p)).v);
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         const Cell low = static_cast<std::uint16_t>(p[0]), high = count > 1 ? static_cast<std::uint16_t>(p[step]) : 0u;
@@ -89,8 +109,10 @@ struct ReadQuads {
         const auto b2 = convert<Cell>(bytes<N>(p + 2 * step)), b3 = convert<Cell>(bytes<N>(p + 3 * step));
         return simd<Cell, N>(typename simd<Cell, N>::Raw((b0.v | b1.v << 8 | b2.v << 16 | b3.v << 24) ^ mask));
     }
-    static TENON_ALWAYS_INLINE simd<Cell, 4> steps(const Source* p) {
-        return simd<Cell, 4>(simd<Cell, 4>::Raw((simd<Cell, 4>::Raw)bytes<16>(p).v ^ mask));
+    template <int Lanes> static constexpr int most = Lanes;
+    template <int N, int Lanes = N>
+    static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
+        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename simd<Cell, N>::Unaligned*>(p) ^ mask));
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         Cell cell = 0;
@@ -158,8 +180,8 @@ struct PackCells {
                     const Source* row[4];
                     for (long r = 0; r < 4; ++r) row[r] = in + (i + r) * lane_stride;
                     for (long l = 0; l < whole; l += 4) {
-                        const auto r0 = Reader::steps(row[0] + l * Reader::group), r1 = Reader::steps(row[1] + l * Reader::group);
-                        const auto r2 = Reader::steps(row[2] + l * Reader::group), r3 = Reader::steps(row[3] + l * Reader::group);
+                        const auto r0 = Reader::template steps<4, Lanes>(row[0] + l * Reader::group), r1 = Reader::template steps<4, Lanes>(row[1] + l * Reader::group);
+                        const auto r2 = Reader::template steps<4, Lanes>(row[2] + l * Reader::group), r3 = Reader::template steps<4, Lanes>(row[3] + l * Reader::group);
                         const auto t0 = __builtin_shufflevector(r0.v, r1.v, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2.v, r3.v, 0, 4, 1, 5);
                         const auto t2 = __builtin_shufflevector(r0.v, r1.v, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2.v, r3.v, 2, 6, 3, 7);
                         using U = typename simd<Cell, 4>::Unaligned;
@@ -175,6 +197,33 @@ struct PackCells {
             }
             for (; i < lanes; ++i)
                 for (long l = 0; l < cells; ++l) out[l * lanes + i] = i < count ? one(in + i * lane_stride, l, step, steps) : 0;
+        }
+    }
+};
+
+// The same operand row by row: out[i * ld + l] for i < valid, and zeros for the i from there to `rows`. No transposes where
+// steps lie side by side: the usual A.
+template <class Reader>
+struct SpreadCells {
+    using Source = typename Reader::Source;
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(Cell* out, long ld, long rows, long valid, const void* source, long lane_stride, long step, long steps) {
+        constexpr int wide = Reader::template most<Lanes>;
+        const long cells = (steps + Reader::group - 1) / Reader::group, whole = steps / Reader::group;
+        const Source* in = static_cast<const Source*>(source);
+        for (long i = 0; i < rows; ++i, out += ld, in += lane_stride) {
+            long l = 0;
+            if (i >= valid) {
+                for (; l < cells; ++l) out[l] = 0;
+                in -= lane_stride;
+                continue;
+            }
+            if (step == 1) {
+                for (; l + wide <= whole; l += wide) Reader::template steps<wide>(in + l * Reader::group).store(out + l);
+                if constexpr (wide > 4)
+                    for (; l + 4 <= whole; l += 4) Reader::template steps<4, Lanes>(in + l * Reader::group).store(out + l);
+            }
+            for (; l < cells; ++l) out[l] = PackCells<Reader>::one(in, l, step, steps);
         }
     }
 };

@@ -20,15 +20,18 @@ namespace gemm_impl {
 // The kernels of one instruction set for one pair of operand types.
 template <class Sum>
 struct CellKernels {
-    using Tile = void (*)(const Cell* a, const Cell* b, long b_step, long cells, Sum* out);
+    using Tile = void (*)(const Cell* a, long a_row, long a_step, const Cell* b, long b_step, long cells, Sum* out);
     using Pack = void (*)(Cell* out, long lanes, long valid, const void* in, long lane_stride, long step, long steps);
+    using Spread = void (*)(Cell* out, long ld, long rows, long valid, const void* in, long lane_stride, long step, long steps);
     using SumPanel = void (*)(Cell* sums, const Cell* panel, long lanes, long cells);
     long group;        // elements of a cell
     long chunk;        // most elements of a chunk of K, a multiple of 8
     long lanes, vectors;
     long rows[2];      // of a tile: large and small
     Tile tile[2][4];   // by size, by vectors
-    Pack pack_a, pack_b;
+    Spread spread_a;   // A packed row by row
+    Pack pack_a;       // A packed as B is: where its rows lie side by side
+    Pack pack_b;
     SumPanel sum_b = nullptr;
     long shift = 0;    // how much larger than A's values the packed ones are
 };
@@ -65,13 +68,15 @@ struct CellProduct {
     void handed(long row, long rows, long column, long columns) const {
         if (epilogue.run != nullptr && rows > 0 && columns > 0) epilogue.run(epilogue.context, row, rows, column, columns);
     }
+    // A row of packed A takes a line more than its cells, so that the rows of a tile do not fall on the same lines of the cache.
+    long row_cells(long steps) const { return cells(steps) + 16; }
+    bool rows_apart() const { return a.step == 1 || a.lane_stride != 1; }
     void pack_tiles(const RowTiles& tiles, const Part& part, Cell* packed, long k0, long steps) const {
+        const long row = tiles.first(part.first), end = tiles.end(part.last);
+        if (rows_apart()) return kernel.spread_a(packed, row_cells(steps), tiles.first(part.last) - row, end - row, a.at(row, k0), a.lane_stride, a.step, steps);
         const long middle = part.last < tiles.larges ? part.last : part.first > tiles.larges ? part.first : tiles.larges;
-        const long row = tiles.first(part.first), middle_row = tiles.first(middle), end = tiles.end(part.last);
-        if (part.first < middle) {
-            const long stop = tiles.end(middle);
-            kernel.pack_a(packed, tiles.large, stop - row, a.at(row, k0), a.lane_stride, a.step, steps);
-        }
+        const long middle_row = tiles.first(middle);
+        if (part.first < middle) kernel.pack_a(packed, tiles.large, tiles.end(middle) - row, a.at(row, k0), a.lane_stride, a.step, steps);
         if (middle < part.last)
             kernel.pack_a(packed + (middle_row - row) * cells(steps), tiles.small, end - middle_row, a.at(middle_row, k0), a.lane_stride, a.step, steps);
     }
@@ -94,10 +99,12 @@ struct CellProduct {
         const long lanes = width * kernel.lanes, row = tiles.first(part.first);
         block.sums = sums;
         block.ld = lanes;
+        const bool apart = rows_apart();
         for (long t = part.first; t < part.last; ++t) {
             block.row = tiles.first(t);
             block.rows = tiles.end(t + 1) - block.row;
-            kernel.tile[t >= tiles.larges][width](packed_a + (block.row - row) * cells(steps), packed_b, lanes, cells(steps), sums);
+            kernel.tile[t >= tiles.larges][width](packed_a + (block.row - row) * (apart ? row_cells(steps) : cells(steps)), apart ? row_cells(steps) : 1,
+                                                  apart ? 1 : tiles.height(t), packed_b, lanes, cells(steps), sums);
             finish(block);
         }
     }
@@ -114,10 +121,10 @@ struct CellProduct {
             const Part span(panels.count, tasks, index);
             const long first = panels.first(span.first), end = panels.first(span.last);
             const long width = (panels.first_vector(span.last) - panels.first_vector(span.first)) * panels.lanes;
-            const Workspace::Lease lease(task_workspace, std::size_t((rows + width) * cells(step) + (column_sums ? width : 0)) * sizeof(Cell));
+            const Workspace::Lease lease(task_workspace, std::size_t(rows * row_cells(step) + width * cells(step) + (column_sums ? width : 0)) * sizeof(Cell));
             Cell* const packed_b = lease.as<Cell>();
             Cell* const packed_a = packed_b + width * cells(step);
-            Cell* const sums = column_sums ? packed_a + rows * cells(step) : nullptr;
+            Cell* const sums = column_sums ? packed_a + rows * row_cells(step) : nullptr;
             if (column_sums) std::memset(sums, 0, std::size_t(width) * sizeof(Cell));
             for (long done = 0; done < k; done += step) {
                 const long now = k - done < step ? k - done : step;
@@ -178,7 +185,7 @@ struct CellProduct {
                 auto compute = [&](long index) {
                     const Part part(row_tiles, row_blocks, index % row_blocks), span(panels.count, column_blocks, index / row_blocks);
                     const long row = tiles.first(part.first), row_end = tiles.end(part.last);
-                    const Workspace::Lease task(task_workspace, std::size_t((tiles.first(part.last) - row) * cells(step)) * sizeof(Cell));
+                    const Workspace::Lease task(task_workspace, std::size_t((tiles.first(part.last) - row) * row_cells(step)) * sizeof(Cell));
                     Cell* const packed_a = task.as<Cell>();
                     for (long done = 0; done < steps; done += step) {
                         const long now = steps - done < step ? steps - done : step;
@@ -248,7 +255,7 @@ TENON_ALWAYS_INLINE void rounded(V& x) {
     x.v = v;
 }
 
-#define TENON_CELL_TILE(RUN, DOT, MR, NV, L) &RUN<CellTileBody<DOT, MR, NV, L>, const Cell*, const Cell*, long, long, DOT::Sum*>
+#define TENON_CELL_TILE(RUN, DOT, MR, NV, L) &RUN<CellTileBody<DOT, MR, NV, L>, const Cell*, long, long, const Cell*, long, long, DOT::Sum*>
 #define TENON_CELL_TILES_3(RUN, DOT, L)                                                                                           \
     {{nullptr, TENON_CELL_TILE(RUN, DOT, 8, 1, L), TENON_CELL_TILE(RUN, DOT, 8, 2, L), TENON_CELL_TILE(RUN, DOT, 8, 3, L)},       \
      {nullptr, TENON_CELL_TILE(RUN, DOT, 4, 1, L), TENON_CELL_TILE(RUN, DOT, 4, 2, L), TENON_CELL_TILE(RUN, DOT, 4, 3, L)}}
@@ -256,6 +263,9 @@ TENON_ALWAYS_INLINE void rounded(V& x) {
     {{nullptr, TENON_CELL_TILE(RUN, DOT, 6, 1, L), TENON_CELL_TILE(RUN, DOT, 6, 2, L), nullptr},         \
      {nullptr, TENON_CELL_TILE(RUN, DOT, 4, 1, L), TENON_CELL_TILE(RUN, DOT, 4, 2, L), nullptr}}
 #define TENON_CELL_PACK(RUN, READER) &tenon::impl::RUN<PackCells<READER>, Cell*, long, long, const void*, long, long, long>
+#define TENON_CELL_SPREAD(RUN, READER) &tenon::impl::RUN<SpreadCells<READER>, Cell*, long, long, long, const void*, long, long, long>
+// The three packers: of A row by row, of A and of B in panels.
+#define TENON_CELL_PACKERS(RUN, A, B) TENON_CELL_SPREAD(RUN, A), TENON_CELL_PACK(RUN, A), TENON_CELL_PACK(RUN, B)
 #define TENON_CELL_SUM(RUN, DOT, L, UNIT) &RUN<SumCells<DOT, L, UNIT>, Cell*, const Cell*, long, long>
 
 }  // namespace gemm_impl
