@@ -114,7 +114,7 @@ template <class T, class Out>
 void half_product(const CellKernels<float>& kernel, long m, long n, long k, MatrixView<T> a, MatrixView<T> b, Out* c, long ldc,
                   const GemmOptions<Out>& options) {
     const bool chunks = chunk_length(k, kernel.chunk) < k;
-    in_parts<float>(m, n, chunks && !std::is_same_v<Out, float>, options.epilogue, [&](long first, long rows, float* memory, const BlockEpilogue& epilogue) {
+    in_parts<float>(m, chunks && !std::is_same_v<Out, float> ? n : 0, options.epilogue, [&](long first, long rows, float* memory, const BlockEpilogue& epilogue) {
         Out* const part = c + first * ldc;
         const CellProduct<float> product{kernel, rows, n, k,
                                          {reinterpret_cast<const char*>(a.data + first * a.row_stride), long(sizeof(T)), a.row_stride, a.column_stride},

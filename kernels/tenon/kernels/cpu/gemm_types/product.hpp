@@ -221,17 +221,17 @@ struct CellProduct {
     }
 };
 
-// Where sums of several chunks are kept while C itself cannot hold them: Kept[m, n] of the calling thread. A large C is done in
-// parts of some rows: run(first row, rows, kept, epilogue) for each.
+// Memory of the calling thread for `each` values a row: the sums of several chunks where C itself cannot hold them. A large
+// C is done in parts of some rows: run(first row, rows, memory, epilogue) for each.
 inline constinit thread_local Workspace partial_workspace;
 
 template <class Kept, class Run>
-void in_parts(long m, long n, bool needed, const BlockEpilogue& epilogue, const Run& run) {
-    if (!needed) return run(0L, m, static_cast<Kept*>(nullptr), epilogue);
+void in_parts(long m, long each, const BlockEpilogue& epilogue, const Run& run) {
+    if (each == 0) return run(0L, m, static_cast<Kept*>(nullptr), epilogue);
     constexpr long most_bytes = 16 << 20;
-    long rows = most_bytes / (n * long(sizeof(Kept))) / 144 * 144;
+    long rows = most_bytes / (each * long(sizeof(Kept))) / 144 * 144;
     if (rows < 144) rows = 144;
-    const Workspace::Lease lease(partial_workspace, std::size_t((m < rows ? m : rows) * n) * sizeof(Kept));
+    const Workspace::Lease lease(partial_workspace, std::size_t((m < rows ? m : rows) * each) * sizeof(Kept));
     struct Shifted {
         const BlockEpilogue* epilogue;
         long rows;
