@@ -8,6 +8,8 @@
 #include <tenon/base/half.hpp>
 #include <tenon/kernels/cpu/gemm.hpp>
 
+#include <type_traits>
+
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {

@@ -7,6 +7,8 @@
 
 #include <tenon/kernels/cpu/gemm_types/int8_options.hpp>
 
+#include <type_traits>
+
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
