@@ -23,8 +23,8 @@ TEMPLATE_TEST_CASE("quantisation rounds to even, clamps, and sends NaN to the ze
 TEST_CASE("quantisation by channel, of strided inputs and of expressions") {
     const auto x = randn<float>({6, 4, 5}, Key{1});
     const auto scales = uniform<float>({4}, Key{2}, {0.01, 0.1});
-    const auto zeros = from<std::int32_t>({-3, 0, 7, 100});
-    const Quantization by{.scales = scales, .zero_points = zeros};
+    const auto zero_points = from<std::int32_t>({-3, 0, 7, 100});
+    const Quantization by{.scales = scales, .zero_points = zero_points};
     const Tensor<std::int8_t, 3> q = quantize_per_channel<1>(x, by);
     const Tensor<std::int8_t, 3> turned = quantize_per_channel<0>(x.permute<1, 0, 2>() + 0.f, by);
     const Tensor<float, 3> back = dequantize_per_channel<-2>(q, by);
@@ -32,16 +32,16 @@ TEST_CASE("quantisation by channel, of strided inputs and of expressions") {
         for (long c = 0; c < 4; ++c)
             for (long j = 0; j < 5; ++j) {
                 const long at = (i * 4 + c) * 5 + j;
-                double value = std::nearbyint(double(x.data()[at] / scales.data()[c])) + zeros.data()[c];
+                double value = std::nearbyint(double(x.data()[at] / scales.data()[c])) + zero_points.data()[c];
                 value = std::fmin(std::fmax(value, -128), 127);
                 REQUIRE(double(q.data()[at]) == value);
                 REQUIRE(turned.data()[(c * 6 + i) * 5 + j] == q.data()[at]);
-                REQUIRE(back.data()[at] == float(value - zeros.data()[c]) * scales.data()[c]);
+                REQUIRE(back.data()[at] == float(value - zero_points.data()[c]) * scales.data()[c]);
             }
     // Without zero points they are 0; differences are exact in 32 bits.
     const Tensor<float, 1> wide = dequantize_per_tensor(from<std::int32_t>({1 << 30, -5}), {.scale = 2.f, .zero_point = 1});
     CHECK(wide.data()[1] == -12.f);
-    CHECK(quantize_per_channel<0>(zeros_like(scales), {.scales = scales}).data()[2] == 0);
+    CHECK(quantize_per_channel<0>(zeros<float>({4}), {.scales = scales}).data()[2] == 0);
     CHECK(quantize_per_tensor(zeros<float>({0, 3}), {.scale = 1.f}).size() == 0);
     const Tensor<float, 1> leaf = eval(scales + 0.f).require_grad();
     CHECK_FALSE(quantize_per_tensor(leaf, {.scale = 1.f}).requires_grad());

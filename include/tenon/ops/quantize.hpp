@@ -3,6 +3,7 @@
 // q stands for (q - zero point) * scale. None of these has a derivative: results carry no gradient record.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/gemm_int8.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/matmul.hpp>
@@ -51,10 +52,9 @@ inline void check_quantization(const char* operation, const Quantization& q, lon
 // [channels] as a view that broadcasts along axis Axis of R.
 template <int R, int Axis, class T>
 auto along_axis(const Tensor<T, 1>& channels) {
-    constexpr int rank = R - Axis;
-    Dim sizes[rank];
-    sizes[0] = channels.shape(0);
-    for (int i = 1; i < rank; ++i) sizes[i] = 1;
+    Shape<R - Axis> sizes;
+    sizes.dims[0] = channels.shape(0);
+    for (int i = 1; i < R - Axis; ++i) sizes.dims[i] = 1;
     return channels.reshape(sizes);
 }
 inline Tensor<float, 1> scales_of(const Quantization& q) { return q.scales.has_value() ? q.scales.detach() : full<float>({1}, q.scale); }
