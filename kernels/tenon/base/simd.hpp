@@ -105,7 +105,11 @@ struct simd {
     }
     TENON_ALWAYS_INLINE simd& operator=(const simd& o) { v = o.v; return *this; }
 
-    static TENON_ALWAYS_INLINE simd load(const T* p) { return simd(Raw(*reinterpret_cast<const Unaligned*>(p))); }
+    static TENON_ALWAYS_INLINE simd load(const T* p) {
+        // A copy with a name: clang binds the reference of simd(Raw(...)) to the memory itself, which is not aligned.
+        const Raw raw = *reinterpret_cast<const Unaligned*>(p);
+        return simd(raw);
+    }
     TENON_ALWAYS_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
     TENON_ALWAYS_INLINE T operator[](int i) const { return v[i]; }
 
