@@ -99,7 +99,7 @@ void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
 
 namespace impl {
 
-enum class Fold { sum, prod, max, min, squares, exponentials };
+enum class Fold { sum, prod, max, min, squares, exponentials, largest_magnitude, smallest_magnitude };
 
 // The arithmetic type of a fold over T. The order of maxima needs no wider integers than int32 for the small ones.
 template <Fold kind, class T>
@@ -126,21 +126,21 @@ template <Fold kind, class A>
 TENON_ALWAYS_INLINE constexpr A fold_identity() {
     if constexpr (kind == Fold::prod) return A(1);
     else if constexpr (kind == Fold::max) return lowest_value<A>();
-    else if constexpr (kind == Fold::min) return highest_value<A>();
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return highest_value<A>();
     else return A(0);
 }
 template <Fold kind, class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> fold_combine(const simd<T, N>& a, const simd<T, N>& b) {
     if constexpr (kind == Fold::prod) return a * b;
-    else if constexpr (kind == Fold::max) return max(a, b);
-    else if constexpr (kind == Fold::min) return min(a, b);
+    else if constexpr (kind == Fold::max || kind == Fold::largest_magnitude) return max(a, b);
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return min(a, b);
     else return a + b;
 }
 template <Fold kind, class A>
 TENON_ALWAYS_INLINE A fold_scalars(A a, A b) {
     if constexpr (kind == Fold::prod) return a * b;
-    else if constexpr (kind == Fold::max) return b > a || b != b ? b : a;
-    else if constexpr (kind == Fold::min) return b < a || b != b ? b : a;
+    else if constexpr (kind == Fold::max || kind == Fold::largest_magnitude) return b > a || b != b ? b : a;
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return b < a || b != b ? b : a;
     else return a + b;
 }
 // What is folded of an element; shift is the mean or the maximum where one is needed.
@@ -151,6 +151,9 @@ TENON_ALWAYS_INLINE V fold_map(const V& x, const V& shift) {
         return d * d;
     } else if constexpr (kind == Fold::exponentials) {
         return math::exp(x - shift);
+    } else if constexpr (kind == Fold::largest_magnitude || kind == Fold::smallest_magnitude) {
+        (void)shift;
+        return math::abs(x);
     } else {
         (void)shift;
         return x;
@@ -656,6 +659,17 @@ void reduce_min(long outer, long n, long inner, const T* x, T* values, std::int6
     impl::reduce_extreme<false>("min", outer, n, inner, x, values, indices);
 }
 
+// Largest / smallest |x| over the axis (floating types); NaN wins. Throws ShapeError for an empty axis.
+template <class T>
+void reduce_magnitude(bool largest, long outer, long n, long inner, const T* x, T* out) {
+    using A = accumulator<T>;
+    if (outer <= 0 || inner <= 0) return;
+    if (n <= 0) fail<ShapeError>("norm: expected at least one element along the axis, got 0");
+    auto finish = [&](long at, double total) { out[at] = static_cast<T>(static_cast<A>(total)); };
+    if (largest) impl::fold_axis<impl::Fold::largest_magnitude>(outer, n, inner, x, static_cast<const double*>(nullptr), finish);
+    else impl::fold_axis<impl::Fold::smallest_magnitude>(outer, n, inner, x, static_cast<const double*>(nullptr), finish);
+}
+
 // Variance over the axis, divided by n - correction, and the mean. Two passes; NaN where n <= correction.
 template <class T>
 void reduce_var(long outer, long n, long inner, const T* x, long correction, T* variance, accumulator<T>* mean) {
@@ -705,6 +719,61 @@ void reduce_select_backward(long outer, long n, long inner, const T* dy, const s
                 T& to = block[indices[o * inner + i] * inner + i];
                 const accumulator<T> d = static_cast<accumulator<T>>(dy[o * inner + i]);
                 to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(to) + d : d);
+            }
+        }
+    });
+}
+
+namespace impl {
+// Whether a product is far enough from the ends of T's range to be divided by its factors.
+template <class T>
+inline bool safe_product(T y) {
+    constexpr double least = std::is_same_v<T, double> ? 0x1p-1000 : std::is_same_v<T, half> ? 0x1p-14 : 0x1p-120;
+    constexpr double most = std::is_same_v<T, double> ? 0x1p1000 : std::is_same_v<T, half> ? 65504. : 0x1p120;
+    const double v = static_cast<double>(static_cast<accumulator<T>>(y)), magnitude = v < 0 ? -v : v;
+    return magnitude >= least && magnitude <= most;
+}
+template <class T>
+inline void put(T* to, double value, bool accumulate) {
+    const accumulator<T> v = static_cast<accumulator<T>>(value);
+    *to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(*to) + v : v);
+}
+}  // namespace impl
+
+// Backward of the product: dx = dy times the product of the others; accumulate adds to dx. That is dy y / x where y is a
+// plain number, and elsewhere (zeros, results out of range) the product of what comes before and what comes behind.
+template <class T>
+void reduce_prod_backward(long outer, long n, long inner, const T* x, const T* y, const T* dy, T* dx, bool accumulate) {
+    if (outer <= 0 || n <= 0 || inner <= 0) return;
+    const long rows = n * inner <= 32768 ? n : inner >= 32768 ? 1 : 32768 / inner, per = (n + rows - 1) / rows;
+    long group = 32768 / (n * inner);
+    if (group < 1) group = 1;
+    parallel_for((outer + group - 1) / group * per, [&](long task) {
+        for (long o = task / per * group; o < (task / per + 1) * group && o < outer; ++o) {
+            const long first = task % per * rows, last = first + rows < n ? first + rows : n;
+            for (long r = first; r < last; ++r)
+                for (long i = 0; i < inner; ++i) {
+                    const long at = (o * n + r) * inner + i, out = o * inner + i;
+                    if (impl::safe_product(y[out]))
+                        impl::put(dx + at, static_cast<double>(static_cast<accumulator<T>>(dy[out])) * static_cast<double>(static_cast<accumulator<T>>(y[out])) /
+                                               static_cast<double>(static_cast<accumulator<T>>(x[at])), accumulate);
+                }
+        }
+    });
+    parallel_for(outer, [&](long o) {
+        for (long i = 0; i < inner; ++i) {
+            if (impl::safe_product(y[o * inner + i])) continue;
+            const impl::Scratch<double> before(n);
+            const long first = o * n * inner + i;
+            double product = 1;
+            for (long r = 0; r < n; ++r) {
+                before[r] = product;
+                product *= static_cast<double>(static_cast<accumulator<T>>(x[first + r * inner]));
+            }
+            product = static_cast<double>(static_cast<accumulator<T>>(dy[o * inner + i]));
+            for (long r = n - 1; r >= 0; --r) {
+                impl::put(dx + first + r * inner, before[r] * product, accumulate);
+                product *= static_cast<double>(static_cast<accumulator<T>>(x[first + r * inner]));
             }
         }
     });
