@@ -586,6 +586,45 @@ void soft_cross_entropy_backward(long outer, long columns, long inner, const T* 
         });
 }
 
+// Of logarithms of probabilities x [outer, columns, inner] and labels: loss[r] = -weight[label] * x[label], 0 where the label is
+// ignore_index. *counted and the result are those of cross_entropy.
+template <class T, class I>
+long nll_loss(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, const accumulator<T>* weight, accumulator<T>* loss, double* counted) {
+    using A = accumulator<T>;
+    double used = 0;
+    for (long o = 0; o < outer; ++o)
+        for (long i = 0; i < inner; ++i) {
+            const long r = o * inner + i, label = static_cast<long>(labels[r]);
+            loss[r] = 0;
+            if (label == ignore_index) continue;
+            if (label < 0 || label >= columns) return r;
+            const A w = weight != nullptr ? weight[label] : A(1);
+            used += static_cast<double>(w);
+            loss[r] = -w * static_cast<A>(x[(o * columns + label) * inner + i]);
+        }
+    *counted = used;
+    return -1;
+}
+// dx (+)= scale[r] * the derivative of loss[r]: one element for each row that counts.
+template <class T, class I>
+void nll_loss_backward(long outer, long columns, long inner, const I* labels, long ignore_index, const accumulator<T>* weight, const accumulator<T>* scale, T* dx,
+                       bool accumulate) {
+    using A = accumulator<T>;
+    const long tasks = (outer * columns * inner + impl::softmax_task - 1) / impl::softmax_task, size = outer * columns * inner;
+    if (!accumulate)
+        parallel_for(tasks, [&](long task) {
+            const long first = task * impl::softmax_task, count = size - first < impl::softmax_task ? size - first : impl::softmax_task;
+            __builtin_memset(static_cast<void*>(dx + first), 0, static_cast<unsigned long>(count) * sizeof(T));
+        });
+    for (long o = 0; o < outer; ++o)
+        for (long i = 0; i < inner; ++i) {
+            const long r = o * inner + i, label = static_cast<long>(labels[r]);
+            if (label == ignore_index) continue;
+            T& to = dx[(o * columns + label) * inner + i];
+            to = static_cast<T>(static_cast<A>(to) - (weight != nullptr ? weight[label] : A(1)) * scale[r]);
+        }
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
