@@ -86,6 +86,18 @@ TEMPLATE_TEST_CASE("rows are gathered", "[gather]", std::int64_t, std::int32_t) 
         }
 }
 
+TEST_CASE("results beyond the caches are streamed", "[gather]") {
+    const long width = 32, count = 300001;
+    const auto src = numbers<float>(1000 * width, 5);
+    const auto index = indices<std::int64_t>(count, 1000, 6);
+    float* out = static_cast<float*>(std::aligned_alloc(64, std::size_t(count * width) * 4));
+    std::vector<float> expected(std::size_t(count * width));
+    k::gather_rows(count, width * 4, src.data(), index.data(), out);
+    k::reference::gather_rows(count, width, src.data(), index.data(), expected.data());
+    CHECK(std::memcmp(out, expected.data(), expected.size() * 4) == 0);
+    std::free(out);
+}
+
 TEMPLATE_TEST_CASE("positions are sorted stably", "[gather]", std::int64_t, std::int32_t) {
     using I = TestType;
     for (long size : {1l, 2l, 7l, 300l, 5000l, 3000000l, 2000000000l})

@@ -229,7 +229,17 @@ public:
         x.output.tensor = detail::AnyTensor();
     }
 
+    const void* kind() const noexcept override { return &detail::node_kind<FusedNode>; }
     void backward() override {
+        adjoint(x.scale, [&](int k) { return detail::gradient_target(inputs[k]); });
+    }
+    // What a recorded backward reads (autograd/fused_gradient.hpp).
+    const detail::Saved& saved(int k) const { return saved_[k]; }
+    const char* parameters() const { return parameters_; }
+
+    // Writes the gradients of the leaves to where target(k) says, from those of the outputs times a factor.
+    template <class Target>
+    TENON_ALWAYS_INLINE void adjoint(double scale, Target target_of) {
         const formula::Table& t = *x.table;
         ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
         const int extra_inputs = t.outputs + (x.from_output ? 1 : 0);
@@ -255,8 +265,8 @@ public:
             if (!slot.has) {
                 held[k] = detail::AnyTensor(detail::new_record(slot.dtype, slot.rank, slot.dims, slot.device));
                 std::memset(held[k]->data(), 0, static_cast<std::size_t>(held[k]->size) * static_cast<std::size_t>(size_of(slot.dtype)));
-            } else if (x.scale != 1) {
-                held[k] = scaled(slot.gradient.get(), x.scale);
+            } else if (scale != 1) {
+                held[k] = scaled(slot.gradient.get(), scale);
             } else {
                 held[k] = slot.gradient;
             }
@@ -278,7 +288,7 @@ public:
                 o.reduced = false;
                 continue;
             }
-            const detail::GradientTarget target = detail::gradient_target(inputs[k]);
+            const detail::GradientTarget target = target_of(k);
             const detail::Record* r = target.record;
             set_target(o, r->data(), r->dtype, x.rank, x.dims, r->rank, r->dims(), target.mode);
             small = small && !o.reduced;
@@ -362,6 +372,29 @@ inline void evaluate(const formula::Table& table, const Collector& c, int rank, 
         if (k > 0) detail::retain(static_cast<Node*>(node));
         detail::set_slot(node->slots[k], outputs[k]);
         detail::attach(outputs[k], node, k);
+    }
+}
+
+// A contiguous copy, recorded where a gradient is wanted.
+template <class T>
+detail::AnyTensor recorded_copy(detail::Record* source) {
+    Collector c;
+    c.add(source);
+    detail::AnyTensor result;
+    evaluate(formula::table<formula::In<T>, true>, c, source->rank, source->dims(), source->storage->device, &result);
+    return result;
+}
+inline detail::AnyTensor recorded_copy_any(detail::Record* source) {
+    switch (source->dtype) {
+        case DType::float32: return recorded_copy<float>(source);
+        case DType::float64: return recorded_copy<double>(source);
+        case DType::bfloat16: return recorded_copy<bf16>(source);
+        case DType::float16: return recorded_copy<half>(source);
+        default: {
+            detail::AnyTensor result(detail::new_record(source->dtype, source->rank, source->dims(), source->storage->device));
+            copy_records(result.get(), source);
+            return result;
+        }
     }
 }
 

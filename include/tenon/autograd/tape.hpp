@@ -34,11 +34,19 @@ private:
     Slot slot_;
 };
 
+// The gradient that a leaf with hooks had before a pass: hooks see what this pass brings.
+struct SetAside {
+    Node* leaf;
+    AnyTensor gradient;
+    bool had;
+    SetAside* next;
+};
 // The leaves that a backward pass of this thread has claimed for writing.
 struct BackwardRun {
     unsigned long id;
     Node** claimed;
     int count, capacity;
+    SetAside* aside;
 };
 inline constinit thread_local BackwardRun* backward_run = nullptr;
 inline unsigned long last_backward_id = 0;
@@ -61,6 +69,29 @@ inline void claim(Node* leaf) {
     }
     if (run->count == run->capacity) grow_claimed(*run);
     run->claimed[run->count++] = leaf;
+    if (TENON_UNLIKELY(leaf->extras != nullptr) && leaf->extras->has_hooks()) {
+        Node::Slot& slot = leaf->slots[0];
+        run->aside = new SetAside{leaf, static_cast<AnyTensor&&>(slot.gradient), slot.has, run->aside};
+        slot.has = false;
+    }
+}
+
+// The gradient of a pass that was recorded is not written in place: who differentiates it reads it.
+TENON_COLD inline void forget_graph(Node::Slot& slot) {
+    Record* r = slot.gradient.get();
+    if (!slot.has && r->storage->data_class != -1) {
+        slot.gradient = AnyTensor();
+        return;
+    }
+    if (r->storage->data_class == -1) {  // an optimiser's arena: the memory stays
+        Record* plain = new_view(r, r->rank, r->dims(), r->strides(), r->offset);
+        plain->is_view = false;
+        slot.gradient = AnyTensor(plain);
+        return;
+    }
+    AnyTensor copy(new_record(r->dtype, r->rank, r->dims(), r->storage->device));
+    std::memcpy(copy->data(), r->data(), static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)));
+    slot.gradient = static_cast<AnyTensor&&>(copy);
 }
 
 struct GradientTarget {
@@ -73,6 +104,7 @@ struct GradientTarget {
 inline GradientTarget gradient_target(Edge edge) {
     Node::Slot& slot = edge.node->slots[edge.slot];
     if (edge.node->leaf) claim(edge.node);
+    if (TENON_UNLIKELY(slot.gradient && slot.gradient->node != nullptr)) forget_graph(slot);
     if (!slot.gradient) slot.gradient = AnyTensor(new_record(slot.dtype, slot.rank, slot.dims, slot.device));
     const unsigned char mode = slot.has ? 2 : 1;
     slot.has = true;
@@ -83,8 +115,12 @@ inline GradientTarget gradient_target(Edge edge) {
 // Lets go of a leaf's gradient. A gradient that somebody keeps a handle on stays as it is: in an arena it moves out.
 inline void clear_gradient(Node::Slot& slot) {
     slot.has = false;
+    if (!slot.gradient) return;
+    if (TENON_UNLIKELY(slot.gradient->node != nullptr)) {
+        forget_graph(slot);
+        if (!slot.gradient) return;
+    }
     Record* r = slot.gradient.get();
-    if (r == nullptr) return;
     const bool kept = __atomic_load_n(&r->references, __ATOMIC_ACQUIRE) > 1 || __atomic_load_n(&r->storage->references, __ATOMIC_ACQUIRE) > 1;
     if (!kept) return;
     if (r->storage->data_class != -1) {
@@ -173,48 +209,121 @@ inline void drop_inputs(Node* node) noexcept {
         if (node->inputs[i].node != nullptr && !node->inputs[i].node->leaf) drop_gradients(node->inputs[i].node);
 }
 
-// Runs backward from one output, whose gradient is `gradient` (contiguous, not shared with the user).
-inline void run_backward(Node* root, int slot, AnyTensor gradient) {
-    if (root->released)
-        fail<GradError>("backward: the operation \"", root->name, "\" was already walked by a backward pass, which let go of what it had saved"
-                        "\n       hint: compute the loss again before every backward");
-    BackwardRun run{__atomic_add_fetch(&last_backward_id, 1, __ATOMIC_RELAXED), nullptr, 0, 0};
+// Where a pass begins: one output, and its gradient (contiguous, not shared with the user).
+struct BackwardRoot {
+    Node* node;
+    int slot;
+    AnyTensor gradient;
+};
+
+// What a pass does beyond a plain one (autograd/functional.hpp).
+class BackwardPlan {
+public:
+    bool retain = false;  // keep what nodes have saved
+    bool record = false;  // gradients are recorded operations
+    virtual void visit(Node& node) = 0;           // in place of node.backward()
+    virtual bool follows(const Node&) const { return true; }  // whether a node lies on the way
+    virtual void deliver(Edge edge, AnyTensor gradient) = 0;  // adds a gradient to what an output has got
+
+protected:
+    ~BackwardPlan() = default;
+};
+
+// While one lives on this thread, every recorded result and every gradient is looked at (autograd/anomaly.hpp).
+class Watch {
+public:
+    virtual void recorded(Record* result, Node* node) = 0;
+    virtual void walked(Node& node) = 0;
+
+protected:
+    ~Watch() = default;
+};
+inline constinit thread_local Watch* watch = nullptr;
+
+[[noreturn]] TENON_COLD inline void fail_released(const Node* node) {
+    fail<GradError>("backward: the operation \"", node->name, "\" was already walked by a backward pass, which let go of what it had saved"
+                    "\n       hint: compute the loss again before every backward, or keep the graph: backward({.retain_graph = true})");
+}
+
+// Brings back the gradients that leaves with hooks had, after their hooks have seen those of this pass.
+TENON_COLD inline void bring_back(BackwardRun& run, bool record, bool succeeded) {
+    while (run.aside != nullptr) {
+        SetAside* const aside = run.aside;
+        struct Freed {
+            BackwardRun& run;
+            SetAside* aside;
+            ~Freed() {
+                run.aside = aside->next;
+                delete aside;
+            }
+        } const freed{run, aside};
+        Node::Slot& slot = aside->leaf->slots[0];
+        AnyTensor fresh;
+        if (succeeded && slot.has) {
+            aside->leaf->extras->arrived(*aside->leaf);
+            fresh = static_cast<AnyTensor&&>(slot.gradient);
+        }
+        slot.gradient = static_cast<AnyTensor&&>(aside->gradient);
+        slot.has = aside->had;
+        if (fresh) aside->leaf->extras->merge(*aside->leaf, static_cast<AnyTensor&&>(fresh), record);
+    }
+}
+
+// Runs backward from outputs.
+inline void run_backward(BackwardRoot* roots, int root_count, BackwardPlan* plan = nullptr) {
+    for (int i = 0; i < root_count; ++i)
+        if (roots[i].node->released) fail_released(roots[i].node);
+    BackwardRun run{__atomic_add_fetch(&last_backward_id, 1, __ATOMIC_RELAXED), nullptr, 0, 0, nullptr};
     BackwardRun* const outer = backward_run;
+    const int outer_no_grad = no_grad_depth;
     backward_run = &run;
     NodeQueue queue;
     struct Cleanup {
         BackwardRun& run;
         BackwardRun* outer;
         NodeQueue& queue;
+        int no_grad;
         ~Cleanup() {
             while (!queue.empty()) drop_gradients(queue.pop());
+            if (run.aside != nullptr) bring_back(run, false, false);
             for (int i = 0; i < run.count; ++i) __atomic_store_n(&run.claimed[i]->queued_by, 0ul, __ATOMIC_RELEASE);
             std::free(run.claimed);
             backward_run = outer;
-            --no_grad_depth;
+            no_grad_depth = no_grad;
         }
     };
-    ++no_grad_depth;
-    Cleanup cleanup{run, outer, queue};
-    if (root->leaf) {
-        claim(root);
-        Node::Slot& target = root->slots[slot];
-        if (target.has) fail<GradError>("backward: this leaf already has a gradient: clear it first with zero_grad()");
-        clear_gradient(target);
-        target.gradient = static_cast<AnyTensor&&>(gradient);
-        target.has = true;
-        return;
+    no_grad_depth = plan != nullptr && plan->record ? 0 : 1;
+    Cleanup cleanup{run, outer, queue, outer_no_grad};
+    for (int i = 0; i < root_count; ++i) {
+        Node* const root = roots[i].node;
+        Node::Slot& target = root->slots[roots[i].slot];
+        if (plan != nullptr) {
+            plan->deliver({root, roots[i].slot}, static_cast<AnyTensor&&>(roots[i].gradient));
+        } else if (root->leaf) {
+            claim(root);
+            if (target.has) fail<GradError>("backward: this leaf already has a gradient: clear it first with zero_grad()");
+            clear_gradient(target);
+            target.gradient = static_cast<AnyTensor&&>(roots[i].gradient);
+            target.has = true;
+        } else {
+            target.gradient = static_cast<AnyTensor&&>(roots[i].gradient);
+            target.has = true;
+        }
+        if (root->leaf || root->queued_by == run.id) continue;
+        root->queued_by = run.id;
+        queue.push(root);
     }
-    root->slots[slot].gradient = static_cast<AnyTensor&&>(gradient);
-    root->slots[slot].has = true;
-    root->queued_by = run.id;
-    queue.push(root);
     while (!queue.empty()) {
         Node* node = queue.pop();
         bool any = false;
         for (int i = 0; i < node->slot_count; ++i) any = any || node->slots[i].has;
         try {
-            if (any) node->backward();
+            if (any) {
+                if (TENON_UNLIKELY(node->extras != nullptr)) node->extras->arrived(*node);
+                if (TENON_LIKELY(plan == nullptr)) node->backward();
+                else plan->visit(*node);
+                if (TENON_UNLIKELY(watch != nullptr)) watch->walked(*node);
+            }
         } catch (...) {
             drop_gradients(node);
             drop_inputs(node);
@@ -224,18 +333,24 @@ inline void run_backward(Node* root, int slot, AnyTensor gradient) {
         for (int i = 0; i < node->input_count; ++i) {
             Node* input = node->inputs[i].node;
             if (input == nullptr || input->leaf || input->queued_by == run.id) continue;
+            if (TENON_UNLIKELY(plan != nullptr) && !plan->follows(*input)) continue;
             if (input->released) {
                 drop_inputs(node);
-                fail<GradError>("backward: the operation \"", input->name, "\" was already walked by a backward pass, which let go of what it "
-                                "had saved\n       hint: compute the loss again before every backward");
+                fail_released(input);
             }
             input->queued_by = run.id;
             queue.push(input);
         }
-        if (node->view) continue;  // saves nothing: a kept expression may lead another pass through it
+        // A view saves nothing: a kept expression may lead another pass through it.
+        if (node->view || (plan != nullptr && plan->retain)) continue;
         node->release_saved();
         node->released = true;
     }
+    if (TENON_UNLIKELY(run.aside != nullptr)) bring_back(run, plan != nullptr && plan->record, true);
+}
+inline void run_backward(Node* root, int slot, AnyTensor gradient) {
+    BackwardRoot one{root, slot, static_cast<AnyTensor&&>(gradient)};
+    run_backward(&one, 1);
 }
 
 // Connects a result to the node that made it.
@@ -243,6 +358,7 @@ inline void attach(Record* record, Node* adopted, int slot) {
     record->node = adopted;
     record->slot = static_cast<short>(slot);
     record->recorded_writes = record->storage->recorded_writes;
+    if (TENON_UNLIKELY(watch != nullptr)) watch->recorded(record, adopted);
 }
 // The edge to an input; checks that the input's node still describes its memory.
 inline Edge edge_to(Record* record) {

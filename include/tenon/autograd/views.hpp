@@ -7,6 +7,39 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
+// Adds what a view shows to where it shows it (write: the rest is set to zero).
+inline void spread_view(const detail::ViewMap& map, detail::Record* to, detail::Record* shown, bool write) {
+    const auto put = [](detail::Record* there, detail::Record* from, bool add) {
+        if (add) add_records(there, from);
+        else copy_records(there, from);
+    };
+    if (map.reshape) {
+        detail::AnyTensor same(detail::new_view(shown, to->rank, to->dims(), to->strides(), shown->offset));
+        return put(to, same.get(), !write);
+    }
+    detail::AnyTensor part(detail::apply_map(to, map));
+    // Where the view shows everything once, its gradient is written straight; otherwise it is added to zeros.
+    bool expanded = false;
+    for (int i = 0; i < map.rank; ++i) expanded = expanded || (map.axis[i] < 0 && map.dims[i] != 1);
+    const bool whole = part->size == to->size && !expanded;
+    if (write && !whole) std::memset(to->data(), 0, static_cast<std::size_t>(to->size) * static_cast<std::size_t>(size_of(to->dtype)));
+    if (!expanded) return put(part.get(), shown, !write || !whole);
+    // Expanded axes are summed first.
+    long summed[max_rank];
+    for (int i = 0; i < map.rank; ++i) summed[i] = map.axis[i] < 0 ? 1 : map.dims[i];
+    detail::AnyTensor sum(detail::new_record(shown->dtype, map.rank, summed, shown->storage->device));
+    Collector c;
+    c.add(shown);
+    switch (shown->dtype) {
+        case DType::float32: run_reduction(formula::table<formula::In<float>, false>, c, map.rank, map.dims, sum.get(), summed, 1); break;
+        case DType::float64: run_reduction(formula::table<formula::In<double>, false>, c, map.rank, map.dims, sum.get(), summed, 1); break;
+        case DType::bfloat16: run_reduction(formula::table<formula::In<bf16>, false>, c, map.rank, map.dims, sum.get(), summed, 1); break;
+        default: run_reduction(formula::table<formula::In<half>, false>, c, map.rank, map.dims, sum.get(), summed, 1);
+    }
+    detail::AnyTensor once(detail::new_view(part.get(), map.rank, summed, part->strides(), part->offset));
+    put(once.get(), sum.get(), true);
+}
+
 class ViewNode final : public Node {
 public:
     ViewNode(detail::Record* source, const detail::ViewMap& map) : Node("view", &slot_, 1, &input_, 1), map_(map) {
@@ -15,53 +48,18 @@ public:
         detail::retain(input_.node);
         depth = input_.node->depth + 1;
     }
+    const void* kind() const noexcept override { return &detail::node_kind<ViewNode>; }
+    const detail::ViewMap& map() const { return map_; }
+    Slot& slot() { return slot_; }
     void backward() override {
-        detail::Record* gradient = slot_.gradient.get();
-        Slot& target = input_.node->slots[input_.slot];
-        if (map_.reshape) {
-            const detail::GradientTarget to = detail::gradient_target(input_);
-            detail::AnyTensor same(detail::new_view(gradient, to.record->rank, to.record->dims(), to.record->strides(), gradient->offset));
-            put(to.record, same.get(), to.mode == 2);
-            return;
-        }
-        const bool first = !target.has;
         const detail::GradientTarget to = detail::gradient_target(input_);
-        detail::AnyTensor part(detail::apply_map(to.record, map_));
-        // Where the view shows everything once, its gradient is written straight; otherwise it is added to zeros.
-        bool expanded = false;
-        for (int i = 0; i < map_.rank; ++i) expanded = expanded || (map_.axis[i] < 0 && map_.dims[i] != 1);
-        const bool whole = part->size == to.record->size && !expanded;
-        if (first && !whole)
-            std::memset(to.record->data(), 0, static_cast<std::size_t>(to.record->size) * static_cast<std::size_t>(size_of(to.record->dtype)));
-        if (!expanded) return put(part.get(), gradient, !first || !whole);
-        // Expanded axes are summed first.
-        long summed[max_rank];
-        for (int i = 0; i < map_.rank; ++i) summed[i] = map_.axis[i] < 0 ? 1 : map_.dims[i];
-        detail::AnyTensor sum(detail::new_record(gradient->dtype, map_.rank, summed, gradient->storage->device));
-        Collector c;
-        c.add(gradient);
-        switch (gradient->dtype) {
-            case DType::float32: run_reduction(formula::table<formula::In<float>, false>, c, map_.rank, map_.dims, sum.get(), summed, 1); break;
-            case DType::float64: run_reduction(formula::table<formula::In<double>, false>, c, map_.rank, map_.dims, sum.get(), summed, 1); break;
-            case DType::bfloat16: run_reduction(formula::table<formula::In<bf16>, false>, c, map_.rank, map_.dims, sum.get(), summed, 1); break;
-            default: run_reduction(formula::table<formula::In<half>, false>, c, map_.rank, map_.dims, sum.get(), summed, 1);
-        }
-        detail::AnyTensor once(detail::new_view(part.get(), map_.rank, summed, part->strides(), part->offset));
-        put(once.get(), sum.get(), true);
+        spread_view(map_, to.record, slot_.gradient.get(), to.mode == 1);
     }
 
 private:
-    static void put(detail::Record* to, detail::Record* from, bool add) {
-        if (add) add_records(to, from);
-        else copy_records(to, from);
-    }
-
     Slot slot_;
     Edge input_;
     detail::ViewMap map_;
-
-public:
-    Slot& slot() { return slot_; }
 };
 
 inline void record_view(detail::Record* source, detail::Record* view, const detail::ViewMap& map) {

@@ -173,6 +173,24 @@ struct Edge {
     int slot = 0;
 };
 
+// What a backward pass leaves behind.
+struct BackwardOptions {
+    bool retain_graph = false;  // keeps what the nodes have saved, for another pass
+    bool create_graph = false;  // records the pass itself, so that gradients can be differentiated; keeps the graph too
+};
+
+class Node;
+// What few nodes have: hooks, and where they were recorded (autograd/hooks.hpp).
+struct NodeExtras {
+    virtual ~NodeExtras() = default;
+    // Before the node's backward, when all gradients of its outputs have arrived; of a leaf, when a pass is through.
+    virtual void arrived(Node&) {}
+    virtual bool has_hooks() const { return false; }
+    // Of a leaf with hooks: adds the gradient of a pass to what was there before it.
+    virtual void merge(Node&, detail::AnyTensor&&, bool) {}
+    virtual const char* note() const { return nullptr; }
+};
+
 // One recorded evaluation (or a leaf). Tensors hold the node that made them; a node holds the nodes of its inputs.
 // Nodes are reference counted, and freed without recursion.
 class Node {
@@ -191,8 +209,13 @@ public:
         : name(operation), slots(outputs), inputs(edges), slot_count(output_count), input_count(edge_count) {}
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
-    virtual ~Node() = default;
+    virtual ~Node() {
+        if (TENON_UNLIKELY(extras != nullptr)) delete extras;
+    }
 
+    // Names the node's class to whoever records a backward pass (autograd/recorded.hpp): &detail::node_kind<Class>. Null:
+    // it has no second derivative.
+    virtual const void* kind() const noexcept { return nullptr; }
     // Turns the gradients in slots into gradients of the inputs (adding to what is there).
     virtual void backward() = 0;
     // Lets go of saved tensors; backward cannot run again.
@@ -209,9 +232,14 @@ public:
     int slot_count, input_count;
     unsigned long queued_by = 0;  // the backward run that has this node in its queue
     Node* next = nullptr;         // in the list of nodes to free
+    NodeExtras* extras = nullptr;
 };
 
 namespace detail {
+
+// Its address identifies a class of nodes.
+template <class N>
+inline char node_kind = 0;
 
 struct NodeGraveyard {
     Node* head;
@@ -609,6 +637,11 @@ public:
     void backward() const;
     // The same for a tensor of any size, from the gradient of what follows.
     void backward(const Tensor& gradient) const;
+    // The same, keeping the graph or recording the pass: y.backward({.create_graph = true}); defined in
+    // autograd/functional.hpp. A recorded gradient holds the graph, the graph its leaves, and those their gradients:
+    // zero_grad() ends that circle; grad(y, x) does without it.
+    void backward(BackwardOptions options) const;
+    void backward(const Tensor& gradient, BackwardOptions options) const;
     // The same memory without gradient record.
     Tensor detach() const {
         const detail::Record* r = record();

@@ -540,6 +540,150 @@ struct OutputLoop<Op<Fn, A...>> {
     }
 };
 
+// --- the steps of a formula, as data --------------------------------------------------------------------------------------
+
+// What second derivatives do with a functor: filled in, when a program starts, by those who include
+// <tenon/ops/second_order.hpp>. Its address identifies the functor.
+struct FunctorKernels {
+    using Run = void (*)(char* const* operands, long n, bool given);
+    const char* name;
+    bool is_where = false, is_cast = false;
+    bool differentiable = false;
+    // By type (float, double, int64) and instruction set (baseline, AVX2).
+    Run tangent[3][2] = {};  // y = f(x...) and its tangent
+    Run adjoint[2][2] = {};  // what the derivative adds to the gradients of the arguments, and its tangent
+};
+template <class Fn>
+inline constinit FunctorKernels functor_kernels{Fn::name, std::is_same_v<Fn, fn::where>, false, differentiable<Fn>()};
+template <class To>
+inline constinit FunctorKernels functor_kernels<fn::cast<To>>{"cast", false, true, Floating<To>};
+
+enum class StepKind : unsigned char { leaf, number, operation, reference, custom };
+
+// One step of a formula: what it applies to which steps before it.
+struct Step {
+    StepKind kind = StepKind::leaf;
+    DType type = DType::float32;  // of the value
+    short a = -1, b = -1, c = -1;  // the operands' steps; of a leaf or a number: which one
+    short branch = -1;             // the step of the where around it, times 2, plus 1 on the side taken where it is false
+    const FunctorKernels* functor = nullptr;
+};
+
+// A value computed by an enclosing let or custom.
+struct Named {
+    const void* tag;
+    short step;
+    const Named* outer;
+};
+template <class Tag>
+inline char tag_of = 0;
+constexpr short find_named(const Named* named, const void* tag) {
+    for (; named != nullptr; named = named->outer)
+        if (named->tag == tag) return named->step;
+    return -1;
+}
+
+// Where the next step, leaf and number go.
+struct Writer {
+    Step* steps;
+    int step = 0, leaf = 0, number = 0;
+    constexpr short put(const Step& s) {
+        steps[step] = s;
+        return static_cast<short>(step++);
+    }
+};
+
+// Emit<F>::count steps; write() appends them and returns the last.
+template <class F> struct Emit;
+template <class T> struct Emit<In<T>> {
+    static constexpr int count = 1;
+    static constexpr short write(Writer& w, const Named*, short branch) {
+        return w.put({StepKind::leaf, dtype_of<T>, static_cast<short>(w.leaf++), -1, -1, branch});
+    }
+};
+template <class T> struct Emit<Par<T>> {
+    static constexpr int count = 1;
+    static constexpr short write(Writer& w, const Named*, short branch) {
+        return w.put({StepKind::number, dtype_of<T>, static_cast<short>(w.number++), -1, -1, branch});
+    }
+};
+template <class Tag, class T> struct Emit<Ref<Tag, T>> {
+    static constexpr int count = 1;
+    static constexpr short write(Writer& w, const Named* named, short branch) {
+        return w.put({StepKind::reference, dtype_of<T>, find_named(named, &tag_of<Tag>), -1, -1, branch});
+    }
+};
+template <class Fn, class... A> struct Emit<Op<Fn, A...>> {
+    static constexpr int count = (1 + ... + Emit<A>::count);
+    static constexpr short write(Writer& w, const Named* named, short branch) {
+        Step s{StepKind::operation, dtype_of<typename Facts<Op<Fn, A...>>::Type>, -1, -1, -1, branch, &functor_kernels<Fn>};
+        short operands[3] = {-1, -1, -1};
+        const short own = static_cast<short>(w.step + count - 1);
+        int k = 0;
+        ((operands[k] = Emit<A>::write(w, named, std::is_same_v<Fn, fn::where> && k > 0 ? static_cast<short>(2 * own + k - 1) : branch), ++k), ...);
+        s.a = operands[0];
+        s.b = operands[1];
+        s.c = operands[2];
+        return w.put(s);
+    }
+};
+template <class Tag, class Value, class Body> struct Emit<Let<Tag, Value, Body>> {
+    static constexpr int count = Emit<Value>::count + Emit<Body>::count;
+    static constexpr short write(Writer& w, const Named* named, short branch) {
+        const Named value{&tag_of<Tag>, Emit<Value>::write(w, named, branch), named};
+        return Emit<Body>::write(w, &value, branch);
+    }
+};
+// The step of a custom: its argument, its value, and its derivative, whose steps follow the value's.
+template <class Tag, class DyTag, class YTag, class A, class F, class D> struct Emit<Custom<Tag, DyTag, YTag, A, F, D>> {
+    static constexpr int count = 1 + Emit<A>::count + Emit<F>::count;
+    static constexpr short write(Writer& w, const Named* named, short branch) {
+        const Named argument{&tag_of<Tag>, Emit<A>::write(w, named, branch), named};
+        const short value = Emit<F>::write(w, &argument, branch);
+        w.leaf += Facts<D>::leaves;
+        w.number += Facts<D>::parameters;
+        return w.put({StepKind::custom, dtype_of<typename Facts<F>::Type>, argument.step, value, -1, branch});
+    }
+};
+template <class F>
+constexpr int step_count = Emit<F>::count;
+template <class... F>
+constexpr int step_count<Outputs<F...>> = (0 + ... + Emit<F>::count);
+
+// All steps of a formula; roots: those of its outputs.
+struct Program {
+    const Step* steps;
+    int count;
+    short roots[4];
+};
+template <class F>
+struct Steps {
+    Step list[step_count<F>];
+    short roots[4] = {};
+};
+template <class F>
+constexpr short write_root(Writer& w) { return Emit<F>::write(w, nullptr, -1); }
+template <class F>
+struct Roots {
+    static constexpr void write(Writer& w, short* roots) { roots[0] = write_root<F>(w); }
+};
+template <class... F>
+struct Roots<Outputs<F...>> {
+    static constexpr void write(Writer& w, short* roots) {
+        int k = 0;
+        ((roots[k++] = write_root<F>(w)), ...);
+    }
+};
+template <class F>
+constexpr Steps<F> make_steps() {
+    Steps<F> s{};
+    Writer w{s.list};
+    Roots<F>::write(w, s.roots);
+    return s;
+}
+template <class F>
+inline constexpr Steps<F> steps_of = make_steps<F>();
+
 // --- instruction sets and the table -------------------------------------------------------------------------------------
 
 template <class F>
@@ -584,6 +728,7 @@ struct Table {
     Kernel forward_kernels[2];
     Kernel backward_kernels[2];     // null: the formula has no gradient, or is never recorded
     Kernel from_output_kernels[2];  // null where the output alone does not do
+    Program program;                // of recorded formulas
 
     Kernel forward() const { return forward_kernels[lanes() == 8]; }
     Kernel backward() const { return backward_kernels[lanes() == 8]; }
@@ -600,7 +745,7 @@ template <class F, bool Recorded, bool Product>
 constexpr Table make_table() {
     static_assert(Facts<F>::leaves <= max_leaves, "tenon: an expression has more than 32 tensor operands: eval() a part of it first");
     Table t{RootName<F>::value, Facts<F>::leaves, Loops<F>::outputs, Facts<F>::parameters, Facts<F>::needed(false), Facts<F>::reached(),
-            {}, {}, {}, {}, {}};
+            {}, {}, {}, {}, {}, {}};
     Facts<F>::leaf_types(t.leaf_types);
     Loops<F>::output_types(t.output_types);
 #if !defined(__CUDA_ARCH__)
@@ -609,6 +754,7 @@ constexpr Table make_table() {
     t.forward_kernels[1] = &forward_avx2<F>;
 #endif
     if constexpr (Recorded && Facts<F>::reached() != 0) {
+        t.program = {steps_of<F>.list, step_count<F>, {steps_of<F>.roots[0], steps_of<F>.roots[1], steps_of<F>.roots[2], steps_of<F>.roots[3]}};
         t.backward_kernels[0] = t.backward_kernels[1] = &backward_baseline<F>;
 #if TENON_DISPATCH
         t.backward_kernels[1] = &backward_avx2<F>;

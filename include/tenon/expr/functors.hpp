@@ -15,6 +15,37 @@ enum class needs : unsigned char { nothing = 0, output = 1, inputs = 2, both = 3
 
 inline namespace TENON_CONFIG_NAMESPACE {
 
+// Lanes with a derivative (expr/dual.hpp): declared here, so that functors find its functions.
+template <class V>
+struct Dual;
+namespace math {
+#define TENON_DUAL_UNARY(name) \
+    template <class V>         \
+    TENON_ALWAYS_INLINE Dual<V> name(const Dual<V>& x);
+TENON_DUAL_UNARY(abs)
+TENON_DUAL_UNARY(exp)
+TENON_DUAL_UNARY(expm1)
+TENON_DUAL_UNARY(log)
+TENON_DUAL_UNARY(log1p)
+TENON_DUAL_UNARY(sqrt)
+TENON_DUAL_UNARY(rsqrt)
+TENON_DUAL_UNARY(tanh)
+TENON_DUAL_UNARY(sigmoid)
+TENON_DUAL_UNARY(erf)
+TENON_DUAL_UNARY(erfc)
+TENON_DUAL_UNARY(sin)
+TENON_DUAL_UNARY(cos)
+TENON_DUAL_UNARY(floor)
+TENON_DUAL_UNARY(round)
+#undef TENON_DUAL_UNARY
+template <class V>
+TENON_ALWAYS_INLINE Dual<V> min(const Dual<V>& a, const Dual<V>& b);
+template <class V>
+TENON_ALWAYS_INLINE Dual<V> max(const Dual<V>& a, const Dual<V>& b);
+template <class V>
+TENON_ALWAYS_INLINE Dual<V> pow(const Dual<V>& x, const Dual<V>& p);
+}  // namespace math
+
 // What an n-ary derivative returns: one value per argument.
 template <class A, class B>
 struct Gradients2 { A a; B b; };

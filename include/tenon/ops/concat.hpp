@@ -52,6 +52,9 @@ public:
         detail::set_slot(slot_, r);
         detail::attach(r, this, 0);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<ConcatNode>; }
+    int axis() const { return axis_; }
+    Part part(int k) const { return parts_[k]; }
     void backward() override {
         for (int k = 0; k < input_count; ++k) {
             if (inputs[k].node == nullptr) continue;

@@ -5,32 +5,6 @@
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
-namespace impl {
-
-template <class T>
-detail::AnyTensor recorded_copy(detail::Record* source) {
-    Collector c;
-    c.add(source);
-    detail::AnyTensor result;
-    evaluate(formula::table<formula::In<T>, true>, c, source->rank, source->dims(), source->storage->device, &result);
-    return result;
-}
-inline detail::AnyTensor recorded_copy_any(detail::Record* source) {
-    switch (source->dtype) {
-        case DType::float32: return recorded_copy<float>(source);
-        case DType::float64: return recorded_copy<double>(source);
-        case DType::bfloat16: return recorded_copy<bf16>(source);
-        case DType::float16: return recorded_copy<half>(source);
-        default: {
-            detail::AnyTensor result(detail::new_record(source->dtype, source->rank, source->dims(), source->storage->device));
-            copy_records(result.get(), source);
-            return result;
-        }
-    }
-}
-
-}  // namespace impl
-
 // A contiguous copy in memory of its own, without gradient record.
 template <class T, int R>
 [[nodiscard]] Tensor<T, R> clone(const Tensor<T, R>& x) {

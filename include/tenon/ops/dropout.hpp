@@ -14,6 +14,9 @@ template <class T>
 class DropoutNode final : public detail::OperationNode<1> {
 public:
     DropoutNode(detail::Record* x, double p, Key key) : OperationNode("dropout"), p_(p), key_(key) { set_input(0, x); }
+    const void* kind() const noexcept override { return &detail::node_kind<DropoutNode>; }
+    double p() const { return p_; }
+    Key key() const { return key_; }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);

@@ -31,6 +31,9 @@ public:
         set_input(0, x);
         indices_.save(indices);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<ChoiceNode>; }
+    const detail::Saved& indices() const { return indices_; }
+    AxisSplit split() const { return split_; }
     void release_saved() noexcept override { indices_.tensor = detail::AnyTensor(); }
     void backward() override {
         const std::int64_t* indices = reinterpret_cast<const std::int64_t*>(indices_.check(name)->data());
@@ -124,6 +127,11 @@ public:
         mean_.save(mean);
     }
     void save_root(detail::Record* root) { root_.save(root); }
+    const void* kind() const noexcept override { return &detail::node_kind<VarNode>; }
+    const detail::Saved& x() const { return x_; }
+    const detail::Saved& root() const { return root_; }  // empty for a variance
+    AxisSplit split() const { return split_; }
+    long correction() const { return correction_; }
     void release_saved() noexcept override { x_.tensor = mean_.tensor = root_.tensor = detail::AnyTensor(); }
     void backward() override {
         using A = kernels::cpu::accumulator<T>;

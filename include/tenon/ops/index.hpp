@@ -58,13 +58,19 @@ public:
         indices_.save(indices);
     }
     void release_saved() noexcept override { indices_.tensor = detail::AnyTensor(); }
+    const void* kind() const noexcept override { return &detail::node_kind<SelectNode>; }
+    const detail::Saved& indices() const { return indices_; }
+    IndexedAxis shape() const { return shape_; }
     void backward() override {
         const detail::Record* indices = indices_.check(name);
-        const I* index = reinterpret_cast<const I*>(indices->data());
-        const long m = indices->size;
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        T* dx = reinterpret_cast<T*>(to.record->data());
+        add_up(indices, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 1);
+    }
+    // dx[.., indices[j], ..] += dy[.., j, ..], from zero where dx is to be cleared.
+    void add_up(const detail::Record* indices, const T* dy, T* dx, bool clear) {
+        const I* index = reinterpret_cast<const I*>(indices->data());
+        const long m = indices->size;
         if (shape_.outer == 1) {
             std::int64_t* rows = nullptr;
             const long most = m < shape_.n ? m : shape_.n;
@@ -72,13 +78,12 @@ public:
                 touched = detail::AnyTensor(detail::new_record(DType::int64, 1, &most, cpu));
                 rows = reinterpret_cast<std::int64_t*>(touched->data());
             }
-            const long found = kernels::cpu::scatter_add_rows(m, shape_.inner, dy, index, shape_.n, dx, to.mode == 2, rows);
+            const long found = kernels::cpu::scatter_add_rows(m, shape_.inner, dy, index, shape_.n, dx, !clear, rows);
             const long step = 1;
             if (rows != nullptr) touched = detail::AnyTensor(detail::new_view(touched.get(), 1, &found, &step, 0));
             return;
         }
         const IndexedAxis s = shape_;
-        const bool clear = to.mode == 1;
         long group = 16384 / (s.n * s.inner + m * s.inner + 1);
         if (group < 1) group = 1;
         parallel_for((s.outer + group - 1) / group, [=](long task) {
@@ -141,6 +146,10 @@ public:
         indices_.save(indices);
     }
     void release_saved() noexcept override { indices_.tensor = detail::AnyTensor(); }
+    const void* kind() const noexcept override { return &detail::node_kind<GatherNode>; }
+    const detail::Saved& indices() const { return indices_; }
+    IndexedAxis shape() const { return shape_; }
+    long chosen() const { return m_; }
     void backward() override {
         const I* index = reinterpret_cast<const I*>(indices_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());

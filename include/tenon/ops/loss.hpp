@@ -20,6 +20,11 @@ public:
         x_.save(x);
         labels_.save(labels);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<CrossEntropyNode>; }
+    const detail::Saved& x() const { return x_; }
+    const detail::Saved& labels() const { return labels_; }
+    long ignore_index() const { return ignore_index_; }
+    long counted() const { return counted_; }
     void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = detail::AnyTensor(); }
     void backward() override {
         using A = kernels::cpu::accumulator<T>;

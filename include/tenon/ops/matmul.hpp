@@ -133,6 +133,10 @@ public:
         s_.a = s_.b = detail::AnyTensor();
     }
     void release_saved() noexcept override { a_.tensor = b_.tensor = detail::AnyTensor(); }
+    const void* kind() const noexcept override { return &detail::node_kind<ProductNode>; }
+    const detail::Saved& a() const { return a_; }  // kept for the other's gradient
+    const detail::Saved& b() const { return b_; }
+    bool b_transposed() const { return s_.b_transposed; }
     void backward() override {
         using View = kernels::cpu::MatrixView<T>;
         const T* dc = reinterpret_cast<const T*>(gradient()->data());

@@ -17,6 +17,9 @@ public:
         set_input(0, x);
         y_.save(y);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<SoftmaxNode>; }
+    const detail::Saved& y() const { return y_; }
+    AxisSplit split() const { return split_; }
     void release_saved() noexcept override { y_.tensor = detail::AnyTensor(); }
     void backward() override {
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());

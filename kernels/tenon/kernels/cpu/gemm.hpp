@@ -67,7 +67,7 @@ void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long l
     }
     // B small enough for the second cache, and rows of A that do not fall on the same lines of the first: no need to pack A.
     const double b_bytes = double(n) * double(k) * sizeof(T);
-    const bool aliased = a.column_stride == 1 && a.row_stride * long(sizeof(T)) % (gemm_impl::kernels<T>().vectors == 3 ? 1024 : 2048) == 0;
+    const bool aliased = a.column_stride == 1 && a.row_stride * long(sizeof(T)) % 2048 == 0;
     if (n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64 || (m <= 32 && b_bytes <= 1 << 18) ||
         (m <= 1024 && b_bytes <= 1 << 20 && !aliased))
         return gemm_impl::gemm_direct(m, n, k, a, b, c, ldc, options);

@@ -29,12 +29,16 @@ struct VectorProduct {
 };
 
 // `count` sums from column j on.
-template <class T, int L>
+template <class T, int Lanes>
 TENON_ALWAYS_INLINE void finish_columns(const VectorProduct<T>* job, long j, long count, const T* sums, bool load, bool last) {
+    constexpr int L = int(Lanes * 4 / sizeof(T));
     const bool add = last && job->bias != nullptr, relu = last && job->relu;
     T* const c = job->c + j * job->c_step;
     const T* const bias = add ? job->bias + j * job->bias_step : nullptr;
-    if (job->c_step == 1 && (!add || job->bias_step == 1)) return finish_row<T, L>(c, sums, count, job->alpha, load, bias, relu);
+    if (job->c_step == 1 && (!add || job->bias_step == 1)) {
+        const Finish<T> all{c, count, 1, count, job->alpha, load, bias, relu};
+        return finish<Lanes>(&all, sums, 0L);
+    }
     alignas(64) T old[L] = {}, adds[L] = {};
     for (long i = 0; i < count; i += L) {
         const long width = count - i < L ? count - i : L;
@@ -42,7 +46,8 @@ TENON_ALWAYS_INLINE void finish_columns(const VectorProduct<T>* job, long j, lon
             if (load) old[l] = c[(i + l) * job->c_step];
             if (add) adds[l] = bias[(i + l) * job->bias_step];
         }
-        finish_row<T, L>(old, sums + i, L, job->alpha, load, add ? adds : nullptr, relu);
+        const Finish<T> some{old, L, 1, L, job->alpha, load, add ? adds : nullptr, relu};
+        finish<Lanes>(&some, sums + i, 0L);
         for (long l = 0; l < width; ++l) c[(i + l) * job->c_step] = old[l];
     }
 }
@@ -95,7 +100,7 @@ struct VectorRowsBody {
                 for (; steps >= 8; steps -= 8, x += 8 * job->x_step, b += 8 * job->step)
                     add<L, 8>(sums, x, job->x_step, b, job->step, columns);
                 for (; steps > 0; --steps, x += job->x_step, b += job->step) add<L, 1>(sums, x, 0, b, 0, columns);
-                finish_columns<T, L>(job, j, columns, sums, load, left == 0);
+                finish_columns<T, Lanes>(job, j, columns, sums, load, left == 0);
                 load = true;
             }
         }
@@ -177,7 +182,7 @@ struct VectorDotsBody {
                 alignas(64) T sums[2 * L];
                 *reinterpret_cast<U*>(sums) = sum[0];
                 *reinterpret_cast<U*>(sums + L) = sum[1];
-                finish_columns<T, L>(job, j, count, sums, load, done == job->k);
+                finish_columns<T, (Lanes < 8 ? Lanes : 8)>(job, j, count, sums, load, done == job->k);
                 load = true;
             }
         }
