@@ -17,7 +17,7 @@ void add_norms(B& builder, const char* const* golden, const std::vector<long>& s
     const double orders[] = {2, 1, 0, inf, -inf, 3, 0.5, 1.5, -1};
     for (int i = 0; i < 9; ++i) {
         const double p = orders[i];
-        builder.template add<halves>({.name = names[i], .golden = golden[i], .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
+        builder.template add<halves>({.name = names[i], .golden = golden[i], .twice = p != 0, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
                                      [p](const auto& x) { return norm<Axes...>(x, p); }, real<3>("x", sizes));
     }
 }
@@ -32,20 +32,20 @@ TENON_OPERATORS(norm) {
     add_norms<1>(*this, axis, {20, 300, 40});
     add_norms<0, 2>(*this, outer, {40, 30, 40});
     add_norms<>(*this, all, {40, 30, 40});
-    add<halves | whole>({.name = "prod<1>", .golden = "prod/axis"}, [](const auto& x) { return prod<1>(x); }, real<3>("x", {20, 300, 40}, 0.9, 1.1));
-    add({.name = "prod<-1>", .golden = "prod/last"}, [](const auto& x) { return prod<-1>(x); }, real<3>("x", {20, 40, 300}, 0.9, 1.1));
-    add({.name = "prod<0, 2>", .golden = "prod/outer"}, [](const auto& x) { return prod<0, 2>(x); }, real<3>("x", {20, 40, 30}, 0.9, 1.1));
-    add({.name = "prod", .golden = "prod/all"}, [](const auto& x) { return prod(x); }, real<3>("x", {20, 30, 30}, 0.99, 1.01));
-    add<halves>({.name = "amax<1>", .golden = "amax/axis", .kinks = true}, [](const auto& x) { return amax<1>(x); }, real<3>("x", {20, 300, 40}));
-    add({.name = "amax<0, 2>", .golden = "amax/outer", .kinks = true}, [](const auto& x) { return amax<0, 2>(x); }, real<3>("x", {20, 300, 40}));
-    add({.name = "amax", .golden = "amax/all", .kinks = true}, [](const auto& x) { return amax(x); }, real<3>("x", {20, 300, 40}));
-    add<halves>({.name = "amin<1>", .golden = "amin/axis", .kinks = true}, [](const auto& x) { return amin<1>(x); }, real<3>("x", {20, 300, 40}));
-    add({.name = "amin<-1>", .golden = "amin/last", .kinks = true}, [](const auto& x) { return amin<-1>(x); }, real<3>("x", {20, 40, 300}));
-    add({.name = "amin<0, 2>", .golden = "amin/outer", .kinks = true}, [](const auto& x) { return amin<0, 2>(x); }, real<3>("x", {20, 300, 40}));
-    add<halves>({.name = "logsumexp<1>", .golden = "logsumexp/axis"}, [](const auto& x) { return logsumexp<1>(x); }, real<3>("x", {20, 300, 40}));
-    add({.name = "logsumexp<-1>", .golden = "logsumexp/last"}, [](const auto& x) { return logsumexp<-1>(x); }, real<3>("x", {20, 40, 300}));
-    add({.name = "logsumexp<0, 2>", .golden = "logsumexp/outer"}, [](const auto& x) { return logsumexp<0, 2>(x); }, real<3>("x", {20, 300, 40}));
-    add({.name = "logsumexp", .golden = "logsumexp/all"}, [](const auto& x) { return logsumexp(x); }, real<3>("x", {20, 300, 40}));
+    add<halves | whole>({.name = "prod<1>", .golden = "prod/axis", .twice = true}, [](const auto& x) { return prod<1>(x); }, real<3>("x", {20, 300, 40}, 0.9, 1.1));
+    add({.name = "prod<-1>", .golden = "prod/last", .twice = true}, [](const auto& x) { return prod<-1>(x); }, real<3>("x", {20, 40, 300}, 0.9, 1.1));
+    add({.name = "prod<0, 2>", .golden = "prod/outer", .twice = true}, [](const auto& x) { return prod<0, 2>(x); }, real<3>("x", {20, 40, 30}, 0.9, 1.1));
+    add({.name = "prod", .golden = "prod/all", .twice = true}, [](const auto& x) { return prod(x); }, real<3>("x", {20, 30, 30}, 0.99, 1.01));
+    add<halves>({.name = "amax<1>", .golden = "amax/axis", .twice = true, .kinks = true}, [](const auto& x) { return amax<1>(x); }, real<3>("x", {20, 300, 40}));
+    add({.name = "amax<0, 2>", .golden = "amax/outer", .twice = true, .kinks = true}, [](const auto& x) { return amax<0, 2>(x); }, real<3>("x", {20, 300, 40}));
+    add({.name = "amax", .golden = "amax/all", .twice = true, .kinks = true}, [](const auto& x) { return amax(x); }, real<3>("x", {20, 300, 40}));
+    add<halves>({.name = "amin<1>", .golden = "amin/axis", .twice = true, .kinks = true}, [](const auto& x) { return amin<1>(x); }, real<3>("x", {20, 300, 40}));
+    add({.name = "amin<-1>", .golden = "amin/last", .twice = true, .kinks = true}, [](const auto& x) { return amin<-1>(x); }, real<3>("x", {20, 40, 300}));
+    add({.name = "amin<0, 2>", .golden = "amin/outer", .twice = true, .kinks = true}, [](const auto& x) { return amin<0, 2>(x); }, real<3>("x", {20, 300, 40}));
+    add<halves>({.name = "logsumexp<1>", .golden = "logsumexp/axis", .twice = true}, [](const auto& x) { return logsumexp<1>(x); }, real<3>("x", {20, 300, 40}));
+    add({.name = "logsumexp<-1>", .golden = "logsumexp/last", .twice = true}, [](const auto& x) { return logsumexp<-1>(x); }, real<3>("x", {20, 40, 300}));
+    add({.name = "logsumexp<0, 2>", .golden = "logsumexp/outer", .twice = true}, [](const auto& x) { return logsumexp<0, 2>(x); }, real<3>("x", {20, 300, 40}));
+    add({.name = "logsumexp", .golden = "logsumexp/all", .twice = true}, [](const auto& x) { return logsumexp(x); }, real<3>("x", {20, 300, 40}));
     add<halves | whole>({.name = "count_nonzero<1>", .golden = "count_nonzero/axis"}, [](const auto& x) { return count_nonzero<1>(x); }, real<3>("x", {20, 300, 40}));
     add({.name = "count_nonzero<0, 2>", .golden = "count_nonzero/outer"}, [](const auto& x) { return count_nonzero<0, 2>(x); }, real<3>("x", {20, 300, 40}));
     add({.name = "count_nonzero", .golden = "count_nonzero/all"}, [](const auto& x) { return count_nonzero(x); }, real<3>("x", {20, 300, 40}));
