@@ -434,7 +434,7 @@ inline bool overlaps(const detail::Record* source, const detail::Record* destina
 // leaf it is how parameters are set.
 inline void check_unrecorded_write(const char* name, const detail::Record* destination) {
     for (int i = 0; i < destination->rank; ++i)
-        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
+        if (destination->strides()[i] == 0 && destination->dims()[i] > 1 && destination->size > 0)
             fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
     const Node* made_by = destination->node;
     while (made_by != nullptr && made_by->view) made_by = made_by->inputs[0].node;
