@@ -91,7 +91,7 @@ template <Peak peak, class T>
 auto peak_share(const Tensor<T, 3>& x, const Tensor<T, 3>& y) {
     if constexpr (peak == Peak::max || peak == Peak::min) {
         const Tensor<std::int64_t, 3> hits = sum<1>(x == y, keepdim);
-        return eval(where(x == y, 1, 0) / cast<T>(hits));  // 0 / 0 where y is NaN
+        return eval(where(x == y, reciprocal(cast<T>(hits)), where(isnan(y), y, 0)));
     } else {
         const Tensor<std::int64_t, 3> hits = sum<1>(abs(x) == y, keepdim);
         return eval(where(abs(x) == y, sign(x), 0) / cast<T>(maximum(hits, 1)));
