@@ -19,8 +19,8 @@ TENON_OPERATORS(functions) {
 #undef TENON_FUNCTION
     add<halves>({.name = "ceil", .golden = "ceil"}, [](const auto& x) { return ceil(x); }, real<2>("x", {300, 1000}, -3, 3));
     add<halves>({.name = "trunc", .golden = "trunc"}, [](const auto& x) { return trunc(x); }, real<2>("x", {300, 1000}, -3, 3));
-    add<halves>({.name = "isinf", .golden = "isinf"}, [](const auto& x) { return isinf(x); }, real<1>("x", {300000}));
-    add<halves>({.name = "isfinite", .golden = "isfinite"}, [](const auto& x) { return isfinite(x); }, real<1>("x", {300000}));
+    add<halves>({.name = "isinf", .golden = "isinf"}, [](const auto& x) { return isinf(x); }, real<2>("x", {300, 1000}));
+    add<halves>({.name = "isfinite", .golden = "isfinite"}, [](const auto& x) { return isfinite(x); }, real<2>("x", {300, 1000}));
     add<halves>({.name = "atan2", .golden = "atan2/plain", .twice = true}, [](const auto& a, const auto& b) { return atan2(a, b); }, real<2>("a", {300, 1000}), real<1>("b", {1000}));
     add({.name = "atan2, special values", .golden = "atan2/nan"}, [](const auto& a, const auto& b) { return atan2(a.detach(), b.detach()); }, real<1>("a"), real<1>("b"));
     add<halves>({.name = "hypot", .golden = "hypot/plain", .twice = true}, [](const auto& a, const auto& b) { return hypot(a, b); }, real<2>("a", {300, 1000}), real<1>("b", {1000}));
