@@ -17,16 +17,18 @@ TENON_OPERATORS(norm) {
     // One formula serves all orders, so that they are instantiated once.
     const auto norms = [](double p) { return [p](const auto& x) { return norm<1>(x, p); }; };
     const struct { const char *name, *golden; double p; } orders[] = {
-        {"norm<1>", "norm_2/axis", 2},         {"norm<1>, p = 1", "norm_1/axis", 1},      {"norm<1>, p = 0", "norm_0/axis", 0},
+        {"norm<1>, p = 2", "norm_2/axis", 2},         {"norm<1>, p = 1", "norm_1/axis", 1},      {"norm<1>, p = 0", "norm_0/axis", 0},
         {"norm<1>, p = inf", "norm_inf/axis", inf}, {"norm<1>, p = -inf", "norm_minus_inf/axis", -inf}, {"norm<1>, p = 3", "norm_3/axis", 3},
         {"norm<1>, p = 0.5", "norm_half/axis", 0.5}, {"norm<1>, p = 1.5", "norm_15/axis", 1.5}, {"norm<1>, p = -1", "norm_minus_1/axis", -1}};
     for (const auto& [name, golden, p] : orders)
         add<halves>({.name = name, .golden = golden, .twice = p != 0, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, norms(p), real<3>("x", {20, 300, 40}));
+    add<halves>({.name = "norm<-1>", .golden = "norm_2/last", .twice = true, .view_bits = false, .in_double = 1e-11}, [](const auto& x) { return norm<-1>(x); },
+                real<3>("x", {20, 40, 300}));
     const struct { const char *outer, *all; double p; } some[] = {{"norm_2/outer", "norm_2/all", 2}, {"norm_inf/outer", "norm_inf/all", inf}, {"norm_3/outer", "norm_3/all", 3}};
     for (const auto& [outer, all, p] : some) {
-        add({.name = "norm<0, 2>", .golden = outer, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
+        add({.name = "norm<0, 2>, any p", .golden = outer, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
             [p = p](const auto& x) { return norm<0, 2>(x, p); }, real<3>("x", {40, 30, 40}));
-        add({.name = "norm", .golden = all, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, [p = p](const auto& x) { return norm(x, p); },
+        add({.name = "norm, any p", .golden = all, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, [p = p](const auto& x) { return norm(x, p); },
             real<3>("x", {40, 30, 40}));
     }
     add<halves | whole>({.name = "prod<1>", .golden = "prod/axis", .twice = true}, [](const auto& x) { return prod<1>(x); }, real<3>("x", {20, 300, 40}, 0.9, 1.1));
