@@ -26,4 +26,4 @@ with Family("count") as f:
     f.case("histogram/one", {"x": t([1.0, 1.0])}, lambda x: torch.histogram(x.detach(), 7).hist.long())
     f.case("histogram_edges/plain", {"x": plain, "edges": t(-2.0, -1.0, 0.0, 0.25, 3.0)}, lambda x, edges: torch.histogram(x.detach(), edges.detach()).hist.long())
     f.case("histogram_edges/values", {"x": values, "edges": t(0.0, 0.25, 0.5, 1.0)}, lambda x, edges: torch.histogram(x.detach(), edges.detach()).hist.long())
-    f.case("histogram_sides/plain", {"x": t([0.0, 3.0])}, lambda x: torch.histogram(x.detach(), 6).bin_edges)
+    f.case("histogram_sides/kink_plain", {"x": t([0.0, 3.0])}, lambda x: torch.histogram(x.detach(), 6).bin_edges)
