@@ -389,7 +389,9 @@ public:
         for (int k = 0; k < t.outputs; ++k) {
             const detail::Record* dy = saved_[t.leaves + k].check(name);
             ElementwiseOperand& o = operands[t.leaves + k];
-            set_operand(o, dy, 0);
+            o.data = dy->data();
+            o.element_size = size_of(dy->dtype);
+            o.unread = false;
             reduced_strides(o.strides);
         }
         if (x_.from_output) set_operand(operands[t.leaves + t.outputs], x_.output.check(name), x_.rank);
