@@ -1,6 +1,7 @@
 // Choosing by a mask: positions of true elements, the elements themselves, and writing to them.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/mask.hpp>
 #include <tenon/ops/scatter.hpp>
 #include <tenon/ops/split.hpp>

@@ -5,6 +5,7 @@
 // written. Sums are added in the order of the sources and do not depend on threads.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/remap.hpp>
 #include <tenon/kernels/cpu/scatter.hpp>
 #include <tenon/ops/index.hpp>

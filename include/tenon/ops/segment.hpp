@@ -2,6 +2,7 @@
 // together by a stable sort, once (unsorted indices).
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/segment.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/index.hpp>
