@@ -98,7 +98,7 @@ void cholesky(long batch, long n, T* a, long lda, long stride, long* failed) {
     namespace own = linalg_impl;
     const double flops = static_cast<double>(n) * static_cast<double>(n) * (static_cast<double>(n) / 3 + 2);
     own::for_matrices(batch, flops, [&](long first, long last) {
-        if (n <= own::lane_order) {
+        if (n <= own::lane_order && batch >= own::least_lanes) {
             dispatch<own::CholeskyLanes<T>>(first, last, n, a, lda, stride, failed);
         } else if (n <= own::cholesky_leaf) {
             dispatch<own::CholeskyLeaf<T>>(first, last, n, a, lda, stride, failed);

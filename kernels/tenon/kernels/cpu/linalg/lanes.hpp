@@ -1,7 +1,8 @@
 // Small matrices of a batch side by side: lane l of every vector belongs to matrix first + l. What one matrix of order 4 or 8
 // has no width for, eight of them have.
 //
-// A matrix alone takes the same path, with itself in every lane, so that its bits do not depend on its batch.
+// Every element sees the same operations in the same order as in the kernels for one matrix, which the first few of a batch
+// are left to: the bits of a matrix do not depend on its batch.
 #pragma once
 
 #include <tenon/kernels/cpu/linalg/vectors.hpp>
@@ -11,18 +12,13 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 namespace linalg_impl {
 
-inline constexpr long lane_order = 8;
+inline constexpr long lane_order = 8, least_lanes = 4;
 template <class T, int N>
 struct LaneBuffer { alignas(64) T values[lane_order * lane_order * N]; };
 
 // Element (i, j) of `count` <= N matrices, `stride` apart, as vector i * columns + j of the buffer; the last matrix fills the rest.
 template <int N, class T>
 TENON_ALWAYS_INLINE void load_lanes(long count, long rows, long columns, const T* a, long lda, long stride, T* out) {
-    if (count == 1) {
-        for (long i = 0; i < rows; ++i)
-            for (long j = 0; j < columns; ++j) simd<T, N>(a[i * lda + j]).store(out + (i * columns + j) * N);
-        return;
-    }
     for (long l = 0; l < N; ++l) {
         const T* from = a + (l < count ? l : count - 1) * stride;
         for (long i = 0; i < rows; ++i)
@@ -146,7 +142,7 @@ struct LuSolveLanes {
                     for (long c = 0; c < m; ++c) (V::load(x + (i * m + c) * N) - l * V::load(x + (j * m + c) * N)).store(x + (i * m + c) * N);
                 }
             for (long i = n - 1; i >= 0; --i) {
-                for (long j = i + 1; j < n; ++j) {
+                for (long j = n - 1; j > i; --j) {
                     const V u = V::load(f + (i * n + j) * N);
                     for (long c = 0; c < m; ++c) (V::load(x + (i * m + c) * N) - u * V::load(x + (j * m + c) * N)).store(x + (i * m + c) * N);
                 }
