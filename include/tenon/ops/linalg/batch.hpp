@@ -6,6 +6,7 @@
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/matmul.hpp>
 #include <tenon/ops/reduce.hpp>
