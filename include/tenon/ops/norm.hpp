@@ -33,84 +33,79 @@ Grouped<T, R> group_axes(const Tensor<T, R>& x) {
     g.split = Reduced::neighbours ? split_at(g.x.record(), Reduced::first, Reduced::last) : split_at(g.x.record(), R - Reduced::count, R - 1);
     return g;
 }
-// The result of a reduction with the reduced axes back, of size 1: a view that broadcasts against the input.
-template <class T, int R>
-Tensor<T, R> with_axes(const detail::Record* reduced, const long* dims) {
-    long strides[max_rank], stride = 1;
-    for (int i = R - 1; i >= 0; --i) {
-        strides[i] = stride;
-        stride *= dims[i];
-    }
-    return Tensor<T, R>(detail::AnyTensor(detail::new_view(reduced, R, dims, strides, reduced->offset)));
+// A contiguous record as [outer, n, inner].
+template <class T>
+Tensor<T, 3> as_split(const detail::Record* r, AxisSplit s) {
+    const long dims[] = {s.outer, s.n, s.inner}, strides[] = {s.n * s.inner, s.inner, 1};
+    return Tensor<T, 3>(detail::AnyTensor(detail::new_view(r, 3, dims, strides, r->offset)));
 }
-// Writes an expression where a gradient goes, or adds it to what has arrived.
-template <class T, int R, class E>
-void put_gradient(Edge edge, E&& e) {
+// Writes an expression over [outer, n, inner] where a gradient goes, or adds it to what has arrived.
+template <class T, class E>
+void put_gradient(Edge edge, AxisSplit s, E&& e) {
     const detail::GradientTarget to = detail::gradient_target(edge);
-    const Tensor<T, R> target(detail::AnyTensor::share(to.record));
+    const Tensor<T, 3> target = as_split<T>(to.record, s);
     if (to.mode == 2) target += static_cast<E&&>(e);
     else target.copy_from(static_cast<E&&>(e));
 }
 
+// What these nodes have in common: they look at x as [outer, n, inner] and at y as [outer, inner].
 template <class T>
-class ProdNode final : public detail::OperationNode<1> {
+class ReductionNode : public detail::OperationNode<1> {
 public:
-    ProdNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode("prod"), split_(split) {
+    ReductionNode(const char* operation, detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(operation), split_(split) {
         set_input(0, x);
         x_.save(x);
         y_.save(y);
     }
     void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }
-    void backward() override {
-        const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
-        const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
-        const T* dy = reinterpret_cast<const T*>(gradient()->data());
-        const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::reduce_prod_backward(split_.outer, split_.n, split_.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
-    }
     const detail::Saved& x() const { return x_; }
+    const detail::Saved& y() const { return y_; }
     AxisSplit split() const { return split_; }
 
-private:
+protected:
+    AxisSplit reduced() const { return {split_.outer, 1, split_.inner}; }
+
     AxisSplit split_;
     detail::Saved x_, y_;
 };
 
+template <class T>
+class ProdNode final : public ReductionNode<T> {
+public:
+    ProdNode(detail::Record* x, detail::Record* y, AxisSplit split) : ReductionNode<T>("prod", x, y, split) {}
+    const void* kind() const noexcept override { return &detail::node_kind<ProdNode>; }
+    void backward() override {
+        const AxisSplit s = this->split_;
+        const T* x = reinterpret_cast<const T*>(this->x_.check(this->name)->data());
+        const T* y = reinterpret_cast<const T*>(this->y_.check(this->name)->data());
+        const T* dy = reinterpret_cast<const T*>(this->gradient()->data());
+        const detail::GradientTarget to = detail::gradient_target(this->edges_[0]);
+        kernels::cpu::reduce_prod_backward(s.outer, s.n, s.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+    }
+};
+
 enum class Peak { max, min, largest_magnitude, smallest_magnitude };
 
-// Several elements may share an extreme: they share its gradient.
-template <Peak peak, class T, int R, int... Axes>
-class PeakNode final : public detail::OperationNode<1> {
+// What an extreme y = f(x) hands to every x: of dy an equal share to all that have the value. x is [outer, n, inner].
+template <Peak peak, class T>
+auto peak_share(const Tensor<T, 3>& x, const Tensor<T, 3>& y) {
+    if constexpr (peak == Peak::max || peak == Peak::min) {
+        const Tensor<std::int64_t, 3> hits = sum<1>(x == y, keepdim);
+        return eval(where(x == y, 1, 0) / cast<T>(hits));  // 0 / 0 where y is NaN
+    } else {
+        const Tensor<std::int64_t, 3> hits = sum<1>(abs(x) == y, keepdim);
+        return eval(where(abs(x) == y, sign(x), 0) / cast<T>(maximum(hits, 1)));
+    }
+}
+template <Peak peak, class T>
+class PeakNode final : public ReductionNode<T> {
 public:
-    PeakNode(const char* operation, detail::Record* x, detail::Record* y, const long* kept) : OperationNode(operation) {
-        set_input(0, x);
-        x_.save(x);
-        y_.save(y);
-        for (int i = 0; i < R; ++i) kept_[i] = kept[i];
+    using ReductionNode<T>::ReductionNode;
+    const void* kind() const noexcept override { return &detail::node_kind<PeakNode>; }
+    Tensor<T, 3> share() const {
+        return peak_share<peak>(as_split<T>(this->x_.check(this->name), this->split_), as_split<T>(this->y_.check(this->name), this->reduced()));
     }
-    void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }
-    void backward() override {
-        put_gradient<T, R>(edges_[0], derivative(Tensor<T, R>(detail::AnyTensor::share(x_.check(name))), with_axes<T, R>(y_.check(name), kept_),
-                                                 with_axes<T, R>(gradient(), kept_)));
-    }
-    // As an expression of dy, whose sizes are `kept()`.
-    static auto derivative(const Tensor<T, R>& x, const Tensor<T, R>& y, const Tensor<T, R>& dy) {
-        if constexpr (peak == Peak::max || peak == Peak::min) {
-            const Tensor<std::int64_t, R> hits = sum<Axes...>(x == y, keepdim);
-            return where(x == y, dy, 0) / cast<T>(hits);
-        } else {
-            // A NaN is shared by the NaNs, whose sign is NaN.
-            const Tensor<std::int64_t, R> hits = sum<Axes...>(abs(x) == y || (isnan(x) && isnan(y)), keepdim);
-            return where(abs(x) == y, dy, 0) * sign(where(isnan(x), 0, x)) / cast<T>(maximum(hits, 1));
-        }
-    }
-    const detail::Saved& x() const { return x_; }
-    const detail::Saved& y() const { return y_; }
-    const long* kept() const { return kept_; }
-
-private:
-    detail::Saved x_, y_;
-    long kept_[R > 0 ? R : 1];
+    void backward() override { put_gradient<T>(this->edges_[0], this->split_, share() * as_split<T>(this->gradient(), this->reduced())); }
 };
 
 template <Peak peak, int... Axes, bool Keep, class T, int R>
@@ -119,47 +114,31 @@ auto peak_of(const char* operation, const Tensor<T, R>& x, std::bool_constant<Ke
     using Reduced = ReducedAxes<R, Axes...>;
     constexpr int rank = Reduced::template rank<Keep>;
     check_cpu(operation, x.device());
-    Grouped<T, R> g;
-    {
-        const no_grad guard;  // the node looks at x as it is
-        g = group_axes<Axes...>(x);
-    }
-    if (g.split.n == 0) fail<ShapeError>(operation, ": ", x.record()->description(), " has no elements along the reduced axes, expected at least one");
-    long dims[max_rank] = {}, kept[max_rank] = {};
-    reduced_dims(x.record(), Reduced::bits, Keep, dims);
-    reduced_dims(x.record(), Reduced::bits, true, kept);
-    detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x.device(), operation));
+    const Grouped<T, R> g = group_axes<Axes...>(x);
     const AxisSplit s = g.split;
+    if (s.n == 0) fail<ShapeError>(operation, ": ", x.record()->description(), " has no elements along the reduced axes, expected at least one");
+    long dims[max_rank] = {};
+    reduced_dims(x.record(), Reduced::bits, Keep, dims);
+    detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x.device(), operation));
     T* to = reinterpret_cast<T*>(y->data());
     if constexpr (peak == Peak::max) kernels::cpu::reduce_max(s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to, nullptr);
     else if constexpr (peak == Peak::min) kernels::cpu::reduce_min(s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to, nullptr);
     else kernels::cpu::reduce_magnitude(peak == Peak::largest_magnitude, s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to);
     if constexpr (Floating<T>)
-        if (detail::wants_gradient(x.record()))
-            detail::make_node<PeakNode<peak, T, R, Axes...>>(operation, x.record(), y.get(), static_cast<const long*>(kept))->set_result(y.get());
+        if (detail::wants_gradient(g.x.record())) detail::make_node<PeakNode<peak, T>>(operation, g.x.record(), y.get(), s)->set_result(y.get());
     return Tensor<T, rank>(static_cast<detail::AnyTensor&&>(y));
 }
 
-template <class T, int R, int... Axes>
-class LogsumexpNode final : public detail::OperationNode<1> {
+template <class T>
+class LogsumexpNode final : public ReductionNode<T> {
 public:
-    LogsumexpNode(detail::Record* x, detail::Record* y, const long* kept) : OperationNode("logsumexp") {
-        set_input(0, x);
-        x_.save(x);
-        y_.save(y);
-        for (int i = 0; i < R; ++i) kept_[i] = kept[i];
-    }
-    void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }
+    LogsumexpNode(detail::Record* x, detail::Record* y, AxisSplit split) : ReductionNode<T>("logsumexp", x, y, split) {}
+    const void* kind() const noexcept override { return &detail::node_kind<LogsumexpNode>; }
     void backward() override {
-        put_gradient<T, R>(edges_[0], with_axes<T, R>(gradient(), kept_) *
-                                          exp(Tensor<T, R>(detail::AnyTensor::share(x_.check(name))) - with_axes<T, R>(y_.check(name), kept_)));
+        put_gradient<T>(this->edges_[0], this->split_,
+                        as_split<T>(this->gradient(), this->reduced()) *
+                            exp(as_split<T>(this->x_.check(this->name), this->split_) - as_split<T>(this->y_.check(this->name), this->reduced())));
     }
-    const detail::Saved& x() const { return x_; }
-    const long* kept() const { return kept_; }
-
-private:
-    detail::Saved x_, y_;
-    long kept_[R > 0 ? R : 1];
 };
 
 template <int... Axes, bool Keep, class T, int R>
@@ -168,18 +147,12 @@ auto logsumexp_of(const Tensor<T, R>& x, std::bool_constant<Keep>) {
     using Reduced = ReducedAxes<R, Axes...>;
     constexpr int rank = Reduced::template rank<Keep>;
     check_cpu("logsumexp", x.device());
-    Grouped<T, R> g;
-    {
-        const no_grad guard;
-        g = group_axes<Axes...>(x);
-    }
-    long dims[max_rank] = {}, kept[max_rank] = {};
+    const Grouped<T, R> g = group_axes<Axes...>(x);
+    long dims[max_rank] = {};
     reduced_dims(x.record(), Reduced::bits, Keep, dims);
-    reduced_dims(x.record(), Reduced::bits, true, kept);
     detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x.device(), "logsumexp"));
     kernels::cpu::reduce_logsumexp(g.split.outer, g.split.n, g.split.inner, static_cast<const T*>(g.x.data()), reinterpret_cast<T*>(y->data()));
-    if (detail::wants_gradient(x.record()))
-        detail::make_node<LogsumexpNode<T, R, Axes...>>(x.record(), y.get(), static_cast<const long*>(kept))->set_result(y.get());
+    if (detail::wants_gradient(g.x.record())) detail::make_node<LogsumexpNode<T>>(g.x.record(), y.get(), g.split)->set_result(y.get());
     return Tensor<T, rank>(static_cast<detail::AnyTensor&&>(y));
 }
 
