@@ -4,7 +4,6 @@
 #include <tenon/autograd/functional.hpp>
 #include <tenon/ops/linalg.hpp>
 #include <tenon/ops/second_order.hpp>
-#include <tenon/ops/second_order/linalg.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/testing/close.hpp>
 
