@@ -1,7 +1,7 @@
 // Softmax, log-softmax and cross-entropy against the plain loops in double, with the special values.
 #include <catch2/catch.hpp>
 
-#include <tenon/kernels/cpu/softmax.hpp>
+#include <tenon/kernels/cpu/cross_entropy.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -63,7 +63,8 @@ std::vector<T> on_threads(const std::vector<T>& start, F&& f) {
     CHECK(same_bits(one, two));
     return one;
 }
-#define SHAPE_INFO(s) INFO("[" << s.outer << ", " << s.n << ", " << s.inner << "]")
+std::ostream& operator<<(std::ostream& out, const Shape& s) { return out << "[" << s.outer << ", " << s.n << ", " << s.inner << "]"; }
+#define SHAPE_INFO(s) INFO(s)
 
 }  // namespace
 
@@ -144,7 +145,7 @@ TEMPLATE_TEST_CASE("cross-entropy forward and backward", "[softmax]", float, dou
         auto again = zeros;
         k::cross_entropy(rows, columns, x.data(), small.data(), -100, again.data(), lse.data(), &counted);
         CHECK(same_bits(again, loss));
-        k::reference::cross_entropy(rows, columns, x.data(), labels.data(), -100, expected.data());
+        k::reference::cross_entropy(rows, columns, 1l, x.data(), labels.data(), -100, 0., static_cast<const A*>(nullptr), static_cast<const A*>(nullptr), expected.data(), static_cast<T*>(nullptr), false);
         const double relative = arithmetic<T>() * (16 + double(columns < 4096 ? columns : 4096) / 8);
         for (std::size_t r = 0; r < loss.size(); ++r)
             CHECK(std::abs(double(loss[r]) - double(expected[r])) <= relative * (1 + std::abs(double(expected[r]))));
@@ -159,11 +160,78 @@ TEMPLATE_TEST_CASE("cross-entropy forward and backward", "[softmax]", float, dou
                 k::cross_entropy_backward(rows, columns, place.data(), labels.data(), -100, lse.data(), scale.data(), place.data(), false);
                 CHECK(same_bits(place, dx));
             }
-            k::reference::cross_entropy_backward(rows, columns, x.data(), labels.data(), -100, scale.data(), gradient.data(), accumulate);
+            k::reference::cross_entropy(rows, columns, 1l, x.data(), labels.data(), -100, 0., static_cast<const A*>(nullptr), scale.data(), static_cast<A*>(nullptr), gradient.data(), accumulate);
             for (std::size_t i = 0; i < dx.size(); ++i)
                 CHECK(std::abs(value(dx[i]) - value(gradient[i])) <= epsilon<T>() * std::abs(value(gradient[i])) + 2 * relative);
         }
     }
+}
+
+TEMPLATE_TEST_CASE("cross-entropy with weights, smoothing, positions and targets", "[softmax]", float, double, bf16, half) {
+    using T = TestType;
+    using A = k::accumulator<T>;
+    const Shape forms[] = {{1, 1, 1}, {5, 7, 1}, {40, 31, 1}, {3, 33, 1}, {6, 81, 1}, {2, 5000, 1}, {2, 3, 5}, {3, 21, 19}, {1, 40, 70}, {200, 4, 3}};
+    for (const Shape& s : forms)
+        for (int form = 0; form < 4; ++form) {
+            SHAPE_INFO(s << ", form " << form);
+            const bool weighted = (form & 1) != 0;
+            const double smoothing = form >= 2 ? 0.125 : 0;
+            const long rows = s.outer * s.inner, size = rows * s.n;
+            const auto x = random<T>(size, 4, -4, 4), before = random<T>(size, 6, -1, 1);
+            auto targets = random<T>(size, 7, 0, 1);
+            for (std::size_t i = 0; i < targets.size(); i += 3) targets[i] = T(A(0));
+            const auto weights = random<A>(s.n, 8, 0.5, 2), scale = random<A>(rows, 5, 0.1, 1);
+            const A* weight = weighted ? weights.data() : nullptr;
+            std::vector<std::int64_t> labels;
+            for (long r = 0; r < rows; ++r) labels.push_back(r % 7 == 3 ? -100 : (r * 31 + 5) % s.n);
+            std::vector<A> lse(std::size_t(rows), A(0)), total(lse), zeros(lse), expected(lse);
+            double counted = 0;
+            const double relative = arithmetic<T>() * (32 + double(s.n) / 4);
+            const auto near = [&](double got, double want, double span) { return std::abs(got - want) <= relative * span * (1 + std::abs(want)); };
+            const auto loss = on_threads<A>(zeros, [&](A* out) {
+                CHECK(k::cross_entropy(s.outer, s.n, s.inner, x.data(), labels.data(), -100, smoothing, weight, out, lse.data(), &counted) == -1);
+            });
+            k::reference::cross_entropy(s.outer, s.n, s.inner, x.data(), labels.data(), -100, smoothing, weight, static_cast<const A*>(nullptr), expected.data(), static_cast<T*>(nullptr), false);
+            bool good = true;
+            for (std::size_t r = 0; r < loss.size(); ++r) good = good && near(double(loss[r]), double(expected[r]), 4);
+            CHECK(good);
+            for (bool accumulate : {false, true}) {
+                auto want = before;
+                const auto dx = on_threads<T>(before, [&](T* out) {
+                    k::cross_entropy_backward(s.outer, s.n, s.inner, x.data(), labels.data(), -100, smoothing, weight, lse.data(), scale.data(), out, accumulate);
+                });
+                k::reference::cross_entropy(s.outer, s.n, s.inner, x.data(), labels.data(), -100, smoothing, weight, scale.data(), static_cast<A*>(nullptr), want.data(), accumulate);
+                good = true;
+                for (std::size_t i = 0; i < dx.size(); ++i) good = good && std::abs(value(dx[i]) - value(want[i])) <= epsilon<T>() * std::abs(value(want[i])) + 8 * relative + tiny<T>();
+                CHECK(good);
+            }
+            const auto soft = on_threads<A>(zeros, [&](A* out) {
+                k::soft_cross_entropy(s.outer, s.n, s.inner, x.data(), targets.data(), smoothing, weight, out, lse.data(), total.data());
+            });
+            k::reference::soft_cross_entropy(s.outer, s.n, s.inner, x.data(), targets.data(), smoothing, weight, static_cast<const A*>(nullptr), expected.data(), static_cast<T*>(nullptr), false);
+            good = true;
+            for (std::size_t r = 0; r < soft.size(); ++r) good = good && near(double(soft[r]), double(expected[r]), 4);
+            CHECK(good);
+            for (bool accumulate : {false, true}) {
+                auto want = before;
+                std::vector<T> dt;
+                const auto dx = on_threads<T>(before, [&](T* out) {
+                    dt = before;
+                    k::soft_cross_entropy_backward(s.outer, s.n, s.inner, x.data(), targets.data(), smoothing, weight, lse.data(), total.data(), scale.data(), out, accumulate,
+                                                   dt.data(), accumulate);
+                });
+                k::reference::soft_cross_entropy(s.outer, s.n, s.inner, x.data(), targets.data(), smoothing, weight, scale.data(), static_cast<A*>(nullptr), want.data(), accumulate);
+                good = true;
+                for (std::size_t i = 0; i < dx.size(); ++i) {
+                    const double sum = double(total[i / std::size_t(s.n * s.inner) * std::size_t(s.inner) + i % std::size_t(s.inner)]) + 1;
+                    good = good && std::abs(value(dx[i]) - value(want[i])) <= epsilon<T>() * std::abs(value(want[i])) + 8 * relative * sum + tiny<T>();
+                    const std::size_t row = i / std::size_t(s.n * s.inner) * std::size_t(s.inner) + i % std::size_t(s.inner), column = i / std::size_t(s.inner) % std::size_t(s.n);
+                    const double d = double(scale[row]) * (1 - smoothing) * (weighted ? double(weights[column]) : 1) * (double(lse[row]) - value(x[i])) + (accumulate ? value(before[i]) : 0);
+                    good = good && std::abs(value(dt[i]) - d) <= epsilon<T>() * std::abs(d) + 8 * relative;
+                }
+                CHECK(good);
+            }
+        }
 }
 
 TEST_CASE("labels out of range are reported", "[softmax]") {

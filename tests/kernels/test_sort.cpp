@@ -173,12 +173,13 @@ TEST_CASE("unique elements", "[sort]") {
     const float nan = std::nanf("");
     const std::vector<float> x = {2, -0.f, 7, 2, nan, 0.f, 2, nan, -1};
     std::vector<float> values(9);
-    std::vector<std::int64_t> inverse(9), counts(9);
-    REQUIRE(k::unique(9, x.data(), values.data(), inverse.data(), counts.data()) == 6);
+    std::vector<std::int64_t> firsts(9), inverse(9), counts(9);
+    REQUIRE(k::unique(9, x.data(), values.data(), firsts.data(), inverse.data(), counts.data()) == 6);
     CHECK((values[0] == -1 && values[1] == 0 && values[2] == 2 && values[3] == 7 && std::isnan(values[4]) && std::isnan(values[5])));
     CHECK(std::vector<std::int64_t>(counts.begin(), counts.begin() + 6) == std::vector<std::int64_t>{1, 2, 3, 1, 1, 1});
+    CHECK(std::vector<std::int64_t>(firsts.begin(), firsts.begin() + 6) == std::vector<std::int64_t>{8, 1, 0, 2, 4, 7});
     CHECK(inverse == std::vector<std::int64_t>{2, 1, 3, 2, 4, 1, 2, 5, 0});
-    CHECK(k::unique(0, x.data(), values.data(), inverse.data(), counts.data()) == 0);
+    CHECK(k::unique(0, x.data(), values.data(), firsts.data(), inverse.data(), counts.data()) == 0);
 }
 
 TEMPLATE_TEST_CASE("searches in sorted rows", "[sort]", float, double, bf16, std::int32_t, std::int64_t) {

@@ -231,15 +231,15 @@ public:
 
     const void* kind() const noexcept override { return &detail::node_kind<FusedNode>; }
     void backward() override {
-        adjoint(x.scale, [&](int k) { return detail::gradient_target(inputs[k]); });
+        adjoint(x.scale, [&](int k) { return inputs[k].node != nullptr; }, [&](int k) { return detail::gradient_target(inputs[k]); });
     }
     // What a recorded backward reads (autograd/fused_gradient.hpp).
     const detail::Saved& saved(int k) const { return saved_[k]; }
     const char* parameters() const { return parameters_; }
 
-    // Writes the gradients of the leaves to where target(k) says, from those of the outputs times a factor.
-    template <class Target>
-    TENON_ALWAYS_INLINE void adjoint(double scale, Target target_of) {
+    // Writes the gradients of wanted leaves to where target_of(k) says, from those of the outputs times a factor.
+    template <class Wanted, class Target>
+    TENON_ALWAYS_INLINE void adjoint(double scale, Wanted wanted, Target target_of) {
         const formula::Table& t = *x.table;
         ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
         const int extra_inputs = t.outputs + (x.from_output ? 1 : 0);
@@ -281,7 +281,7 @@ public:
         if (x.from_output) set_operand(operands[t.leaves + t.outputs], x.output.check(name), x.rank);
         for (int k = 0; k < t.leaves; ++k) {
             ElementwiseOperand& o = operands[job.inputs + k];
-            if (inputs[k].node == nullptr) {
+            if (!wanted(k)) {
                 set_unread(o, t.leaf_types[k], x.rank);
                 o.data = nullptr;
                 o.mode = 0;
@@ -434,7 +434,7 @@ inline bool overlaps(const detail::Record* source, const detail::Record* destina
 // leaf it is how parameters are set.
 inline void check_unrecorded_write(const char* name, const detail::Record* destination) {
     for (int i = 0; i < destination->rank; ++i)
-        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
+        if (destination->strides()[i] == 0 && destination->dims()[i] > 1 && destination->size > 0)
             fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
     const Node* made_by = destination->node;
     while (made_by != nullptr && made_by->view) made_by = made_by->inputs[0].node;
@@ -495,8 +495,9 @@ inline void evaluate_into(const char* name, const formula::Table& table, const C
         ++destination->storage->recorded_writes;
         Node* before = destination->node;
         detail::set_slot(node->slots[0], destination);
-        detail::attach(destination, node, 0);
+        destination->node = nullptr;
         if (before != nullptr) detail::release_node(before);
+        detail::attach(destination, node, 0);
     }
 }
 

@@ -5,7 +5,7 @@
 #include <tenon/nn/context.hpp>
 #include <tenon/nn/module.hpp>
 #include <tenon/ops/batch_norm.hpp>
-#include <tenon/ops/norm.hpp>
+#include <tenon/ops/layer_norm.hpp>
 
 namespace tenon::nn {
 

@@ -1,7 +1,7 @@
 // Batch norm: every channel (axis 1) over all other axes, from the statistics of the batch or from running ones.
 #pragma once
 
-#include <tenon/ops/norm.hpp>
+#include <tenon/ops/layer_norm.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {

@@ -89,6 +89,7 @@ public:
         view = true;
         set_input(0, x);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<LinearViewNode>; }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);

@@ -18,6 +18,7 @@ public:
         set_input(0, x);
         indices_.save(indices);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<PickedNode>; }
     void release_saved() noexcept override { indices_.tensor = detail::AnyTensor(); }
     void backward() override {
         const std::int64_t* indices = reinterpret_cast<const std::int64_t*>(indices_.check(name)->data());

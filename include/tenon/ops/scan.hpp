@@ -21,6 +21,7 @@ template <class T>
 class CumsumNode final : public detail::OperationNode<1> {
 public:
     CumsumNode(detail::Record* x, AxisSplit split, bool reverse) : OperationNode("cumsum"), split_(split), reverse_(reverse) { set_input(0, x); }
+    const void* kind() const noexcept override { return &detail::node_kind<CumsumNode>; }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
@@ -42,6 +43,7 @@ public:
         x_.save(x);
         y_.save(y);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<CumprodNode>; }
     void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());

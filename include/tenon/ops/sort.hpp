@@ -4,6 +4,7 @@
 // on the number of threads.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/sort.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/picked.hpp>
@@ -170,25 +171,27 @@ template <Expression E>
 }
 
 // auto [values, inverse, counts] = unique(x): the different elements, rising, as one axis; which of them each element of x
-// is, in x's sizes; and how often each comes. Every NaN is a value of its own, after the others. Any element type. Not
-// recorded.
+// is, in x's sizes; and how often each comes. Every NaN is a value of its own, after the others. Any element type.
+// Derivative: the gradient of a value goes to the first element that has it.
 template <Expression E>
 [[nodiscard]] auto unique(E&& e) {
-    const no_grad none;
     const auto x = contiguous(impl::as_tensor(static_cast<E&&>(e)));
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     impl::check_cpu("unique", x.device());
-    const detail::Record* r = x.record();
+    detail::Record* r = x.record();
     const long n = r->size;
-    detail::AnyTensor values(detail::new_record(dtype_of<T>, 1, &n, x.device(), "unique"));
-    detail::AnyTensor counts(detail::new_record(DType::int64, 1, &n, x.device(), "unique"));
+    // With room for n; what is returned has memory of its own size.
+    const Tensor<T, 1> values = empty<T>({n});
+    const Tensor<std::int64_t, 1> firsts = empty<std::int64_t>({n}), counts = empty<std::int64_t>({n});
     detail::AnyTensor inverse(detail::new_record(DType::int64, X::rank, r->dims(), x.device(), "unique"));
-    const long found = kernels::cpu::unique(n, impl::sortable<T>(r), impl::sortable<T>(values.get()), impl::positions(inverse.get()), impl::positions(counts.get()));
-    // Into memory of their own size.
-    return Unique<T, X::rank>{clone(Tensor<T, 1>(static_cast<detail::AnyTensor&&>(values))(slice(0, found))),
-                              Tensor<std::int64_t, X::rank>(static_cast<detail::AnyTensor&&>(inverse)),
-                              clone(Tensor<std::int64_t, 1>(static_cast<detail::AnyTensor&&>(counts))(slice(0, found)))};
+    const long found = kernels::cpu::unique(n, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.record()), firsts.data(),
+                                            impl::positions(inverse.get()), counts.data());
+    Tensor<T, 1> result = clone(values(slice(0, found)));
+    if constexpr (Floating<T>)
+        if (detail::wants_gradient(r))
+            detail::make_node<impl::PickedNode<T>>("unique", r, clone(firsts(slice(0, found))).record(), impl::AxisSplit{1, n, 1}, found)->set_result(result.record());
+    return Unique<T, X::rank>{result, Tensor<std::int64_t, X::rank>(static_cast<detail::AnyTensor&&>(inverse)), clone(counts(slice(0, found)))};
 }
 
 // searchsorted(sorted, values, {.right = false}): for every value how many elements of its row of `sorted`, which rises, are

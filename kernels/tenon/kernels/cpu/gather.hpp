@@ -150,7 +150,7 @@ void gather_rows(long count, long bytes, const void* src, const I* index, void* 
             const long first = task * rows, own = first + rows < count ? rows : count - first;
             dispatch<impl::StreamRowsBody, Isa::avx2>(own, bytes, from, index + first, to + first * bytes);
         });
-    parallel_for((count + rows - 1) / rows, [&](long task) {
+    parallel_for((count + rows - 1) / rows, 0.05 * double(count) * double(bytes), [&](long task) {
         const long first = task * rows, last = first + rows < count ? first + rows : count;
         // Sizes that are one move of the machine are worth a loop of their own.
         auto each = [&](auto size) {
@@ -389,7 +389,7 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
     // Tasks of about as many source rows: a task owns the segments that begin in its share.
     long share = impl::move_bytes / (width * static_cast<long>(sizeof(T)));
     if (share < 1) share = 1;
-    parallel_for((count + share - 1) / share, [&](long task) {
+    parallel_for((count + share - 1) / share, 0.2 * double(count) * double(width), [&](long task) {
         long low = 0, high = segments;
         while (low < high) {
             const long middle = (low + high) / 2;
@@ -413,7 +413,7 @@ void for_columns(long outer, long work, long inner, F&& f) {
     const long per_outer = work / outer;
     if (per_outer <= 16384) {
         const long group = 16384 / (per_outer < 1 ? 1 : per_outer);
-        parallel_for((outer + group - 1) / group, [&](long task) {
+        parallel_for((outer + group - 1) / group, 0.3 * double(work), [&](long task) {
             for (long o = task * group; o < (task + 1) * group && o < outer; ++o) f(o, 0l, inner);
         });
         return;

@@ -475,10 +475,10 @@ void kth_value(long outer, long n, long inner, long k, const T* x, T* values, st
     });
 }
 
-// The different elements of x, rising (every NaN counts as one of its own), how often each comes, and for every element of
-// x which of them it is; values and counts have room for n. Returns how many there are. inverse may be null.
+// The different elements of x, rising (every NaN counts as one of its own), where each comes first, how often it comes, and
+// for every element of x which of them it is; values, firsts and counts have room for n. Returns how many there are.
 template <class T>
-long unique(long n, const T* x, T* values, std::int64_t* inverse, std::int64_t* counts) {
+long unique(long n, const T* x, T* values, std::int64_t* firsts, std::int64_t* inverse, std::int64_t* counts) {
     if (n <= 0) return 0;
     const impl::Scratch<std::int64_t> order(n);
     const impl::Scratch<T> sorted(n);
@@ -488,10 +488,11 @@ long unique(long n, const T* x, T* values, std::int64_t* inverse, std::int64_t* 
         const accumulator<T> v = static_cast<accumulator<T>>(sorted[k]);
         if (k == 0 || v != static_cast<accumulator<T>>(sorted[k - 1])) {
             values[found] = sorted[k];
+            firsts[found] = order[k];
             counts[found++] = 0;
         }
         ++counts[found - 1];
-        if (inverse != nullptr) inverse[order[k]] = found - 1;
+        inverse[order[k]] = found - 1;
     }
     return found;
 }
