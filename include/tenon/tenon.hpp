@@ -3,7 +3,11 @@
 
 #include <tenon/base/parallel.hpp>
 #include <tenon/core/factories.hpp>
+#include <tenon/autograd/checkpoint.hpp>
+#include <tenon/autograd/custom.hpp>
 #include <tenon/autograd/evaluate.hpp>
+#include <tenon/autograd/functional.hpp>
+#include <tenon/autograd/hooks.hpp>
 #include <tenon/ops/concat.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/count.hpp>

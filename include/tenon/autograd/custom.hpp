@@ -13,6 +13,7 @@
 //     Tensor<double, 1> y = apply<Cube>(x);
 #pragma once
 
+#include <tenon/autograd/operation_node.hpp>
 #include <tenon/autograd/recorded.hpp>
 
 namespace tenon {

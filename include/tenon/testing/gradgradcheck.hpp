@@ -1,6 +1,7 @@
 // gradgradcheck(f, inputs...): compares second derivatives with central differences of the first, in double.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/second_order.hpp>
 #include <tenon/testing/gradcheck.hpp>
 

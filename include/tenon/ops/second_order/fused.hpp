@@ -96,7 +96,9 @@ private:
     void fill(char* to, const char* from) const {
         From number;
         std::memcpy(&number, from, sizeof number);
-        const To v = std::is_same_v<From, bool> ? static_cast<To>(number ? -1 : 0) : static_cast<To>(number);
+        To v;
+        if constexpr (std::is_same_v<From, bool>) v = static_cast<To>(number ? -1 : 0);
+        else v = static_cast<To>(number);
         for (long i = 0; i < chunk_; ++i) reinterpret_cast<To*>(to)[i] = v;
     }
     template <class From, class To>
