@@ -37,3 +37,18 @@ TEST_CASE("a product that has a name is computed once") {
     loss.backward();
     CHECK(w.has_grad());
 }
+
+TEST_CASE("recorded products that nobody walks back are freed") {
+    const auto x = randn<float>({8, 16}, Key{1});
+    const auto w = randn<float>({4, 16}, Key{2}).require_grad();
+    const auto b = zeros<float>({4}).require_grad();
+    auto each = [&] {
+        const Tensor<float, 2> plain = matmul(x, transpose(w)), biased = linear(x, w, b), bent = relu(linear(x, w, b)), curved = tanh(linear(x, w, b));
+        const Tensor<float, 2> outer = linear(relu(linear(x, w, b)), randn<float>({2, 4}, Key{3}));
+        return plain.requires_grad() && biased.requires_grad() && bent.requires_grad() && curved.requires_grad() && outer.requires_grad();
+    };
+    CHECK(each());
+    const long before = memory::statistics().live;
+    for (int i = 0; i < 10; ++i) CHECK(each());
+    CHECK(memory::statistics().live == before);
+}

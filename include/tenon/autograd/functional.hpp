@@ -64,9 +64,10 @@ struct GradTarget {
     Node* node;
     int slot;
     AnyTensor gradient;      // empty: none has arrived
-    AnyTensor aside;         // of a leaf: the gradient that it has for others
-    bool had = false;
     long same_as = -1;       // an earlier target that is the same tensor
+    AnyTensor aside;         // the gradient that it has for others
+    bool is_aside = false, had = false;
+    unsigned long queued_by = 0;
 };
 
 }  // namespace detail
@@ -78,9 +79,10 @@ namespace impl {
 class KeepingPlan : public detail::BackwardPlan {
 public:
     KeepingPlan(bool retain_graph, bool create_graph) {
-        retain = retain_graph || create_graph;
+        retain_ = retain_graph || create_graph;
         record = create_graph;
     }
+    bool keeps(const Node&) const override { return retain_; }
     void visit(Node& node) override {
         if (record) detail::run_recorded(node);
         else node.backward();
@@ -94,6 +96,7 @@ public:
 
 protected:
     ~KeepingPlan() = default;
+    bool retain_ = false;
 };
 class WholePlan final : public KeepingPlan {
 public:
@@ -103,28 +106,32 @@ public:
 // Passes that go where they find what was asked for, and nowhere else.
 class GradPlan final : public KeepingPlan {
 public:
-    GradPlan(bool retain_graph, bool create_graph, detail::GradTarget* targets, long count)
-        : KeepingPlan(retain_graph, create_graph), targets_(targets), count_(count) {}
+    // stop: targets are where the pass ends; what is done with their gradients there (hooks too) is the caller's.
+    GradPlan(bool retain_graph, bool create_graph, detail::GradTarget* targets, long count, bool stop = false)
+        : KeepingPlan(retain_graph, create_graph), targets_(targets), count_(count), stop_(stop) {
+        hooks = !stop;
+    }
     GradPlan(const GradPlan&) = delete;
     GradPlan& operator=(const GradPlan&) = delete;
     ~GradPlan() {
         for (long i = 0; i < count_; ++i) put_back(targets_[i]);
     }
 
-    // Finds the nodes from which a target can be reached. A leaf's own gradient is set aside.
+    // Finds the nodes from which a target can be reached. The gradients that targets have already are set aside.
     void prepare(const detail::BackwardRoot* roots, int root_count) {
         for (long i = 0; i < count_; ++i) {
             detail::GradTarget& t = targets_[i];
             marks_[t.node] |= target;
             for (long j = 0; j < i && t.same_as < 0; ++j)
                 if (targets_[j].node == t.node && targets_[j].slot == t.slot) t.same_as = j;
-            if (!t.node->leaf || t.same_as >= 0) continue;
-            Node::Slot& slot = t.node->slots[0];
+            if (t.same_as >= 0) continue;
+            Node::Slot& slot = t.node->slots[t.slot];
             t.aside = static_cast<detail::AnyTensor&&>(slot.gradient);
             t.had = slot.has;
+            t.queued_by = t.node->queued_by;
+            t.is_aside = true;
             slot.gradient = detail::AnyTensor();
             slot.has = false;
-            marks_[t.node] |= set_aside;
         }
         // All nodes, deepest first.
         struct List {
@@ -152,23 +159,28 @@ public:
         while (!queue.empty()) {
             Node* node = queue.pop();
             order.push(node);
+            if (ends_at(node)) continue;
             for (int k = 0; k < node->input_count; ++k)
                 if (node->inputs[k].node != nullptr) meet(node->inputs[k].node);
         }
         for (std::size_t i = order.count; i-- > 0;) {
             Node* node = order.nodes[i];
             bool leads = false;
+            if (ends_at(node)) continue;
             for (int k = 0; k < node->input_count && !leads; ++k) leads = node->inputs[k].node != nullptr && wanted(node->inputs[k].node);
             if (leads) marks_[node] |= on_the_way;
         }
     }
     bool follows(const Node& node) const override { return wanted(&node); }
+    bool keeps(const Node& node) const override { return retain_ || (marks_.find(&node) & on_the_way) == 0; }
+    bool hooked(const Node& node) const override { return !ends_at(&node); }
     void visit(Node& node) override {
         const unsigned mark = marks_.find(&node);
         if ((mark & target) != 0)
             for (long i = 0; i < count_; ++i)
                 if (targets_[i].node == &node && node.slots[targets_[i].slot].has) targets_[i].gradient = node.slots[targets_[i].slot].gradient;
         if ((mark & on_the_way) == 0) return;
+        if (record) return KeepingPlan::visit(node);  // asks wanted_now(): saved inputs keep their nodes
         const Hidden hidden(*this, node);
         KeepingPlan::visit(node);
     }
@@ -186,12 +198,14 @@ public:
     }
 
 private:
-    static constexpr unsigned target = 1, met = 2, on_the_way = 4, set_aside = 8;
+    static constexpr unsigned target = 1, met = 2, on_the_way = 4;
 
     bool wanted(const Node* node) const { return (marks_.find(node) & (target | on_the_way)) != 0; }
-    void put_back(detail::GradTarget& t) {
-        if (!t.node->leaf || t.same_as >= 0 || (marks_.find(t.node) & set_aside) == 0) return;
-        Node::Slot& slot = t.node->slots[0];
+    bool ends_at(const Node* node) const { return stop_ && (marks_.find(node) & target) != 0; }
+    static void put_back(detail::GradTarget& t) {
+        if (!t.is_aside) return;
+        Node::Slot& slot = t.node->slots[t.slot];
+        if (!t.node->leaf) t.node->queued_by = t.queued_by;
         slot.gradient = static_cast<detail::AnyTensor&&>(t.aside);
         slot.has = t.had;
     }
@@ -235,6 +249,7 @@ private:
 
     detail::GradTarget* targets_;
     long count_;
+    bool stop_;
     detail::NodeTable marks_;
 };
 
@@ -264,8 +279,9 @@ detail::AnyTensor first_gradient(const char* operation, const Tensor<T, R>& y, c
     return copy.any();
 }
 
-inline void run_grad(detail::BackwardRoot* roots, int root_count, detail::GradTarget* targets, long count, bool retain_graph, bool create_graph) {
-    GradPlan plan(retain_graph, create_graph, targets, count);
+inline void run_grad(detail::BackwardRoot* roots, int root_count, detail::GradTarget* targets, long count, bool retain_graph, bool create_graph,
+                     bool stop = false) {
+    GradPlan plan(retain_graph, create_graph, targets, count, stop);
     plan.prepare(roots, root_count);
     detail::run_backward(roots, root_count, &plan);
     plan.finish();
@@ -275,7 +291,10 @@ inline detail::GradTarget grad_target(const detail::Record* x, long number) {
         fail<GradError>("grad: input ", number, ", ", x->description(), ", does not require a gradient\n       hint: mark it with require_grad() before it is used");
     if (x->recorded_writes != x->storage->recorded_writes)
         fail<GradError>("grad: input ", number, ", ", x->description(), ", was overwritten by the recorded operation \"", x->storage->writer, "\" since");
-    return {x->node, x->slot, {}, {}, false, -1};
+    detail::GradTarget target{};
+    target.node = x->node;
+    target.slot = x->slot;
+    return target;
 }
 [[noreturn]] TENON_COLD inline void fail_unused(const detail::Record* x, long number) {
     fail<GradError>("grad: input ", number, ", ", x->description(), ", was not used in computing the result",
@@ -388,6 +407,171 @@ template <Expression E, class... Rest>
     requires(!requires(const std::remove_cvref_t<E>& e) { e.any(); })
 [[nodiscard]] auto grad(E&& y, const Rest&... rest) {
     return grad(impl::as_tensor(static_cast<E&&>(y)), rest...);
+}
+
+namespace impl {
+
+// Recording on, whatever the surrounding scopes say.
+struct Recording {
+    int depth = detail::no_grad_depth;
+    Recording() { detail::no_grad_depth = 0; }
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+    ~Recording() { detail::no_grad_depth = depth; }
+};
+
+// A leaf with the values of x, apart from whatever x belongs to.
+template <class T, int R>
+Tensor<T, R> leaf_of(const Tensor<T, R>& x) {
+    if constexpr (Floating<T>) {
+        const no_grad none;
+        detail::Record* r = x.record();
+        return (r->is_view ? Tensor<T, R>(recorded_copy_any(r)) : x.detach()).require_grad();
+    } else {
+        return x;
+    }
+}
+template <class... X>
+struct GradientsOf;
+template <class A>
+struct GradientsOf<A> { using type = A; };
+template <class A, class... R>
+    requires(sizeof...(R) >= 1 && sizeof...(R) <= 3)
+struct GradientsOf<A, R...> { using type = Results<A, R...>; };
+
+template <class X>
+X zeros_of(const X& like) {
+    const detail::Record* r = like.record();
+    detail::AnyTensor zero(detail::new_record(r->dtype, r->rank, r->dims(), r->storage->device));
+    std::memset(zero->data(), 0, static_cast<std::size_t>(zero->size) * static_cast<std::size_t>(size_of(r->dtype)));
+    return X(static_cast<detail::AnyTensor&&>(zero));
+}
+template <class X>
+void check_like(const char* operation, const char* what, const X& given, const X& like) {
+    for (int i = 0; i < X::rank; ++i)
+        if (given.record()->dims()[i] != like.record()->dims()[i])
+            fail<ShapeError>(operation, ": ", what, " is ", given.record()->description(), ", expected the shape of ", like.record()->description());
+}
+
+}  // namespace impl
+
+// What vjp gives: the value, and the function from the gradient of the value to those of the inputs, which may be called
+// as often as one likes. An input that the value does not depend on gets zeros.
+template <class Y, class... X>
+class Pullback {
+public:
+    Pullback(const Y& recorded, const X&... inputs) : y_(recorded), inputs_{inputs.any()...} {}
+    [[nodiscard]] auto operator()(const Y& dy) const {
+        using Gradients = typename impl::GradientsOf<X...>::type;
+        impl::check_like("vjp", "the gradient", dy, y_);
+        detail::AnyTensor results[sizeof...(X)];
+        if (y_.requires_grad()) {
+            detail::GradTarget targets[sizeof...(X)];
+            GradOptions<Y> options;
+            options.grad_output = dy;
+            options.retain_graph = options.allow_unused = true;
+            impl::grad_into(y_, options, inputs_, results, targets, static_cast<long>(sizeof...(X)));
+        }
+        std::size_t k = 0;
+        const auto take = [&]<class T>(T*) {
+            const std::size_t i = k++;
+            return results[i] ? T(static_cast<detail::AnyTensor&&>(results[i])) : impl::zeros_of(T(inputs_[i]));
+        };
+        return Gradients{take(static_cast<X*>(nullptr))...};
+    }
+
+private:
+    Y y_;
+    detail::AnyTensor inputs_[sizeof...(X)];
+};
+template <class Y, class P>
+struct ValueAndPullback {
+    Y value;
+    P pullback;
+};
+
+// auto [y, pull] = vjp(f, x...): the value f(x...) and the product of its Jacobian's transpose with any vector:
+// pull(dy) is the gradient of <dy, f(x...)> with respect to x, or all of them: auto [da, db] = pull(dy). f takes one to
+// four floating-point tensors and returns a tensor or an expression. No .grad() of x changes, nor of what f captures.
+template <class F, class T, int R, class... X>
+    requires(sizeof...(X) <= 3)
+[[nodiscard]] auto vjp(F&& f, const Tensor<T, R>& x, const X&... rest) {
+    const impl::Recording recording;
+    const auto run = [&f](const auto&... leaves) {
+        const auto y = impl::as_tensor(f(leaves...));
+        using Y = std::remove_cvref_t<decltype(y)>;
+        using P = Pullback<Y, std::remove_cvref_t<decltype(leaves)>...>;
+        return ValueAndPullback<Y, P>{y.detach(), P(y, leaves...)};
+    };
+    return run(impl::leaf_of(x), impl::leaf_of(rest)...);
+}
+
+template <class Y>
+struct ValueAndTangent { Y value, tangent; };
+
+namespace impl {
+// The tangent as the derivative of <J'u, v> with respect to u, which J'u is linear in.
+template <class Y, std::size_t N>
+Y pushed(const Y& y, const detail::AnyTensor (&inputs)[N], const detail::AnyTensor (&tangents)[N]) {
+    if (!y.requires_grad()) return zeros_of(y);
+    const Y u = zeros_of(y).require_grad();
+    detail::AnyTensor gradients[N];
+    detail::GradTarget targets[N];
+    GradOptions<Y> options;
+    options.grad_output = u;
+    options.create_graph = options.allow_unused = true;
+    grad_into(y, options, inputs, gradients, targets, static_cast<long>(N));
+    detail::BackwardRoot roots[N];
+    int count = 0;
+    for (std::size_t k = 0; k < N; ++k)
+        if (gradients[k] && gradients[k]->node != nullptr) {
+            const no_grad none;
+            roots[count++] = {gradients[k]->node, gradients[k]->slot, recorded_copy_any(tangents[k].get())};
+        }
+    if (count == 0) return zeros_of(y);
+    detail::GradTarget target = grad_target(u.record(), 0);
+    run_grad(roots, count, &target, 1, false, false);
+    return target.gradient ? Y(static_cast<detail::AnyTensor&&>(target.gradient)) : zeros_of(y);
+}
+}  // namespace impl
+
+// auto [y, t] = jvp(f, x, v): the value f(x) and its derivative along v (of x's shape), the product of the Jacobian with v.
+// Likewise jvp(f, x1, x2, v1, v2). Computed as the derivative of vjp, which is linear in its argument: two passes, exact.
+// Needs <tenon/ops/second_order.hpp>. Throws ShapeError.
+template <class F, class A>
+[[nodiscard]] auto jvp(F&& f, const A& x, const std::type_identity_t<A>& v) {
+    const impl::Recording recording;
+    impl::check_like("jvp", "the tangent", v, x);
+    const A leaf = impl::leaf_of(x);
+    const auto y = impl::as_tensor(f(leaf));
+    const detail::AnyTensor inputs[] = {leaf.any()}, tangents[] = {v.any()};
+    return ValueAndTangent<std::remove_cvref_t<decltype(y)>>{y.detach(), impl::pushed(y, inputs, tangents)};
+}
+template <class F, class A, class B>
+[[nodiscard]] auto jvp(F&& f, const A& x1, const B& x2, const std::type_identity_t<A>& v1, const std::type_identity_t<B>& v2) {
+    const impl::Recording recording;
+    impl::check_like("jvp", "the first tangent", v1, x1);
+    impl::check_like("jvp", "the second tangent", v2, x2);
+    const A first = impl::leaf_of(x1);
+    const B second = impl::leaf_of(x2);
+    const auto y = impl::as_tensor(f(first, second));
+    const detail::AnyTensor inputs[] = {first.any(), second.any()}, tangents[] = {v1.any(), v2.any()};
+    return ValueAndTangent<std::remove_cvref_t<decltype(y)>>{y.detach(), impl::pushed(y, inputs, tangents)};
+}
+
+// hessian_vector_product(f, x, v): the Hessian of f at x times v, for f that gives one number; of x's shape. The derivative
+// of <gradient, v>: no Hessian is built. Needs <tenon/ops/second_order.hpp>. Throws ShapeError.
+template <class F, class T, int R>
+[[nodiscard]] Tensor<T, R> hessian_vector_product(F&& f, const Tensor<T, R>& x, const Tensor<T, R>& v) {
+    const impl::Recording recording;
+    impl::check_like("hessian_vector_product", "the vector", v, x);
+    const Tensor<T, R> leaf = impl::leaf_of(x);
+    const auto y = impl::as_tensor(f(leaf));
+    if (!y.requires_grad()) return impl::zeros_of(leaf);
+    const Tensor<T, R> gradient = grad(y, leaf, {.create_graph = true, .allow_unused = true});
+    if (!gradient.has_value() || !gradient.requires_grad()) return impl::zeros_of(leaf);
+    const Tensor<T, R> product = grad(gradient, leaf, {.grad_output = v, .allow_unused = true});
+    return product.has_value() ? product : impl::zeros_of(leaf);
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE

@@ -80,10 +80,7 @@ inline void set_leaf_gradient(Node::Slot& slot, detail::AnyTensor t) {
         detail::note_write(to->storage, "backward");
         detail::AnyTensor same(detail::new_view(to, to->rank, to->dims(), to->strides(), to->offset));
         same->is_view = false;
-        if (t->node != nullptr) {
-            detail::retain(t->node);
-            detail::attach(same.get(), t->node, t->slot);
-        }
+        detail::attach_again(same.get(), t->node, t->slot);
         slot.gradient = static_cast<detail::AnyTensor&&>(same);
     } else {
         // Later passes add to it in place: it must be nobody else's.
@@ -93,9 +90,10 @@ inline void set_leaf_gradient(Node::Slot& slot, detail::AnyTensor t) {
     slot.has = true;
 }
 
-// Adds a recorded gradient of an edge's output to what has arrived before. t has the sizes of that output.
+// Adds a recorded gradient of an edge's output to what has arrived before. t has the sizes of that output. Does nothing
+// where nobody asked (detail::wanted_now(edge), which saves the computation).
 inline void accumulate_recorded(Edge edge, detail::AnyTensor t) {
-    if (edge.node == nullptr) return;
+    if (!detail::wanted_now(edge)) return;
     Node::Slot& slot = edge.node->slots[edge.slot];
     bool fits = t->rank == slot.rank && t->dtype == slot.dtype;
     for (int i = 0; fits && i < slot.rank; ++i) fits = t->dims()[i] == slot.dims[i];
@@ -114,7 +112,7 @@ void accumulate_recorded(Edge edge, const Tensor<T, R>& t) { accumulate_recorded
 // The same for a result under other sizes, such as [outer, n, inner].
 template <class T, int R>
 void accumulate_reshaped(Edge edge, const Tensor<T, R>& t) {
-    if (edge.node == nullptr) return;
+    if (!detail::wanted_now(edge)) return;
     Node::Slot& slot = edge.node->slots[edge.slot];
     accumulate_recorded(edge, detail::reshape_any(t.record(), slot.rank, slot.dims));
 }
@@ -123,18 +121,14 @@ void accumulate_reshaped(Edge edge, const Tensor<T, R>& t) {
 inline detail::AnyTensor saved_input(const Node& node, int k, const detail::Saved& saved) {
     const detail::Record* r = saved.check(node.name);
     detail::AnyTensor again(detail::new_view(r, r->rank, r->dims(), r->strides(), r->offset));
-    if (node.inputs[k].node != nullptr) {
-        detail::retain(node.inputs[k].node);
-        detail::attach(again.get(), node.inputs[k].node, node.inputs[k].slot);
-    }
+    detail::attach_again(again.get(), node.inputs[k].node, node.inputs[k].slot);
     return again;
 }
 // A saved tensor that was the node's own output.
 inline detail::AnyTensor saved_output(Node& node, const detail::Saved& saved, int slot = 0) {
     const detail::Record* r = saved.check(node.name);
     detail::AnyTensor again(detail::new_view(r, r->rank, r->dims(), r->strides(), r->offset));
-    detail::retain(&node);
-    detail::attach(again.get(), &node, slot);
+    detail::attach_again(again.get(), &node, slot);
     return again;
 }
 // A saved tensor that no gradient flows to.

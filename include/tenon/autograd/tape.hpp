@@ -41,12 +41,16 @@ struct SetAside {
     bool had;
     SetAside* next;
 };
-// The leaves that a backward pass of this thread has claimed for writing.
+class BackwardPlan;
+// A backward pass of this thread, and the leaves that it has claimed for writing.
 struct BackwardRun {
     unsigned long id;
     Node** claimed;
     int count, capacity;
     SetAside* aside;
+    BackwardRun* outer;  // the pass that this one runs within
+    bool hooks;          // whether hooks of leaves are run
+    const BackwardPlan* plan;
 };
 inline constinit thread_local BackwardRun* backward_run = nullptr;
 inline unsigned long last_backward_id = 0;
@@ -63,13 +67,14 @@ inline void claim(Node* leaf) {
     if (run == nullptr) return;
     unsigned long owner = 0;
     if (!__atomic_compare_exchange_n(&leaf->queued_by, &owner, run->id, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        if (owner == run->id) return;
+        for (const BackwardRun* r = run; r != nullptr; r = r->outer)
+            if (owner == r->id) return;
         fail<GradError>("backward: two threads run backward into the same leaf ", Sizes{leaf->slots[0].rank, leaf->slots[0].dims},
                         " at once\n       hint: give each thread its own copy of the parameters, or run one after the other");
     }
     if (run->count == run->capacity) grow_claimed(*run);
     run->claimed[run->count++] = leaf;
-    if (TENON_UNLIKELY(leaf->extras != nullptr) && leaf->extras->has_hooks()) {
+    if (TENON_UNLIKELY(leaf->extras != nullptr) && run->hooks && leaf->extras->has_hooks()) {
         Node::Slot& slot = leaf->slots[0];
         run->aside = new SetAside{leaf, static_cast<AnyTensor&&>(slot.gradient), slot.has, run->aside};
         slot.has = false;
@@ -219,8 +224,10 @@ struct BackwardRoot {
 // What a pass does beyond a plain one (autograd/functional.hpp).
 class BackwardPlan {
 public:
-    bool retain = false;  // keep what nodes have saved
     bool record = false;  // gradients are recorded operations
+    bool hooks = true;    // of leaves
+    virtual bool keeps(const Node&) const = 0;    // whether a node keeps what it has saved
+    virtual bool hooked(const Node&) const { return true; }   // whether a node's hooks are run
     virtual void visit(Node& node) = 0;           // in place of node.backward()
     virtual bool follows(const Node&) const { return true; }  // whether a node lies on the way
     virtual void deliver(Edge edge, AnyTensor gradient) = 0;  // adds a gradient to what an output has got
@@ -229,9 +236,17 @@ protected:
     ~BackwardPlan() = default;
 };
 
+// Whether the pass that is running wants the gradient of an input.
+inline bool wanted_now(const Edge& edge) {
+    if (edge.node == nullptr) return false;
+    const BackwardPlan* plan = backward_run == nullptr ? nullptr : backward_run->plan;
+    return plan == nullptr || plan->follows(*edge.node);
+}
+
 // While one lives on this thread, every recorded result and every gradient is looked at (autograd/anomaly.hpp).
 class Watch {
 public:
+    bool every_result = false;  // operations are not fused into each other, so that each has a result
     virtual void recorded(Record* result, Node* node) = 0;
     virtual void walked(Node& node) = 0;
 
@@ -259,12 +274,19 @@ TENON_COLD inline void bring_back(BackwardRun& run, bool record, bool succeeded)
         } const freed{run, aside};
         Node::Slot& slot = aside->leaf->slots[0];
         AnyTensor fresh;
-        if (succeeded && slot.has) {
-            aside->leaf->extras->arrived(*aside->leaf);
+        const auto restore = [&] {
             fresh = static_cast<AnyTensor&&>(slot.gradient);
+            slot.gradient = static_cast<AnyTensor&&>(aside->gradient);
+            slot.has = aside->had;
+        };
+        try {
+            if (succeeded && slot.has) aside->leaf->extras->arrived(*aside->leaf);
+            else slot.gradient = AnyTensor();
+        } catch (...) {
+            restore();
+            throw;
         }
-        slot.gradient = static_cast<AnyTensor&&>(aside->gradient);
-        slot.has = aside->had;
+        restore();
         if (fresh) aside->leaf->extras->merge(*aside->leaf, static_cast<AnyTensor&&>(fresh), record);
     }
 }
@@ -273,8 +295,8 @@ TENON_COLD inline void bring_back(BackwardRun& run, bool record, bool succeeded)
 inline void run_backward(BackwardRoot* roots, int root_count, BackwardPlan* plan = nullptr) {
     for (int i = 0; i < root_count; ++i)
         if (roots[i].node->released) fail_released(roots[i].node);
-    BackwardRun run{__atomic_add_fetch(&last_backward_id, 1, __ATOMIC_RELAXED), nullptr, 0, 0, nullptr};
     BackwardRun* const outer = backward_run;
+    BackwardRun run{__atomic_add_fetch(&last_backward_id, 1, __ATOMIC_RELAXED), nullptr, 0, 0, nullptr, outer, plan == nullptr || plan->hooks, plan};
     const int outer_no_grad = no_grad_depth;
     backward_run = &run;
     NodeQueue queue;
@@ -319,7 +341,7 @@ inline void run_backward(BackwardRoot* roots, int root_count, BackwardPlan* plan
         for (int i = 0; i < node->slot_count; ++i) any = any || node->slots[i].has;
         try {
             if (any) {
-                if (TENON_UNLIKELY(node->extras != nullptr)) node->extras->arrived(*node);
+                if (TENON_UNLIKELY(node->extras != nullptr) && (plan == nullptr || plan->hooked(*node))) node->extras->arrived(*node);
                 if (TENON_LIKELY(plan == nullptr)) node->backward();
                 else plan->visit(*node);
                 if (TENON_UNLIKELY(watch != nullptr)) watch->walked(*node);
@@ -342,7 +364,7 @@ inline void run_backward(BackwardRoot* roots, int root_count, BackwardPlan* plan
             queue.push(input);
         }
         // A view saves nothing: a kept expression may lead another pass through it.
-        if (node->view || (plan != nullptr && plan->retain)) continue;
+        if (node->view || (plan != nullptr && plan->keeps(*node))) continue;
         node->release_saved();
         node->released = true;
     }
@@ -359,6 +381,14 @@ inline void attach(Record* record, Node* adopted, int slot) {
     record->slot = static_cast<short>(slot);
     record->recorded_writes = record->storage->recorded_writes;
     if (TENON_UNLIKELY(watch != nullptr)) watch->recorded(record, adopted);
+}
+// Connects another record of the same values to a node that has its result.
+inline void attach_again(Record* record, Node* node, int slot) {
+    if (node == nullptr) return;
+    retain(node);
+    record->node = node;
+    record->slot = static_cast<short>(slot);
+    record->recorded_writes = record->storage->recorded_writes;
 }
 // The edge to an input; checks that the input's node still describes its memory.
 inline Edge edge_to(Record* record) {

@@ -173,6 +173,8 @@ struct Edge {
     int slot = 0;
 };
 
+class HookHandle;
+
 // What a backward pass leaves behind.
 struct BackwardOptions {
     bool retain_graph = false;  // keeps what the nodes have saved, for another pass
@@ -642,6 +644,11 @@ public:
     // zero_grad() ends that circle; grad(y, x) does without it.
     void backward(BackwardOptions options) const;
     void backward(const Tensor& gradient, BackwardOptions options) const;
+    // Calls f with the gradient of this tensor whenever a backward pass has it whole: of a result before it is passed on, of
+    // a leaf before it is added to .grad(). f takes a const Tensor& and returns nothing, or the gradient to go on with.
+    // Hooks run in the order in which they came. Defined in autograd/hooks.hpp.
+    template <class F>
+    HookHandle register_hook(F f) const;
     // The same memory without gradient record.
     Tensor detach() const {
         const detail::Record* r = record();

@@ -430,7 +430,8 @@ template <detail::Text Subscripts, Expression... E>
     if constexpr (spec.error == detail::EinsumError::none) {
         using T = common_scalar_t<E...>;
         static_assert((std::is_same_v<T, common_scalar_t<E>> && ...), "tenon: einsum: the operands have different element types: write cast<T>(x) on one of them");
-        static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "tenon: einsum: products are defined for float and double: write cast<float>(x) first");
+        static_assert(impl::has_product<T>, "tenon: einsum: products are defined for float and double: write cast<float>(x) first; those of bf16 and half "
+                                        "need <tenon/ops/matmul_half.hpp>");
         const detail::AnyTensor list[] = {impl::as_tensor(static_cast<E&&>(operands)).any()...};
         static constexpr detail::EinsumSpec kept = spec;
         static constexpr detail::Text text = Subscripts;

@@ -18,7 +18,10 @@ class LinearMapNode final : public detail::OperationNode<1> {
 public:
     LinearMapNode(const char* operation, detail::Record* x, const Map& map, bool transposed) : OperationNode(operation), map_(map), transposed_(transposed) {
         set_input(0, x);
+        // A fill value is no part of the derivative.
+        if constexpr (requires { map_.fill(0.0); }) map_.fill(0.0);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<LinearMapNode>; }
     void release_saved() noexcept override { map_.release(); }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());

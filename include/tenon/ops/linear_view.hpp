@@ -2,6 +2,7 @@
 // (sliding windows): what x(...), transpose and expand cannot show.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/add_strided.hpp>
 #include <tenon/ops/linear_map.hpp>
 
@@ -89,6 +90,7 @@ public:
         view = true;
         set_input(0, x);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<LinearViewNode>; }
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);

@@ -5,6 +5,7 @@
 // written. Sums are added in the order of the sources and do not depend on threads.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/remap.hpp>
 #include <tenon/kernels/cpu/scatter.hpp>
 #include <tenon/ops/index.hpp>
@@ -124,6 +125,7 @@ template <class T>
 class ScatterSetNode final : public ScatterNode<T> {
 public:
     using ScatterNode<T>::ScatterNode;
+    const void* kind() const noexcept override { return &detail::node_kind<ScatterSetNode>; }
     void backward() override {
         const ScatterPlan& p = this->plan_;
         if (this->wanted(0))
@@ -139,6 +141,7 @@ template <class T>
 class ScatterAddNode final : public ScatterNode<T> {
 public:
     using ScatterNode<T>::ScatterNode;
+    const void* kind() const noexcept override { return &detail::node_kind<ScatterAddNode>; }
     void backward() override {
         if (this->wanted(0)) pass_gradient<T>(detail::gradient_target(this->edges_[0]), this->given());
         if (this->wanted(1)) put_gradient<T>(detail::gradient_target(this->edges_[1]), [&](T* dsrc) { this->gather_gradient(this->given(), dsrc); });
@@ -153,6 +156,7 @@ public:
         : ScatterNode<T>("scatter_mean", x, src, plan), include_self_(include_self) {
         counts_.save(counts);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<ScatterMeanNode>; }
     void release_saved() noexcept override {
         ScatterNode<T>::release_saved();
         counts_.tensor = detail::AnyTensor();
@@ -192,42 +196,52 @@ public:
         src_.save(src);
         y_.save(y);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<ScatterExtremeNode>; }
     void release_saved() noexcept override {
         ScatterNode<T>::release_saved();
         x_.tensor = src_.tensor = y_.tensor = detail::AnyTensor();
     }
-    void backward() override {
+    // ties: how many of x and the sources are equal to each element of the result; own: whether x is, equal: which sources are.
+    void find_ties(typename ScatterNode<T>::Sum* ties, bool* own, bool* equal) const {
         using A = typename ScatterNode<T>::Sum;
         const ScatterPlan& p = this->plan_;
         const T* x = reinterpret_cast<const T*>(x_.check(this->name)->data());
         const T* src = reinterpret_cast<const T*>(src_.check(this->name)->data());
         const T* y = reinterpret_cast<const T*>(y_.check(this->name)->data());
-        const T* dy = this->given();
         const long size = this->size(), sources = this->source_size();
-        // Whether x takes part, then how many are equal to the result.
-        const kernels::cpu::impl::MoveBuffer<A> ties(size), equal(sources);
-        const kernels::cpu::impl::MoveBuffer<unsigned char> own(size);
-        for (long i = 0; i < size; ++i) own[i] = 1;
-        if (!include_self_) kernels::cpu::scatter_fill_axis(p.outer, p.n, p.m, p.inner, static_cast<unsigned char>(0), this->at(), own.data());
+        for (long i = 0; i < size; ++i) own[i] = true;
+        if (!include_self_) kernels::cpu::scatter_fill_axis(p.outer, p.n, p.m, p.inner, false, this->at(), own);
         for (long i = 0; i < size; ++i) {
-            own[i] = own[i] != 0 && x[i] == y[i] ? 1 : 0;
-            ties[i] = A(own[i]);
+            own[i] = own[i] && x[i] == y[i];
+            ties[i] = A(own[i] ? 1 : 0);
         }
         const kernels::cpu::impl::MoveBuffer<T> met(sources);
+        const kernels::cpu::impl::MoveBuffer<A> ones(sources);
         this->gather_gradient(y, met.data());
-        for (long k = 0; k < sources; ++k) equal[k] = src[k] == met[k] ? A(1) : A(0);
-        kernels::cpu::scatter_reduce_axis<kernels::cpu::Scatter::sum>(p.outer, p.n, p.m, p.inner, static_cast<const A*>(equal.data()), this->at(), ties.data());
+        for (long k = 0; k < sources; ++k) {
+            equal[k] = src[k] == met[k];
+            ones[k] = equal[k] ? A(1) : A(0);
+        }
+        kernels::cpu::scatter_reduce_axis<kernels::cpu::Scatter::sum>(p.outer, p.n, p.m, p.inner, static_cast<const A*>(ones.data()), this->at(), ties);
+    }
+    void backward() override {
+        using A = typename ScatterNode<T>::Sum;
+        const T* dy = this->given();
+        const long size = this->size(), sources = this->source_size();
+        const kernels::cpu::impl::MoveBuffer<A> ties(size);
+        const kernels::cpu::impl::MoveBuffer<bool> own(size), equal(sources);
+        find_ties(ties.data(), own.data(), equal.data());
         const kernels::cpu::impl::MoveBuffer<T> share(size);
         for (long i = 0; i < size; ++i) share[i] = ties[i] > A(1) ? static_cast<T>(static_cast<A>(dy[i]) / ties[i]) : dy[i];
         if (this->wanted(1))
             put_gradient<T>(detail::gradient_target(this->edges_[1]), [&](T* dsrc) {
                 this->gather_gradient(share.data(), dsrc);
                 for (long k = 0; k < sources; ++k)
-                    if (equal[k] == A(0)) dsrc[k] = T(0.f);
+                    if (!equal[k]) dsrc[k] = T(0.f);
             });
         if (!this->wanted(0)) return;
         for (long i = 0; i < size; ++i)
-            if (own[i] == 0) share[i] = T(0.f);
+            if (!own[i]) share[i] = T(0.f);
         pass_gradient<T>(detail::gradient_target(this->edges_[0]), share.data());
     }
 
@@ -348,6 +362,7 @@ public:
         set_input(1, src);
         indices_.save(indices);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<IndexedSlicesNode>; }
     void release_saved() noexcept override { indices_.tensor = detail::AnyTensor(); }
     void backward() override {
         const detail::Record* indices = indices_.check(name);

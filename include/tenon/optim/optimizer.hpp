@@ -265,6 +265,9 @@ private:
             fail<DeviceError>(Rule::name, ": parameter \"", name, "\" is on ", r->storage->device, ", and this translation unit was compiled without CUDA");
         if (!r->contiguous || r->is_view || r->offset != 0 || r->storage->bytes != static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)))
             fail<ValueError>(Rule::name, ": parameter \"", name, "\" is a view or not contiguous");
+        if (r->storage->exported > 0)
+            fail<Error>(Rule::name, ": the memory of parameter \"", name, "\" is lent out through DLPack and may not move into the optimiser's arena",
+                        "\n       hint: let the other library go of it first, or train a copy: clone(x)");
         for (const std::vector<Parameter>* list : {&parameters_, &fresh})
             for (const Parameter& p : *list)
                 if (p.tensor->node == r->node) return;  // tied

@@ -221,9 +221,17 @@ inline void max_into(f32x4& out, const f32x4& a, const f32x4& b) { out = __built
 TENON_TARGET_AVX2 inline void min_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_minps256(a, b); }
 TENON_TARGET_AVX2 inline void max_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_maxps256(a, b); }
 TENON_TARGET_AVX2 inline void signs_into(int& out, const f32x8& a) { out = __builtin_ia32_movmskps256(a); }
+using f32x16 = Float<16>::Raw;
+#if defined(__clang__)
+TENON_TARGET_AVX512 inline void min_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_minps512(a, b, 4); }
+TENON_TARGET_AVX512 inline void max_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_maxps512(a, b, 4); }
+#else
+TENON_TARGET_AVX512 inline void min_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_minps512_mask(a, b, a, -1, 4); }
+TENON_TARGET_AVX512 inline void max_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_maxps512_mask(a, b, a, -1, 4); }
+#endif
 #endif
 template <int N>
-inline constexpr bool has_min_max = N == 4 || (N == 8 && TENON_DISPATCH);
+inline constexpr bool has_min_max = N == 4 || ((N == 8 || N == 16) && TENON_DISPATCH);
 #else
 template <int N>
 inline constexpr bool has_min_max = false;

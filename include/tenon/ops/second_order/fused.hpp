@@ -348,7 +348,7 @@ public:
         for (int k = 0; k < t.leaves; ++k) {
             saved_[k] = of.saved(k);
             output_of_[k] = -1;
-            if (of.inputs[k].node != nullptr) output_of_[k] = static_cast<short>(slot_count++);
+            if (detail::wanted_now(of.inputs[k])) output_of_[k] = static_cast<short>(slot_count++);
             if (of.inputs[k].node != nullptr && (read >> k & 1u) != 0) connect(k, of.inputs[k]);
         }
         for (int k = 0; k < t.outputs; ++k) {
@@ -491,7 +491,7 @@ inline void fused_recorded(Node& any) {
         slot.gradient = dy[k];
         slot.has = true;
     }
-    node.adjoint(1.0, [&](int k) {
+    node.adjoint(1.0, [&](int k) { return detail::wanted_now(node.inputs[k]); }, [&](int k) {
         const Node::Slot& to = node.inputs[k].node->slots[node.inputs[k].slot];
         results[k] = detail::AnyTensor(detail::new_record(to.dtype, to.rank, to.dims, to.device));
         return detail::GradientTarget{results[k].get(), 1};

@@ -68,7 +68,7 @@ void product_recorded(Node& any) {
     dims[batch + 1] = b.rank > 1 ? b.dims[node.b_transposed() ? b.rank - 2 : b.rank - 1] : 1;
     const long m = dims[batch], n = dims[batch + 1], k = a.dims[a.rank - 1];
     const detail::AnyTensor dy = recorded_reshape(arrived, batch + 2, dims);
-    if (node.inputs[0].node != nullptr) {
+    if (detail::wanted_now(node.inputs[0])) {
         detail::AnyTensor right = saved_input(node, 1, node.b());
         const long column[] = {k, 1};
         if (b.rank == 1) right = recorded_reshape(right, 2, column);
@@ -79,7 +79,7 @@ void product_recorded(Node& any) {
         if (a.rank == 1) full[0] = 1;
         accumulate_recorded(node.inputs[0], recorded_reshape(recorded_sum_to<T>(da, rank, full), a.rank, a.dims));
     }
-    if (node.inputs[1].node != nullptr) {
+    if (detail::wanted_now(node.inputs[1])) {
         detail::AnyTensor left = saved_input(node, 0, node.a()), of = dy;
         const long row[] = {1, k};
         if (a.rank == 1) left = recorded_reshape(left, 2, row);

@@ -52,7 +52,7 @@ inline void concat_recorded(Node& any) {
     ConcatNode& node = static_cast<ConcatNode&>(any);
     const detail::AnyTensor dy = recorded_gradient(node);
     for (int k = 0; k < node.input_count; ++k) {
-        if (node.inputs[k].node == nullptr) continue;
+        if (!detail::wanted_now(node.inputs[k])) continue;
         const ConcatNode::Part part = node.part(k);
         detail::ViewMap map = detail::identity_map(dy.get());
         map.start[node.axis()] = part.length == 0 ? 0 : part.begin;

@@ -103,10 +103,10 @@ void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_ba
         for (long p = 0; p < batch; ++p) one(p);
         return;
     }
-    long tasks = long(flops * double(batch) / gemm_impl::serial_flops);
+    const double all = flops * double(batch);
+    long tasks = all < gemm_impl::serial_flops ? 1 : long(2 * all / gemm_impl::serial_flops);
     if (tasks > 32) tasks = 32;
     if (tasks > batch) tasks = batch;
-    if (tasks < 1) tasks = 1;
     parallel_for(tasks, [&](long t) {
         const gemm_impl::Part part(batch, tasks, t);
         for (long p = part.first; p < part.last; ++p) one(p);

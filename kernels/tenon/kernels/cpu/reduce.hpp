@@ -441,7 +441,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
         if (parts == 1) {
             long rows = 32768 / n;
             rows = rows < 1 ? 1 : rows > 256 ? 256 : rows;
-            parallel_for((outer + rows - 1) / rows, [&](long task) {
+            parallel_for((outer + rows - 1) / rows, 0.1 * double(outer) * double(n), [&](long task) {
                 const long first = task * rows, count = outer - first < rows ? outer - first : rows;
                 Wide total[256];
                 dispatch<FoldRowsBody<kind>, reduce_isa>(x, n, part, 1l, first, count, shifts, static_cast<Wide*>(total));
@@ -472,7 +472,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
         if (partial == nullptr) fail<MemoryError>("reduce: out of memory for ", parts, " partial results per output");
     }
     const long outers = (outer + group - 1) / group;
-    parallel_for(outers * blocks * parts, [&](long task) {
+    parallel_for(outers * blocks * parts, 0.1 * double(outer) * double(n) * double(inner), [&](long task) {
         const long p = task % parts, block = task / parts % blocks, first = task / parts / blocks * group;
         const long j = block * most, width = inner - j < most ? inner - j : most;
         const long rows = n - p * part < part ? n - p * part : part;
@@ -644,7 +644,7 @@ void reduce_extreme(const char* name, long outer, long n, long inner, const T* x
     // Several parts: each leaves its best, and they meet in order.
     const Scratch<A> best(parts > 1 ? outer * parts * inner : 0);
     const Scratch<std::int64_t> where(parts > 1 ? outer * parts * inner : 0);
-    parallel_for(outer * parts * blocks, [&](long task) {
+    parallel_for(outer * parts * blocks, 0.2 * double(outer) * double(n) * double(inner), [&](long task) {
         const long p = task % parts, j = task / parts % blocks * most, o = task / parts / blocks;
         const long width = inner - j < most ? inner - j : most, rows = n - p * part < part ? n - p * part : part;
         A local[fold_width];
@@ -782,7 +782,7 @@ void reduce_select_backward(long outer, long n, long inner, const T* dy, const s
     if (outer <= 0 || n <= 0 || inner <= 0) return;
     long group = 32768 / (n * inner);
     if (group < 1) group = 1;
-    parallel_for((outer + group - 1) / group, [&](long task) {
+    parallel_for((outer + group - 1) / group, 0.2 * double(outer) * double(n) * double(inner), [&](long task) {
         const long last = (task + 1) * group < outer ? (task + 1) * group : outer;
         for (long o = task * group; o < last; ++o) {
             T* block = dx + o * n * inner;

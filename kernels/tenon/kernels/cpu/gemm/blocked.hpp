@@ -128,9 +128,7 @@ void gemm_flat(long m, long n, long k, const RowPacker& pack_rows, const ColumnP
         }
         finish_block(options.epilogue, 0, m, first, end - first);
     };
-    if (2.0 * double(m) * double(n) * double(k) >= serial_flops) parallel_for(tasks, compute);
-    else
-        for (long t = 0; t < tasks; ++t) compute(t);
+    parallel_for(tasks, 2.0 * double(m) * double(n) * double(k) * nanoseconds_per_flop, compute);
 }
 
 template <class T, class RowPacker, class ColumnPacker>
@@ -140,7 +138,7 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
     const long chunk = chunk_of<T>(k);
     const RowTiles tiles(m, kernel.packed_rows[0], kernel.packed_rows[1]);
     const Blocking blocking = Blocking::of<T>(n, k);
-    const bool parallel = 2.0 * double(m) * double(n) * double(k) >= serial_flops;
+    const double nanoseconds = 2.0 * double(m) * double(n) * double(k) * nanoseconds_per_flop;
     const long row_tiles = tiles.count();
     for (long slice = 0; slice < n; slice += blocking.slice_columns) {
         const long columns = n - slice < blocking.slice_columns ? n - slice : blocking.slice_columns;
@@ -198,13 +196,8 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                     }
                 }
             };
-            if (parallel) {
-                parallel_for((panels.count + together - 1) / together, pack_group);
-                parallel_for(row_blocks * column_blocks, compute);
-            } else {
-                for (long g = 0; g * together < panels.count; ++g) pack_group(g);
-                for (long t = 0; t < row_blocks * column_blocks; ++t) compute(t);
-            }
+            parallel_for((panels.count + together - 1) / together, nanoseconds, pack_group);
+            parallel_for(row_blocks * column_blocks, nanoseconds, compute);
         }
     }
 }

@@ -80,7 +80,18 @@ struct FinishBody {
         const bool over = !load && ldc == columns;
         long room = over ? job->rows * columns : columns;
         T* c = job->c;
-        for (long i = 0; i < job->rows; ++i, c += ldc, sums += stride) {
+        long i = 0;
+        if (over && columns <= L && alpha == T(1)) {
+            // Narrow results: one vector a row.
+            const V add = *reinterpret_cast<const U*>(rest != 0 || bias == nullptr ? last_bias : bias);
+            for (; i < job->rows && room >= L; ++i, c += columns, sums += stride, room -= columns) {
+                V r = *reinterpret_cast<const U*>(sums);
+                if (bias != nullptr) r = r + add;
+                if (relu) r = r < V{} ? V{} : r;
+                *reinterpret_cast<U*>(c) = r;
+            }
+        }
+        for (; i < job->rows; ++i, c += ldc, sums += stride) {
             for (long j = 0; j < columns; j += L) {
                 const long width = columns - j;
                 V r = *reinterpret_cast<const U*>(sums + j);
@@ -142,9 +153,14 @@ struct TileBody {
         do {
             const long steps = left < tile->chunk ? left : tile->chunk;
             left -= steps;
-            // C is touched when the sums are ready: its lines travel meanwhile.
-            for (long i = tile->skip; i < rows; ++i)
-                for (long j = 0; j < NV * L; j += long(64 / sizeof(T))) __builtin_prefetch(tile->c + i * tile->ldc + j, 1);
+            // C is touched when the sums are ready: its lines travel meanwhile. Many are asked for a row per step, as more
+            // requests than the first cache can hold open stall what follows.
+            constexpr bool spread = Packed && MR * NV > 12;
+            const T* next = tile->c + tile->skip * tile->ldc;
+            const T* const bottom = tile->c + (rows - 1) * tile->ldc;
+            if (!spread && load)
+                for (; next <= bottom; next += tile->ldc)
+                    for (long j = 0; j < NV * L; j += long(64 / sizeof(T))) __builtin_prefetch(next + j, 1);
             V sum[MR][NV];
             TENON_UNROLL(32)
             for (int i = 0; i < MR; ++i)
@@ -154,6 +170,11 @@ struct TileBody {
                 V row[NV];
                 TENON_UNROLL(4)
                 for (int v = 0; v < NV; ++v) row[v] = *reinterpret_cast<const U*>(b + v * L);
+                if constexpr (spread) {
+                    TENON_UNROLL(4)
+                    for (int j = 0; j < NV * L; j += int(64 / sizeof(T))) __builtin_prefetch(next + j, 1);
+                    next += next < bottom ? tile->ldc : 0;
+                }
                 // B comes from the second cache, tiles of A from there or the first. The hardware does not look far beyond a page.
                 if constexpr (MR * NV >= 12) {
                     const T* const ahead = b + (Packed ? 32 * NV * L : 6 * b_step);

@@ -68,12 +68,15 @@ struct VectorRowsBody {
         for (; j + L <= columns; j += L) {
             V sum = *reinterpret_cast<const U*>(sums + j);
             TENON_UNROLL(8)
-            for (int r = 0; r < R; ++r) sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            for (int r = 0; r < R; ++r) {
+                // Rows begin on other pages, where the hardware does not look ahead.
+                if (R > 1) __builtin_prefetch(b + (r + R) * step + j);
+                sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            }
             *reinterpret_cast<U*>(sums + j) = sum;
         }
         if (j < columns) {
             V sum = *reinterpret_cast<const U*>(sums + j);
-            TENON_UNROLL(8)
             for (int r = 0; r < R; ++r) {
                 alignas(64) T part[L] = {};
                 copy_part<T, L>(part, b + r * step + j, columns - j);
@@ -198,14 +201,17 @@ void gemm_vector(const VectorProduct<T>& whole, bool column, const BlockEpilogue
         job.b += first * job.lane;
         job.c += first * job.c_step;
         if (job.bias != nullptr) job.bias += first * job.bias_step;
-        if (job.lane == 1) dispatch<VectorRowsBody<T>>(static_cast<const VectorProduct<T>*>(&job));
+        // Bound by memory: eight lanes are as fast as sixteen.
+        if (job.lane == 1) dispatch<VectorRowsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         else dispatch<VectorDotsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         if (column) finish_block(epilogue, first, last - first, 0, 1);
         else finish_block(epilogue, 0, 1, first, last - first);
     };
     const double flops = 2.0 * double(whole.columns) * double(whole.k);
     const long unit = whole.lane == 1 ? 512 : 16, units = (whole.columns + unit - 1) / unit;
-    long tasks = flops < serial_flops ? 1 : flops < 16 * serial_flops ? 4 : 16;
+    // Bound by memory: two bytes or more to be read for every flop.
+    constexpr double serial = fork_nanoseconds / 0.08;
+    long tasks = flops < serial ? 1 : flops < 16 * serial ? 4 : 16;
     if (tasks > units) tasks = units;
     if (tasks == 1) return part_of(0, whole.columns);
     parallel_for(tasks, [&](long t) {

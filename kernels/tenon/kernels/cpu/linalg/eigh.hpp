@@ -1,6 +1,7 @@
 // Eigenvalues and eigenvectors of symmetric matrices, A = V diag(w) V'.
 #pragma once
 
+#include <tenon/kernels/cpu/linalg/external.hpp>
 #include <tenon/kernels/cpu/linalg/tridiagonal.hpp>
 
 namespace tenon {
@@ -109,6 +110,8 @@ long eigh_one(long n, const T* from, bool lower, T* values, T* vectors, T* memor
         for (long j = 0; j <= i; ++j) a[i * n + j] = a[j * n + i] = lower ? from[i * n + j] : from[j * n + i];
     dispatch<LargestMagnitude<T>>(n * n, static_cast<const T*>(a), &most);
     if (!is_finite(most)) return -1;
+    const auto& external = external_routines<T>;
+    if (external.eigh != nullptr && n >= external.least_eigh) return external.eigh(n, a, true, values, vectors);
     const T factor = safe_scale(most);
     if (factor != T(1))
         for (long i = 0; i < n * n; ++i) a[i] *= factor;

@@ -185,6 +185,13 @@ void svd(long batch, long m, long n, const T* a, T* u, T* s, T* vt, long* failed
         for (long p = first; p < last; ++p) {
             const T* from = a + p * m * n;
             T *to_u = u == nullptr ? nullptr : u + p * m * r, *to_v = u == nullptr ? nullptr : vt + p * r * n;
+            const auto& external = external_routines<T>;
+            if (external.svd != nullptr && r >= external.least_svd) {
+                T most_magnitude;
+                dispatch<own::LargestMagnitude<T>>(m * n, from, &most_magnitude);
+                failed[p] = own::is_finite(most_magnitude) ? external.svd(m, n, from, to_u, s + p * r, to_v) : -1;
+                continue;
+            }
             if (m >= n) {
                 own::copy_rows(m, n, from, n, copy, n);
                 failed[p] = own::svd_tall<T>(m, n, copy, false, to_u, s + p * r, to_v, memory);
