@@ -22,6 +22,8 @@ with Family("functions") as f:
         positive = name.startswith("log")
         inside = name in ("asin", "acos")
         x = (r(4, 9).abs() * 3 + 0.1) if positive else torch.rand(4, 9) * 1.8 - 0.9 if inside else r(4, 9)
+        if name == "tan":
+            x = torch.rand(4, 9) * 2.4 - 1.2  # away from the poles
         f.case(f"{name}/plain", {"x": x}, lambda x: op(x))
         f.case(f"{name}/empty", {"x": r(0, 3)}, lambda x: op(x))
         f.case(f"{name}/nan", {"x": t([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, inf, -inf, nan, 1e-30, -1e-10])}, lambda x: op(x))

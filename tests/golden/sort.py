@@ -30,7 +30,8 @@ with Family("sort") as f:
         f.case(f"argsort/{name}/whole", {"x": integers(-5, 5, (2, 40, 2)).double()}, lambda x: sort(x, 1).indices)
     for largest, name in ((True, "largest"), (False, "smallest")):
         f.case(f"topk/{name}/middle", {"x": r(2, 7, 3)}, lambda x: x.topk(3, 1, largest).values)
-        f.case(f"topk/{name}/middle/nan", {"x": nans}, lambda x: x.topk(3, 1, largest).values)
+        # Which of several NaN PyTorch takes is not specified: values only.
+        f.case(f"topk/{name}/middle/nan", {"x": nans}, lambda x: x.detach().topk(3, 1, largest).values)
         f.case(f"topk/{name}/last", {"x": r(2, 2, 100)}, lambda x: x.topk(3, 2, largest).values)
         f.case(f"topk_indices/{name}", {"x": r(2, 7, 3)}, lambda x: x.topk(3, 1, largest).indices)
         f.case(f"topk_many/{name}", {"x": r(2, 2, 200)}, lambda x: x.topk(70, 2, largest).values)
