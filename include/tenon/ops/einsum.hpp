@@ -418,9 +418,10 @@ constexpr void check_einsum() {
 
 // einsum<"bij,bjk->bik">(a, b): multiplies 1 to 4 operands along axes of the same name and sums over the names that the
 // result lacks. A name that comes twice in one operand is its diagonal; "..." stands for leading axes that broadcast;
-// axes of size 1 broadcast; without "->" the result has the names that come once, in alphabetical order. float and double;
-// of more than two operands the pair with the smallest loop goes first. The result may be a view. Wrong strings are
-// compile errors; throws ShapeError where sizes differ. Derivative: that of the products and sums.
+// axes of size 1 broadcast; without "->" the result has the names that come once, in alphabetical order. float and double
+// (bf16 and half with <tenon/ops/matmul_half.hpp>); of more than two operands the pair with the smallest loop goes first.
+// The result may be a view. Wrong strings are compile errors; throws ShapeError where sizes differ. Derivative: that of the
+// products and sums.
 template <detail::Text Subscripts, Expression... E>
 [[nodiscard]] auto einsum(E&&... operands) {
     static_assert(sizeof...(E) >= 1, "tenon: einsum: no operands came");
