@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tenon/autograd/functional.hpp>
+#include <tenon/ops/second_order/count.hpp>
 #include <tenon/ops/second_order/fused.hpp>
 #include <tenon/ops/second_order/index.hpp>
 #include <tenon/ops/second_order/matmul.hpp>
