@@ -15,6 +15,7 @@
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/index.hpp>
 #include <tenon/ops/loss.hpp>
+#include <tenon/ops/masked_softmax.hpp>
 #include <tenon/ops/matmul.hpp>
 #include <tenon/ops/norm.hpp>
 #include <tenon/ops/random.hpp>
@@ -25,5 +26,6 @@
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/embedding.hpp>
 #include <tenon/nn/linear.hpp>
+#include <tenon/nn/norm.hpp>
 #include <tenon/optim/optimizer.hpp>
 #include <tenon/optim/schedule.hpp>

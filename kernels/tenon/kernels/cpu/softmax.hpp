@@ -65,13 +65,14 @@ inline constexpr Isa row_isa = std::is_same_v<T, float> ? Isa::avx512 : reduce_i
 template <class A, int N>
 inline constexpr int fold_lanes = N > 32 / int(sizeof(A)) ? 32 / int(sizeof(A)) : N;
 
-// e^x for x that is at most little above 0, or NaN: the general one without its upper end.
+// e^x for x that is at most little above 0, or NaN. What would be subnormal is 0: from -88.1 down the factor 2^n has the bits
+// of zero, so that no comparison is needed.
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> row_exp(const simd<A, N>& x) {
     if constexpr (std::is_same_v<A, float>) {
         simd<float, N> r;
-        const auto n = math::impl::reduce_exp<254>(math::impl::at_least(x, -105.f), r);
-        return math::impl::scale(math::impl::expm1_near_zero(r) + simd<float, N>(1.f), n);
+        const auto n = math::impl::reduce_exp<127>(math::impl::at_least(x, -88.1f), r);
+        return (math::impl::expm1_near_zero(r) + simd<float, N>(1.f)) * math::impl::power_of_two(n);
     } else {
         return math::exp(x);
     }
