@@ -78,12 +78,25 @@ def png(width, height, colour, depth, rows, interlace=0, extra=b""):
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")), chunk
 
 
-# 8 x 8 pixels, baseline, as small as the format allows.
+# 8 x 8 grey pixels, baseline; 17 x 9 in colour with halved chroma, baseline and progressive.
 JPEG = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgICAgMCAgIDAwMDBAYEBAQEBAgGBgUGCQgKCgkICQkKDA8MCgsOCwkJDRENDg8QEBEQCgwSExIQEw8QEBD/"
     "wAALCAAIAAgBAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKB"
     "kaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWm"
     "p6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/APn+v//Z")
+COLOUR_JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObDoKrarYqMyP/L2u71////m8H////6/+b9//"
+    "j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAARCAAJABEDASIAAhEBAxEB"
+    "/8QAFgABAQEAAAAAAAAAAAAAAAAAAwQA/8QAHxAAAgEDBQEAAAAAAAAAAAAAAAECAxESBDFBU5Lh/8QAFQEBAQAAAAAAAAAAAAAAAAAAAgH/xAAZEQACAw"
+    "EAAAAAAAAAAAAAAAAAAQIREgP/2gAMAwEAAhEDEQA/ABUNOpNKndX3xFjGh1S8/Sh8CwBLpUsiSJcaHXPwYuMTbFR//9k=")
+PROGRESSIVE_JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObDoKrarYqMyP/L2u71////m8H////6/+b9//"
+    "j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wgARCAAJABEDASIAAhEBAxEB"
+    "/8QAFgABAQEAAAAAAAAAAAAAAAAAAgMA/8QAFgEBAQEAAAAAAAAAAAAAAAAAAQAC/9oADAMBAAIQAxAAAAEKjyy19P8A/8QAFxAAAwEAAAAAAAAAAAAAAA"
+    "AAACAhIv/aAAgBAQABBQLJCJ//xAAUEQEAAAAAAAAAAAAAAAAAAAAQ/9oACAEDAQE/AT//xAAYEQACAwAAAAAAAAAAAAAAAAAAEQECIf/aAAgBAgEBPwGb"
+    "ahn/xAAWEAEBAQAAAAAAAAAAAAAAAAAxACD/2gAIAQEABj8CIjH/xAAaEAABBQEAAAAAAAAAAAAAAAABABARUZHR/9oACAEBAAE/IYlwgLsUXYwb/9oADA"
+    "MBAAIAAwAAABBoD//EABYRAQEBAAAAAAAAAAAAAAAAAAABEf/aAAgBAwEBPxCRj//EABURAQEAAAAAAAAAAAAAAAAAAAAR/9oACAECAQE/EIC3/8QAGxAB"
+    "AAICAwAAAAAAAAAAAAAAARARADFBwfD/2gAIAQEAAT8QCQWL3jxncLeJ/wD/2Q==")
 
 for kind, content in ARRAYS.items():
     put("npy", kind, content)
@@ -116,6 +129,8 @@ palette = png(1, 1, 3, 8, b"")[1]
 put("image", "palette.png", png(4, 2, 3, 2, b"\3\x1b\4\xe4", 0, palette(b"PLTE", bytes(12)) + palette(b"tRNS", b"\0\x80"))[0])
 put("image", "interlaced.png", png(2, 2, 0, 8, b"\0\1\0\2\0\3\4", 1)[0])
 put("image", "grey.jpg", JPEG)
+put("image", "colour.jpg", COLOUR_JPEG)
+put("image", "progressive.jpg", PROGRESSIVE_JPEG)
 put("csv", "log", b'epoch,"a,b"\n1,0.5\n2,0.25\n')
 put("csv", "cut", b'epoch,"a,b"\n1,0')
 put("csv", "header", b'epoch,"a')

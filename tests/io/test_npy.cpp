@@ -129,7 +129,7 @@ TEST_CASE("each way to be bad has its error", "[npy]") {
     CHECK(has(error_of<FileError>([] { io::write_npy("/nowhere/x.npy", zeros<float>({2})); }), "cannot create"));
 
     const files::MemoryFile file(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4,)}", four));
-    CHECK(has(error_of<DtypeError>([&] { io::read_npy<float, 1>(file.path()); }), "expected float, the array is uint8[4]"));
+    CHECK(has(error_of<DtypeError>([&] { io::read_npy<float, 1>(file.path()); }), "read_npy: \"" + file.path() + "\": expected float, the array is uint8[4]"));
     CHECK(has(error_of<ShapeError>([&] { io::read_npy<std::uint8_t, 2>(file.path()); }), "expected rank 2, the array is uint8[4] on cpu of rank 1"));
 }
 

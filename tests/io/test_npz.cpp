@@ -92,7 +92,7 @@ TEST_CASE("each way to be bad has its error", "[npz]") {
     io::write_npz(folder / "x.npz", {{"a", x}, {"b", x}});
     const io::Npz file(folder / "x.npz");
     CHECK(has(error_of<FileError>([&] { file.get("c"); }), "has no array \"c\": expected one of a, b"));
-    CHECK(has(error_of<DtypeError>([&] { file.get<double, 2>("a"); }), "expected double, the array is float[2, 3]"));
+    CHECK(has(error_of<DtypeError>([&] { file.get<double, 2>("a"); }), "member \"a\": expected double, the array is float[2, 3]"));
 
     auto bytes = files::read(folder / "x.npz");
     const auto open = [&](const files::Bytes& content) {

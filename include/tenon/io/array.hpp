@@ -62,6 +62,33 @@ namespace detail {
 using tenon::detail::AnyTensor;
 using tenon::detail::Record;
 
+// Where bytes came from, for the texts of errors: an operation, a path, a member of an archive.
+struct Origin {
+    const char* operation;
+    const char* path;
+    const char* member = nullptr;
+};
+inline Message& operator<<(Message& message, const Origin& o) {
+    message << o.operation << ": \"" << o.path << '"';
+    if (o.member != nullptr) message << ", member \"" << o.member << '"';
+    return message;
+}
+
+// What was read from there, typed.
+template <class T, int R>
+Tensor<T, R> typed(const Origin& origin, const Array& x) {
+    if (x.dtype() != dtype_of<T> || x.rank() != R) {
+        Message expected;
+        if (x.dtype() != dtype_of<T>) expected << "expected " << tenon::name(dtype_of<T>);
+        else expected << "expected rank " << int(R);
+        expected << ", the array is " << x.record()->description() << " of rank " << x.rank() << "\n       hint: read it as <" << tenon::name(x.dtype()) << ", " << x.rank()
+                 << ">, then cast<...>(x) or x.reshape(...)";
+        if (x.dtype() != dtype_of<T>) fail<DtypeError>(origin, ": ", expected.text());
+        fail<ShapeError>(origin, ": ", expected.text());
+    }
+    return Tensor<T, R>(x.any());
+}
+
 inline std::size_t byte_count(const Record* r) { return static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)); }
 
 // Copies elements of `width` bytes between two layouts (strides in elements) of the same sizes.

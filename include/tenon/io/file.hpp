@@ -19,18 +19,6 @@ namespace tenon::io::detail {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tenon: the file formats are written for little-endian machines");
 
-// Where bytes came from, for the texts of errors: an operation, a path, a member of an archive.
-struct Origin {
-    const char* operation;
-    const char* path;
-    const char* member = nullptr;
-};
-inline Message& operator<<(Message& message, const Origin& o) {
-    message << o.operation << ": \"" << o.path << '"';
-    if (o.member != nullptr) message << ", member \"" << o.member << '"';
-    return message;
-}
-
 // A file descriptor that closes itself.
 class Descriptor {
 public:

@@ -235,7 +235,7 @@ inline Array read_npy(const std::string& path) {
 // The same, typed: DtypeError or ShapeError where the file holds another type or rank.
 template <Element T, int Rank>
 Tensor<T, Rank> read_npy(const std::string& path) {
-    return read_npy(path).as<T, Rank>();
+    return detail::typed<T, Rank>({"read_npy", path.c_str()}, read_npy(path));
 }
 
 // Writes x as a .npy file (version 1, little-endian, C order): np.load reads it. bf16 becomes V2, which NumPy reads as

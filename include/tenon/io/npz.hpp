@@ -223,7 +223,7 @@ public:
     // The same, typed: DtypeError or ShapeError where it has another type or rank.
     template <Element T, int Rank>
     Tensor<T, Rank> get(const std::string& name) const {
-        return get(name).as<T, Rank>();
+        return detail::typed<T, Rank>({"Npz", path_.c_str(), name.c_str()}, get(name));
     }
 
 private:
