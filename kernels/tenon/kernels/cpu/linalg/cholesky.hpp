@@ -47,8 +47,7 @@ TENON_ALWAYS_INLINE long cholesky_small(long n, T* a, long lda) {
         }
         const T d = scalar_sqrt(row[k]);
         row[k] = d;
-        // Division, not a product with the inverse: half an ulp against one and a half.
-        for (long j = k + 1; j < n; ++j) row[j] /= d;
+        divide<N>(n - k - 1, d, row + k + 1);
         for (long i = k + 1; i < n; ++i) axpy<N>(n - i, -row[i], row + i, u + i * cholesky_leaf + i);
     }
     for (long i = 0; i < n; ++i)

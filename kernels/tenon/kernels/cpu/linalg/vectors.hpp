@@ -79,6 +79,21 @@ TENON_ALWAYS_INLINE void scale(long n, T alpha, T* y) {
         if (i < n) y[i] *= alpha;
     }
 }
+// y = y / d: half an ulp, where a product with the inverse has one and a half.
+template <int N, class T>
+TENON_ALWAYS_INLINE void divide(long n, T d, T* y) {
+    long i = 0;
+    {
+        using V = simd<T, N>;
+        const V by(d);
+        for (; i + N <= n; i += N) (V::load(y + i) / by).store(y + i);
+    }
+    if constexpr (N > 2) {
+        if (i < n) divide<N / 2>(n - i, d, y + i);
+    } else {
+        if (i < n) y[i] /= d;
+    }
+}
 // The sum of x y.
 template <int N, class T>
 TENON_ALWAYS_INLINE T dot(long n, const T* x, const T* y) {
