@@ -130,7 +130,7 @@ void check_int8(Random& random, long m, long n, long k, const Operand<T>& a, con
     REQUIRE(same_bits(c, expected));
 }
 
-const long some_shapes[][3] = {{1, 37, 70}, {37, 1, 70}, {1, 1, 900}, {5, 23, 800}, {70, 7, 16}, {33, 100, 30}, {150, 140, 420},
+const long some_shapes[][3] = {{1, 37, 70}, {37, 1, 70}, {1, 1, 900}, {5, 23, 800}, {70, 7, 16}, {33, 100, 30}, {150, 140, 420}, {60, 300, 77},
                                {301, 10, 513}, {20, 530, 201}, {97, 99, 1031}, {64, 64, 2100}};
 
 }  // namespace
@@ -154,7 +154,7 @@ TEMPLATE_TEST_CASE("16-bit products in every mode and layout", "[gemm]", bf16, h
     for (const auto& s : some_shapes)
         for (int layout = 0; layout < 4; ++layout) {
             const Operand<TestType> a(random, s[0], s[2], (layout & 1) != 0, 1), b(random, s[2], s[1], (layout & 2) != 0, 2);
-            for (int number = layout; number < 16; number += 3) {
+            for (int number = layout; number < 16; number += 5) {
                 check_half<TestType, TestType>(random, s[0], s[1], s[2], a, b, number, layout);
                 check_half<TestType, float>(random, s[0], s[1], s[2], a, b, 15 - number, 0);
             }
@@ -398,8 +398,8 @@ TEMPLATE_TEST_CASE("byte products in every mode and layout, of several chunks to
         for (int layout = 0; layout < 4; ++layout) {
             const Operand<TestType> a(random, s[0], s[2], (layout & 1) != 0, 1);
             const Operand<int8_t> b(random, s[2], s[1], (layout & 2) != 0, 2);
-            for (int number = layout; number < 128; number += 13) check_int8<TestType, float>(random, s[0], s[1], s[2], a, b, number, layout);
-            for (int number = layout; number < 32; number += 7) check_int8<TestType, int32_t>(random, s[0], s[1], s[2], a, b, number, 0);
+            for (int number = layout; number < 128; number += 23) check_int8<TestType, float>(random, s[0], s[1], s[2], a, b, number, layout);
+            for (int number = layout; number < 32; number += 11) check_int8<TestType, int32_t>(random, s[0], s[1], s[2], a, b, number, 0);
         }
     const Operand<TestType> a(random, 40, 30, false, 3, 2);
     const Operand<int8_t> b(random, 30, 20, true, 1, 3);

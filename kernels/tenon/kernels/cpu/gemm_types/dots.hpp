@@ -221,6 +221,9 @@ struct CellTileBody {
                 TENON_UNROLL(4)
                 for (int v = 0; v < NV; ++v) Dot::template add<Lanes>(sum[i][v], x, row[v]);
             }
+            // A panel of a whole chunk is larger than the first cache: its lines travel ahead of their use.
+            TENON_UNROLL(4)
+            for (int j = 0; j < NV * Lanes; j += 16) __builtin_prefetch(b + 8 * b_step + j);
             b += b_step;
             TENON_UNROLL(8)
             for (int g = 0; g < groups; ++g) start[g] += a_step;

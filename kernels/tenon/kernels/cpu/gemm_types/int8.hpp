@@ -109,7 +109,7 @@ struct RowTermsBody {
             long l = 0;
             if (column_stride == 1) {
                 simd<Cell, Lanes> lanes(0);
-                for (; l + Lanes <= k; l += Lanes) lanes += convert<Cell>(simd<T, Lanes>::load(a + l));
+                for (; l + Lanes <= k; l += Lanes) lanes += convert<Cell>(convert<std::int16_t>(simd<T, Lanes>::load(a + l)));
                 sum = reduce_add(lanes);
             }
             for (; l < k; ++l) sum += static_cast<Cell>(a[l * column_stride]);

@@ -13,9 +13,40 @@ namespace kernels::cpu {
 namespace gemm_impl {
 
 // A reader has: Source; group, the elements of a cell; swaps, whether steps 2 l and 2 l + 1 trade places; and
-//   lanes<N>(p, step)     N cells of neighbouring elements p[0 .. N), their elements `step` apart
-//   steps<N>(p)           N cells that follow one another, from N * group elements in a row; N is 4, or `most` of the lanes
-//   one(p, step, count)   one cell of `count` <= group elements, the others zero
+//   lanes<N>(out, p, step)   N cells of neighbouring elements p[0 .. N), their elements `step` apart
+//   steps<N>(p)              N cells that follow one another, from N * group elements in a row; N is 4, or `most` of the lanes
+//   one(p, step, count)      one cell of `count` <= group elements, the others zero
+
+// g++ converts bytes to 32 bits one by one; interleaved they get there in vectors.
+typedef std::uint8_t bytes_x16 __attribute__((vector_size(16)));
+typedef std::uint16_t shorts_x8 __attribute__((vector_size(16)));
+
+// The first N bytes from p on, N = 4, 8 or 16; the rest zeros.
+template <int N>
+TENON_ALWAYS_INLINE void load_bytes(bytes_x16& out, const void* p) {
+    if constexpr (N == 16) {
+        typedef std::uint8_t unaligned __attribute__((vector_size(16), aligned(1), may_alias));
+        out = *static_cast<const unaligned*>(p);
+    } else if constexpr (N == 8) {
+        typedef long long word __attribute__((aligned(1), may_alias));
+        typedef long long words __attribute__((vector_size(16)));
+        out = (bytes_x16)words{*static_cast<const word*>(p), 0};
+    } else {
+        typedef int word __attribute__((aligned(1), may_alias));
+        typedef int words __attribute__((vector_size(16)));
+        out = (bytes_x16)words{*static_cast<const word*>(p), 0, 0, 0};
+    }
+}
+TENON_ALWAYS_INLINE void interleave_low(bytes_x16& out, const bytes_x16& a, const bytes_x16& b) {
+    out = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+TENON_ALWAYS_INLINE void interleave_high(bytes_x16& out, const bytes_x16& a, const bytes_x16& b) {
+    out = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+template <class V>
+TENON_ALWAYS_INLINE void store_cells(Cell* out, const V& v) {
+    *reinterpret_cast<simd<Cell, 4>::Unaligned*>(out) = (simd<Cell, 4>::Raw)v;
+}
 
 // Pairs of bf16, as they lie.
 struct ReadPairs {
@@ -23,11 +54,11 @@ struct ReadPairs {
     static constexpr int group = 2;
     static constexpr bool swaps = false;
     template <int N>
-    static TENON_ALWAYS_INLINE simd<Cell, N> lanes(const Source* p, long step) {
+    static TENON_ALWAYS_INLINE void lanes(Cell* out, const Source* p, long step) {
         using H = simd<std::uint16_t, N>;
         const auto low = convert<Cell>(H::load(reinterpret_cast<const std::uint16_t*>(p)));
         const auto high = convert<Cell>(H::load(reinterpret_cast<const std::uint16_t*>(p + step)));
-        return simd<Cell, N>(typename simd<Cell, N>::Raw(low.v | high.v << 16));
+        simd<Cell, N>(typename simd<Cell, N>::Raw(low.v | high.v << 16)).store(out);
     }
     template <int Lanes> static constexpr int most = Lanes;
     template <int N, int Lanes = N>
@@ -38,6 +69,13 @@ struct ReadPairs {
         return p[0].bits | static_cast<Cell>(count > 1 ? p[step].bits : 0) << 16;
     }};
 
+#if TENON_DISPATCH
+TENON_TARGET_AVX512 inline void half_to_floats(floats_x16& out, const half* p) {
+    typedef std::uint16_t halves __attribute__((vector_size(32), aligned(2), may_alias));
+    asm("vcvtph2ps %1, %0" : "=v"(out) : "m"(*reinterpret_cast<const halves*>(p)));
+}
+#endif
+
 // Floats from bf16 or half. Those of bf16 trade places in pairs, which is the order of Bf16Dot: where nothing is
 // subnormal, both give the same bits.
 template <class T>
@@ -46,7 +84,7 @@ struct ReadFloats {
     static constexpr int group = 1;
     static constexpr bool swaps = std::is_same_v<T, bf16>;
     template <int N>
-    static TENON_ALWAYS_INLINE simd<Cell, N> lanes(const Source* p, long) { return bit_cast<Cell>(load_as_float<N>(p)); }
+    static TENON_ALWAYS_INLINE void lanes(Cell* out, const Source* p, long) { load<N>(p).store(out); }
     template <int Lanes> static constexpr int most = Lanes;
     template <int N, int Lanes = N>
     static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
@@ -68,10 +106,23 @@ struct ReadFloats {
                 return V((typename V::Raw)floats);
             }
 #endif
-            return bit_cast<Cell>(load_as_float<N>(p));
+            return load<N>(p);
         }
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long, long) { return __builtin_bit_cast(Cell, static_cast<float>(*p)); }
+
+private:
+    template <int N>
+    static TENON_ALWAYS_INLINE simd<Cell, N> load(const Source* p) {
+#if TENON_DISPATCH
+        if constexpr (std::is_same_v<T, half> && N == 16) {
+            floats_x16 floats;
+            half_to_floats(floats, p);
+            return simd<Cell, N>((typename simd<Cell, N>::Raw)floats);
+        }
+#endif
+        return bit_cast<Cell>(load_as_float<N>(p));
+    }
 };
 
 // Pairs of 16-bit integers from bytes.
@@ -81,18 +132,47 @@ struct ReadWidened {
     static constexpr int group = 2;
     static constexpr bool swaps = false;
     template <int N>
-    static TENON_ALWAYS_INLINE simd<Cell, N> lanes(const Source* p, long step) {
-        const auto low = convert<Cell>(simd<T, N>::load(p)), high = convert<Cell>(simd<T, N>::load(p + step));
-        return simd<Cell, N>(typename simd<Cell, N>::Raw((low.v & 0xffffu) | high.v << 16));
+    static TENON_ALWAYS_INLINE void lanes(Cell* out, const Source* p, long step) {
+        bytes_x16 low, high, pairs;
+        load_bytes<N>(low, p);
+        load_bytes<N>(high, p + step);
+        interleave_low(pairs, low, high);
+        widen<N>(out, pairs);
+        if constexpr (N == 16) {
+            interleave_high(pairs, low, high);
+            widen<8>(out + 8, pairs);
+        }
     }
     template <int Lanes> static constexpr int most = Lanes < 8 ? Lanes : 8;
     template <int N, int Lanes = N>
     static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
-        return simd<Cell, N>((typename simd<Cell, N>::Raw)convert<std::int16_t>(simd<T, 2 * N>::load(p)).v);
+        if constexpr (N == 4) {
+            bytes_x16 bytes;
+            load_bytes<8>(bytes, p);
+            Cell cells[4];
+            widen<4>(cells, bytes);
+            return simd<Cell, 4>::load(cells);
+        } else {
+            return simd<Cell, N>((typename simd<Cell, N>::Raw)convert<std::int16_t>(simd<T, 2 * N>::load(p)).v);
+        }
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         const Cell low = static_cast<std::uint16_t>(p[0]), high = count > 1 ? static_cast<std::uint16_t>(p[step]) : 0u;
         return low | high << 16;
+    }
+
+private:
+    // A byte on top of a zero one, shifted down with its sign. Four cells from the low half; with N = 8 or more the others too.
+    template <int N>
+    static TENON_ALWAYS_INLINE void widen(Cell* out, const bytes_x16& bytes) {
+        using Word = typename vector_of<std::conditional_t<std::is_signed_v<T>, std::int16_t, std::uint16_t>, 8>::type;
+        bytes_x16 words;
+        interleave_low(words, bytes_x16{}, bytes);
+        store_cells(out, (Word)words >> 8);
+        if constexpr (N >= 8) {
+            interleave_high(words, bytes_x16{}, bytes);
+            store_cells(out + 4, (Word)words >> 8);
+        }
     }
 };
 
@@ -104,10 +184,20 @@ struct ReadQuads {
     static constexpr bool swaps = false;
     static constexpr Cell mask = Flipped ? 0x80808080u : 0u;
     template <int N>
-    static TENON_ALWAYS_INLINE simd<Cell, N> lanes(const Source* p, long step) {
-        const auto b0 = convert<Cell>(bytes<N>(p)), b1 = convert<Cell>(bytes<N>(p + step));
-        const auto b2 = convert<Cell>(bytes<N>(p + 2 * step)), b3 = convert<Cell>(bytes<N>(p + 3 * step));
-        return simd<Cell, N>(typename simd<Cell, N>::Raw((b0.v | b1.v << 8 | b2.v << 16 | b3.v << 24) ^ mask));
+    static TENON_ALWAYS_INLINE void lanes(Cell* out, const Source* p, long step) {
+        bytes_x16 b0, b1, b2, b3, low, high;
+        load_bytes<N>(b0, p);
+        load_bytes<N>(b1, p + step);
+        load_bytes<N>(b2, p + 2 * step);
+        load_bytes<N>(b3, p + 3 * step);
+        interleave_low(low, b0, b1);
+        interleave_low(high, b2, b3);
+        interleave<N>(out, low, high);
+        if constexpr (N == 16) {
+            interleave_high(low, b0, b1);
+            interleave_high(high, b2, b3);
+            interleave<8>(out + 8, low, high);
+        }
     }
     template <int Lanes> static constexpr int most = Lanes;
     template <int N, int Lanes = N>
@@ -122,8 +212,10 @@ struct ReadQuads {
 
 private:
     template <int N>
-    static TENON_ALWAYS_INLINE simd<std::uint8_t, N> bytes(const Source* p) {
-        return simd<std::uint8_t, N>::load(reinterpret_cast<const std::uint8_t*>(p));
+    static TENON_ALWAYS_INLINE void interleave(Cell* out, const bytes_x16& low, const bytes_x16& high) {
+        const auto a = (shorts_x8)low, b = (shorts_x8)high;
+        store_cells(out, (simd<Cell, 4>::Raw)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11) ^ mask);
+        if constexpr (N >= 8) store_cells(out + 4, (simd<Cell, 4>::Raw)__builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15) ^ mask);
     }
 };
 
@@ -161,9 +253,9 @@ struct PackCells {
                         for (long ahead = 0; ahead < count; ahead += long(64 / sizeof(Source)))
                             __builtin_prefetch(row + (6 * Reader::group + g) * step + ahead);
                     if (whole) {
-                        for (; i + Lanes <= count; i += Lanes) Reader::template lanes<Lanes>(row + i, step).store(to + i);
+                        for (; i + Lanes <= count; i += Lanes) Reader::template lanes<Lanes>(to + i, row + i, step);
                         if constexpr (Lanes > 4)
-                            for (; i + 4 <= count; i += 4) Reader::template lanes<4>(row + i, step).store(to + i);
+                            for (; i + 4 <= count; i += 4) Reader::template lanes<4>(to + i, row + i, step);
                     }
                     for (; i < count; ++i) to[i] = Reader::one(row + i, step, whole ? Reader::group : steps - from);
                     for (; i < lanes; ++i) to[i] = 0;

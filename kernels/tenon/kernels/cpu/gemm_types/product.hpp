@@ -70,7 +70,8 @@ struct CellProduct {
     }
     // A row of packed A takes a line more than its cells, so that the rows of a tile do not fall on the same lines of the cache.
     long row_cells(long steps) const { return cells(steps) + 16; }
-    bool rows_apart() const { return a.step == 1 || a.lane_stride != 1; }
+    // Reading it row by row costs the tiles a little, transposing A costs the packer more: that pays where many columns use it.
+    bool rows_apart() const { return a.step == 1 ? m <= 48 || n <= 256 : a.lane_stride != 1; }
     void pack_tiles(const RowTiles& tiles, const Part& part, Cell* packed, long k0, long steps) const {
         const long row = tiles.first(part.first), end = tiles.end(part.last);
         if (rows_apart()) return kernel.spread_a(packed, row_cells(steps), tiles.first(part.last) - row, end - row, a.at(row, k0), a.lane_stride, a.step, steps);
@@ -128,11 +129,11 @@ struct CellProduct {
             if (column_sums) std::memset(sums, 0, std::size_t(width) * sizeof(Cell));
             for (long done = 0; done < k; done += step) {
                 const long now = k - done < step ? k - done : step;
-                pack_tiles(tiles, all, packed_a, done, now);
                 const long base = panels.first_vector(span.first) * panels.lanes;
+                pack_tiles(tiles, all, packed_a, done, now);
+                pack_panels(panels, span.first, span.last, packed_b, 0, done, now, column_sums ? sums - base : nullptr);
                 for (long p = span.first; p < span.last; ++p) {
                     const long at = panels.first_vector(p) * panels.lanes - base, column = panels.first(p);
-                    pack_panels(panels, p, p + 1, packed_b + at * cells(now), 0, done, now, column_sums ? sums - base : nullptr);
                     const CellBlock<Sum> block{nullptr, 0, 0, 0, column, panels.first(p + 1) - column, done == 0, done + now == k,
                                                column_sums ? sums + at : nullptr};
                     multiply(tiles, all, packed_a, packed_b + at * cells(now), panels.width(p), now, block, finish);
