@@ -274,3 +274,22 @@ TEST_CASE("large copies, transposes and fills", "[gather]") {
         for (long j = 0; j < m; ++j) right = right && z[std::size_t(i * m + j)] == (j == 0 || j == m - 1 ? x[std::size_t(i * m + j)] : 2.5f);
     CHECK(right);
 }
+
+TEMPLATE_TEST_CASE("transposes beyond the caches", "[gather]", float, double) {
+    using T = TestType;
+    // Rows of whole cache lines, which are streamed, and others; sizes that leave rests of tiles.
+    for (long m : {2048l, 2043l})
+        for (long n : {4096l, 4112l}) {
+            T* x = static_cast<T*>(std::aligned_alloc(64, std::size_t((m * n + 16) / 16 * 16) * sizeof(T)));
+            T* y = static_cast<T*>(std::aligned_alloc(64, std::size_t((m * n + 16) / 16 * 16) * sizeof(T)));
+            for (long i = 0; i < m * n; ++i) x[i] = static_cast<T>(i);
+            const long shape[] = {n, m}, transposed[] = {1, n}, dense[] = {m, 1};
+            k::copy_strided(2, shape, y, dense, x, transposed, static_cast<int>(sizeof(T)));
+            long wrong = 0;
+            for (long i = 0; i < n; ++i)
+                for (long j = 0; j < m; ++j) wrong += y[i * m + j] != x[j * n + i] ? 1 : 0;
+            CHECK(wrong == 0);
+            std::free(x);
+            std::free(y);
+        }
+}

@@ -56,13 +56,19 @@ TEMPLATE_TEST_CASE("Cholesky factors", "[linalg]", float, double) {
         for (long p = 0; p < batch; ++p) {
             CHECK(failed[std::size_t(p)] == 0);
             auto expected = rows_of(before, p * n * lda, n, n, lda);
-            k::reference::cholesky<T>(n, expected.data(), n);
+            CHECK(k::reference::cholesky<T>(n, expected.data(), n) == 0);
+            double apart = 0;
+            for (long i = 0; i < n; ++i)
+                for (long j = 0; j <= i; ++j)
+                    apart = std::max(apart, std::fabs(double(expected[std::size_t(i * n + j)]) - double(a[std::size_t((p * n + i) * lda + j)])));
+            CHECK(apart <= 40 * double(n + 1) * double(n + 1) * eps<T>);
             double worst = 0, norm = 0;
+            bool zeros = true;
             for (long i = 0; i < n; ++i)
                 for (long j = 0; j < n; ++j) {
                     const T l = a[std::size_t((p * n + i) * lda + j)];
                     if (j > i) {
-                        CHECK(l == T(0));
+                        zeros = zeros && l == T(0);
                         continue;
                     }
                     double sum = 0;
@@ -71,10 +77,13 @@ TEMPLATE_TEST_CASE("Cholesky factors", "[linalg]", float, double) {
                     worst = std::max(worst, std::fabs(sum - want));
                     norm = std::max(norm, std::fabs(want));
                 }
+            CHECK(zeros);
             CHECK(worst <= double(n + 1) * eps<T> * norm);
         }
+        bool untouched = true;
         for (long i = 0; i < batch * n; ++i)
-            for (long j = n; j < lda; ++j) CHECK(a[std::size_t(i * lda + j)] == T(7));
+            for (long j = n; j < lda; ++j) untouched = untouched && a[std::size_t(i * lda + j)] == T(7);
+        CHECK(untouched);
     }
 }
 
@@ -116,21 +125,22 @@ TEMPLATE_TEST_CASE("LU factors with partial pivoting", "[linalg]", float, double
                 auto exchanged = rows_of(before, p * m * n, m, n, n);
                 for (long i = 0; i < steps; ++i) {
                     const long q = pivots[std::size_t(p * steps + i)] - 1;
-                    REQUIRE((q >= i && q < m));
+                    if (q < i || q >= m) FAIL("a pivot outside of the rows that are left");
                     for (long j = 0; j < n; ++j) std::swap(exchanged[std::size_t(i * n + j)], exchanged[std::size_t(q * n + j)]);
                 }
-                double worst = 0, u_most = 1;
+                double worst = 0, u_most = 1, l_most = 0;
                 for (long i = 0; i < m; ++i)
                     for (long j = 0; j < n; ++j) {
                         double sum = 0;
                         for (long q = 0; q <= std::min(i, j) && q < steps; ++q) {
                             const double l = q == i ? 1.0 : double(lu[std::size_t(i * n + q)]);
-                            if (q < i) CHECK(std::fabs(l) <= 1 + 2 * eps<T>);
+                            if (q < i) l_most = std::max(l_most, std::fabs(l));
                             sum += l * double(lu[std::size_t(q * n + j)]);
                         }
                         worst = std::max(worst, std::fabs(sum - double(exchanged[std::size_t(i * n + j)])));
                         u_most = std::max(u_most, std::fabs(double(lu[std::size_t(i * n + j)])));
                     }
+                CHECK(l_most <= 1 + 2 * eps<T>);
                 CHECK(worst <= double(steps + 1) * eps<T> * u_most);
             }
         }
@@ -217,4 +227,38 @@ TEMPLATE_TEST_CASE("factorisations give the same bits with one and two threads",
         CHECK(same_bits(lus[0], lus[1]));
     }
     set_num_threads(threads);
+}
+
+TEMPLATE_TEST_CASE("a matrix has the same bits alone and in a batch", "[linalg]", float, double) {
+    using T = TestType;
+    for (long n : {1l, 2l, 3l, 4l, 7l, 8l, 9l, 16l, 20l})
+        for (long batch : {1l, 2l, 5l, 16l, 19l}) {
+            const auto general = random_matrix<T>(batch * n, n, unsigned(n)), sides = random_matrix<T>(batch * n, 3, 2);
+            std::vector<T> definite;
+            for (long p = 0; p < batch; ++p) {
+                auto s = positive_definite<T>(n, unsigned(n + p));
+                if (p % 3 == 1) s[0] = T(-1);  // one that fails leaves its neighbours alone
+                definite.insert(definite.end(), s.begin(), s.end());
+            }
+            auto factors = definite, lu = general, x = sides;
+            std::vector<long> failed(static_cast<std::size_t>(batch)), one(1);
+            std::vector<std::int32_t> pivots(std::size_t(batch * n)), few(static_cast<std::size_t>(n));
+            k::cholesky<T>(batch, n, factors.data(), n, n * n, failed.data());
+            for (long p = 0; p < batch; ++p) {
+                auto alone = rows_of(definite, p * n * n, n, n, n);
+                k::cholesky<T>(1, n, alone.data(), n, n * n, one.data());
+                CHECK(one[0] == failed[std::size_t(p)]);
+                CHECK(one[0] == (p % 3 == 1 ? 1 : 0));
+                if (one[0] == 0) CHECK(same_bits(alone, rows_of(factors, p * n * n, n, n, n)));
+            }
+            k::lu<T>(batch, n, n, lu.data(), n, n * n, pivots.data(), failed.data());
+            k::lu_solve<T>(batch, n, 3, lu.data(), n, n * n, pivots.data(), false, x.data(), 3, 3 * n);
+            for (long p = 0; p < batch; ++p) {
+                auto alone = rows_of(general, p * n * n, n, n, n), x1 = rows_of(sides, p * n * 3, n, 3, 3);
+                k::lu<T>(1, n, n, alone.data(), n, n * n, few.data(), one.data());
+                k::lu_solve<T>(1, n, 3, alone.data(), n, n * n, few.data(), false, x1.data(), 3, 3 * n);
+                CHECK(same_bits(alone, rows_of(lu, p * n * n, n, n, n)));
+                CHECK(same_bits(x1, rows_of(x, p * n * 3, n, 3, 3)));
+            }
+        }
 }

@@ -3,6 +3,7 @@
 
 #include <tenon/kernels/cpu/remap.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -93,6 +94,30 @@ TEMPLATE_TEST_CASE("axes follow their tables", "[remap]", float, double, bf16, s
         for (void* p : {static_cast<void*>(x), static_cast<void*>(y), static_cast<void*>(expected), static_cast<void*>(dx), static_cast<void*>(wanted)}) std::free(p);
     }
     set_num_threads(before);
+}
+
+TEST_CASE("axes given by runs are those given by tables", "[remap]") {
+    // Filled, copied, turned, repeated: as the first and as the last axis.
+    const k::RemapRun runs[] = {{0, -1, 2, 0}, {2, 0, 5, 1}, {7, 3, 4, -1}, {11, 4, 3, 0}};
+    const std::int64_t source[] = {-1, -1, 0, 1, 2, 3, 4, 3, 2, 1, 0, 4, 4, 4};
+    const k::AxisTable by_runs{5, 14, nullptr, runs, 4}, by_table{5, 14, source}, plain{3, 3, nullptr};
+    std::vector<float> x(15), y(42), expected(42), dx(15), wanted(15);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = float(i + 1);
+    for (bool first : {false, true}) {
+        const k::AxisTable a[] = {first ? by_runs : plain, first ? plain : by_runs}, b[] = {first ? by_table : plain, first ? plain : by_table};
+        k::remap(2, a, x.data(), -1.f, y.data());
+        k::reference::remap(2, b, x.data(), -1.f, expected.data());
+        CHECK(y == expected);
+        std::fill(wanted.begin(), wanted.end(), 0.f);
+        k::remap_transposed(2, a, y.data(), dx.data(), false);
+        k::reference::remap_transposed(2, b, y.data(), wanted.data());
+        CHECK(dx == wanted);
+    }
+    // An outer axis that keeps nothing.
+    const k::AxisTable nothing[] = {{3, 0, nullptr, runs, 0}, {5, 5, nullptr}};
+    std::fill(dx.begin(), dx.end(), 5.f);
+    k::remap_transposed(2, nothing, y.data(), dx.data(), false);
+    CHECK(dx == std::vector<float>(15, 0.f));
 }
 
 TEST_CASE("long rows are cut into pieces", "[remap]") {

@@ -102,16 +102,20 @@ TEMPLATE_TEST_CASE("running product", "[scan]", float, double, bf16, half, std::
 
 TEST_CASE("running sums and products of special values", "[scan]") {
     const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<float> x = {3e38f, 3e38f, -3e38f, -3e38f, 1.f, inf, 2.f, -1.f, -inf, 1.f, 0.f, 5.f};
+    const std::vector<float> x = {3e38f, 3e38f, -3e38f, -3e38f, 1e38f, inf, 2.f, -1.f, -inf, 1.f, 0.f, 5.f};
     std::vector<float> y(x.size());
     k::cumsum(1, 12, 1, x.data(), y.data());
-    const std::vector<float> sums = {3e38f, inf, 3e38f, 0.f, 1.f, inf, inf, inf, nan, nan, nan, nan};
+    const std::vector<float> sums = {3e38f, inf, 3e38f, 0.f, 1e38f, inf, inf, inf, nan, nan, nan, nan};
     CHECK(differs(y, sums, 0, 0) == -1);
     // Products that leave float's range on the way, and one that leaves double's in between.
     const std::vector<float> z = {1e38f, 1e38f, 1e-38f, 1e-38f, 0.f, 3.f, inf, 1.f, 2.f};
     y.resize(z.size());
     k::cumprod(1, 9, 1, z.data(), y.data());
     CHECK(differs(y, std::vector<float>{1e38f, inf, 1e38f, 1.f, 0.f, 0.f, nan, nan, nan}, 1e-6, 0) == -1);
+    const std::vector<double> far = {1e-300, 1e200, 1e200, 1e-100, 1e-200, 1e200, 1e200, 1e100, 1e-300, 1e150};
+    std::vector<double> products(far.size());
+    k::cumprod(1, 10, 1, far.data(), products.data());
+    CHECK(differs(products, std::vector<double>{1e-300, 1e-100, 1e100, 1., 1e-200, 1., 1e200, 1e300, 1., 1e150}, 1e-12, 0) == -1);
     std::vector<float> w(100000, 2.f), out(100000);
     for (std::size_t i = 0; i < 50000; ++i) w[i] = 0.5f;
     k::cumprod(1, 100000, 1, w.data(), out.data());

@@ -143,8 +143,8 @@ template <class F, class Out, class... X>
 class CheckpointNode final : public CustomNodeBase {
 public:
     using Parts = impl::Parts<Out>;
-    CheckpointNode(const F& f, const detail::OuterEdges& edges, const X&... inputs)
-        : CustomNodeBase("checkpoint", slots_, Parts::count, nullptr, 0), f_(f), arguments_(inputs...) {
+    CheckpointNode(const F& f, const detail::OuterEdges& edges, const X&... arguments)
+        : CustomNodeBase("checkpoint", slots_, Parts::count, nullptr, 0), f_(f), arguments_(arguments...) {
         edges_ = new Edge[static_cast<std::size_t>(edges.count() > 0 ? edges.count() : 1)];
         this->inputs = edges_;
         for (int k = 0; k < edges.count(); ++k) {

@@ -86,6 +86,8 @@ private:
                 if (outputs[k].get() == r) e.output = k;
             const detail::AnyTensor held = e.saved.tensor;
             e.saved.save(held.get());
+            // The record of an output is about to get the node, which must not hold it.
+            if (e.output >= 0) e.saved.tensor = detail::AnyTensor(detail::new_view(r, r->rank, r->dims(), r->strides(), r->offset));
         }
     }
     bool is_fixed(const detail::Record* output) const {

@@ -274,12 +274,19 @@ TENON_COLD inline void bring_back(BackwardRun& run, bool record, bool succeeded)
         } const freed{run, aside};
         Node::Slot& slot = aside->leaf->slots[0];
         AnyTensor fresh;
-        if (succeeded && slot.has) {
-            aside->leaf->extras->arrived(*aside->leaf);
+        const auto restore = [&] {
             fresh = static_cast<AnyTensor&&>(slot.gradient);
+            slot.gradient = static_cast<AnyTensor&&>(aside->gradient);
+            slot.has = aside->had;
+        };
+        try {
+            if (succeeded && slot.has) aside->leaf->extras->arrived(*aside->leaf);
+            else slot.gradient = AnyTensor();
+        } catch (...) {
+            restore();
+            throw;
         }
-        slot.gradient = static_cast<AnyTensor&&>(aside->gradient);
-        slot.has = aside->had;
+        restore();
         if (fresh) aside->leaf->extras->merge(*aside->leaf, static_cast<AnyTensor&&>(fresh), record);
     }
 }

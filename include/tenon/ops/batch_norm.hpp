@@ -17,8 +17,9 @@ template <class T>
 class BatchNormNode final : public detail::OperationNode<3> {
 public:
     using A = kernels::cpu::accumulator<T>;
-    BatchNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, AxisSplit split, bool training, detail::AnyTensor mean, detail::AnyTensor rstd)
-        : OperationNode("batch_norm"), mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), split_(split), training_(training) {
+    BatchNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, AxisSplit split, bool training, double eps, detail::AnyTensor mean,
+                  detail::AnyTensor rstd)
+        : OperationNode("batch_norm"), mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), split_(split), training_(training), eps_(eps) {
         set_input(0, x);
         x_.save(x);
         if (weight != nullptr) {
@@ -27,6 +28,14 @@ public:
         }
         if (bias != nullptr) set_input(2, bias);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<BatchNormNode>; }
+    const detail::Saved& x() const { return x_; }
+    const detail::Saved& weight() const { return weight_; }
+    AxisSplit split() const { return split_; }
+    bool training() const { return training_; }
+    double eps() const { return eps_; }
+    const A* mean() const { return reinterpret_cast<const A*>(mean_->data()); }
+    const A* rstd() const { return reinterpret_cast<const A*>(rstd_->data()); }
     void release_saved() noexcept override { x_.tensor = weight_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
@@ -48,6 +57,7 @@ private:
     detail::AnyTensor mean_, rstd_;
     AxisSplit split_;
     bool training_;
+    double eps_;
 };
 
 // Each of weight, bias and the running statistics may be null. With running statistics and training they are updated;
@@ -111,7 +121,7 @@ detail::AnyTensor channel_norm(detail::Record* x, detail::Record* weight, detail
         kernels::cpu::batch_norm_with(split.outer, split.n, split.inner, from, w, b, m, s, to);
     }
     if (detail::wants_gradient(x) || (weight != nullptr && detail::wants_gradient(weight)) || (bias != nullptr && detail::wants_gradient(bias)))
-        detail::make_node<BatchNormNode<T>>(x, weight, bias, split, training, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
+        detail::make_node<BatchNormNode<T>>(x, weight, bias, split, training, options.eps, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
             ->set_result(y.get());
     return y;
 }

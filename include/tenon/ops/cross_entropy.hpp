@@ -133,7 +133,7 @@ public:
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
         kernels::cpu::cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
                                              ignore_index_, smoothing_, weight(), reinterpret_cast<const A*>(lse_->data()),
-                                             reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+                                             reinterpret_cast<const A*>(lse_->data()) + split_.outer * split_.inner, reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
 
 private:
@@ -153,11 +153,12 @@ detail::AnyTensor cross_entropy_of(detail::Record* x, detail::Record* labels, co
     detail::AnyTensor weight = class_weights("cross_entropy", options.weight, x);
     const AxisSplit split = split_at(x, 1);
     const long rows = labels->size;
-    detail::AnyTensor lse(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device)), losses(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device));
+    const long twice = 2 * rows;
+    detail::AnyTensor lse(detail::new_record(accumulator_dtype<A>(), 1, &twice, x->storage->device)), losses(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device));
     double counted = 0;
     const long bad = kernels::cpu::cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
                                                  options.ignore_index, options.label_smoothing, weight ? reinterpret_cast<const A*>(weight->data()) : nullptr,
-                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), &counted);
+                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), reinterpret_cast<A*>(lse->data()) + rows, &counted);
     if (bad >= 0) fail_label<I>("cross_entropy", labels, bad, split.n);
     const RowReduction how{none, row_scale(reduction, counted, split.outer)};
     detail::AnyTensor result = reduce_rows<T>(losses, how, labels->rank, labels->dims(), "cross_entropy");
@@ -214,7 +215,8 @@ public:
 private:
     void backward_into(const detail::Record* x, const detail::Record* t, const detail::AnyTensor& scale, T* dx, bool add_dx, T* dt, bool add_dt) const {
         kernels::cpu::soft_cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), smoothing_,
-                                                  weight(), reinterpret_cast<const A*>(lse_->data()), reinterpret_cast<const A*>(total_->data()),
+                                                  weight(), reinterpret_cast<const A*>(lse_->data()), reinterpret_cast<const A*>(lse_->data()) + split_.outer * split_.inner,
+                                                  reinterpret_cast<const A*>(total_->data()),
                                                   reinterpret_cast<const A*>(scale->data()), dx, add_dx, dt, add_dt);
     }
 
@@ -238,11 +240,12 @@ detail::AnyTensor soft_cross_entropy_of(detail::Record* x, detail::Record* t, co
     const AxisSplit split = split_at(x, 1);
     const long rows = split.outer * split.inner;
     detail::AnyTensor parts[3];
-    for (detail::AnyTensor& part : parts) part = detail::AnyTensor(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device));
+    const long sizes[] = {rows, 2 * rows, rows};
+    for (int k = 0; k < 3; ++k) parts[k] = detail::AnyTensor(detail::new_record(accumulator_dtype<A>(), 1, sizes + k, x->storage->device));
     if (split.n > 0)
         kernels::cpu::soft_cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), options.label_smoothing,
                                          weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(parts[0]->data()),
-                                         reinterpret_cast<A*>(parts[1]->data()), reinterpret_cast<A*>(parts[2]->data()));
+                                         reinterpret_cast<A*>(parts[1]->data()), reinterpret_cast<A*>(parts[1]->data()) + rows, reinterpret_cast<A*>(parts[2]->data()));
     else
         std::memset(parts[0]->data(), 0, static_cast<std::size_t>(rows) * sizeof(A));
     const RowReduction how{none, row_scale(reduction, static_cast<double>(rows), split.outer)};

@@ -13,7 +13,7 @@ inline namespace TENON_CONFIG_NAMESPACE {
 
 namespace fn {
 // Of a probability x and a target t: -(t log x + (1 - t) log(1 - x)), each logarithm at least -100. The derivative is
-// PyTorch's: (x - t) / max(x (1 - x), 1e-12) in x, log(1 - x) - log(x) in t.
+// PyTorch's: (x - t) / max(x (1 - x), 1e-12) in x (the float 1e-12), log(1 - x) - log(x) in t.
 struct binary_cross_entropy : FloatingFunctor {
     static constexpr const char* name = "binary_cross_entropy";
     static constexpr auto needs = tenon::needs::inputs;
@@ -23,7 +23,7 @@ struct binary_cross_entropy : FloatingFunctor {
     }
     template <class V>
     static TENON_FUNCTOR auto vjp(const V& x, const V& t, const V&, const V& dy) {
-        return Gradients2<V, V>{dy * ((x - t) / math::max(x * (V(1) - x), V(1e-12))), dy * (math::log1p(-x) - math::log(x))};
+        return Gradients2<V, V>{dy * ((x - t) / math::max(x * (V(1) - x), V(0x1.197998p-40))), dy * (math::log1p(-x) - math::log(x))};
     }
 };
 }  // namespace fn

@@ -1,6 +1,7 @@
 // Sums, means and maxima of rows of a table, bag by bag, without the rows in between.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/scatter.hpp>
 #include <tenon/ops/segment.hpp>
 

@@ -1,6 +1,7 @@
 // Coordinates and classes: meshgrid, one_hot.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/index.hpp>
 
 namespace tenon {

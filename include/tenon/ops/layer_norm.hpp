@@ -34,9 +34,10 @@ template <class T, bool Centred>
 class LayerNormNode final : public detail::OperationNode<3> {
 public:
     using A = kernels::cpu::accumulator<T>;
-    LayerNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, long rows, long n, detail::AnyTensor mean, detail::AnyTensor rstd)
+    LayerNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, long rows, long n, double eps, detail::AnyTensor mean,
+                  detail::AnyTensor rstd)
         : OperationNode(Centred ? "layer_norm" : "rms_norm"),
-          mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), rows_(rows), n_(n) {
+          mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), rows_(rows), n_(n), eps_(eps) {
         set_input(0, x);
         x_.save(x);
         if (weight != nullptr) {
@@ -45,6 +46,12 @@ public:
         }
         if (bias != nullptr) set_input(2, bias);
     }
+    const void* kind() const noexcept override { return &detail::node_kind<LayerNormNode>; }
+    const detail::Saved& x() const { return x_; }
+    const detail::Saved& weight() const { return weight_; }
+    long rows() const { return rows_; }
+    long n() const { return n_; }
+    double eps() const { return eps_; }
     void release_saved() noexcept override { x_.tensor = weight_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
@@ -61,6 +68,7 @@ private:
     detail::Saved x_, weight_;
     detail::AnyTensor mean_, rstd_;
     long rows_, n_;
+    double eps_;
 };
 
 // weight and bias may be null; they have the sizes of the last `axes` axes of x.
@@ -88,7 +96,7 @@ detail::AnyTensor row_norm(detail::Record* x, int axes, detail::Record* weight, 
                                       bias ? reinterpret_cast<const T*>(bias->data()) : nullptr, eps, reinterpret_cast<T*>(y->data()),
                                       mean ? reinterpret_cast<A*>(mean->data()) : nullptr, reinterpret_cast<A*>(rstd->data()));
     if (detail::wants_gradient(x) || (weight != nullptr && detail::wants_gradient(weight)) || (bias != nullptr && detail::wants_gradient(bias)))
-        detail::make_node<LayerNormNode<T, Centred>>(x, weight, bias, rows, n, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
+        detail::make_node<LayerNormNode<T, Centred>>(x, weight, bias, rows, n, eps, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
             ->set_result(y.get());
     return y;
 }

@@ -1,19 +1,19 @@
 // Optional: eigh, eigvalsh, svd, svdvals (and pinv, lstsq and what else is made of them) of large matrices by LAPACK.
 //
-// Include this in one source file and link with -llapack or -lopenblas; linked with neither, everything stays as it is, because
-// the routines are looked for as weak symbols. Small matrices keep tenon's own kernels: below the sizes given to use_lapack a
-// call costs more than it saves. Results are as accurate; their bits then depend on the library and on its threads.
+// Include this in a source file of a program that is linked with -llapack or -lopenblas: that is all. Small matrices keep tenon's
+// own kernels: below the sizes given to use_lapack a call costs more than it saves. Results are as accurate; their bits then
+// depend on the library and on its threads.
 #pragma once
 
 #include <tenon/kernels/cpu/linalg/external.hpp>
 #include <tenon/ops/linalg.hpp>
 
 extern "C" {
-__attribute__((weak)) void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*, int*, const int*, int*);
-__attribute__((weak)) void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*, const int*, int*, const int*, int*);
-__attribute__((weak)) void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*, float*,
+void ssyevd_(const char*, const char*, const int*, float*, const int*, float*, float*, const int*, int*, const int*, int*);
+void dsyevd_(const char*, const char*, const int*, double*, const int*, double*, double*, const int*, int*, const int*, int*);
+void sgesdd_(const char*, const int*, const int*, float*, const int*, float*, float*, const int*, float*, const int*, float*,
                                    const int*, int*, int*);
-__attribute__((weak)) void dgesdd_(const char*, const int*, const int*, double*, const int*, double*, double*, const int*, double*, const int*, double*,
+void dgesdd_(const char*, const int*, const int*, double*, const int*, double*, double*, const int*, double*, const int*, double*,
                                    const int*, int*, int*);
 }
 
@@ -72,24 +72,21 @@ long lapack_svd(long rows, long columns, const T* a, T* u, T* s, T* vt) {
 template <class T>
 void set_lapack(long least_eigh, long least_svd) {
     auto& routines = kernels::cpu::external_routines<T>;
-    const bool has_eigh = std::is_same_v<T, float> ? ssyevd_ != nullptr : dsyevd_ != nullptr, has_svd = std::is_same_v<T, float> ? sgesdd_ != nullptr : dgesdd_ != nullptr;
     routines.least_eigh = least_eigh;
     routines.least_svd = least_svd;
-    routines.eigh = has_eigh && least_eigh > 0 ? &lapack_eigh<T> : nullptr;
-    routines.svd = has_svd && least_svd > 0 ? &lapack_svd<T> : nullptr;
+    routines.eigh = least_eigh > 0 ? &lapack_eigh<T> : nullptr;
+    routines.svd = least_svd > 0 ? &lapack_svd<T> : nullptr;
 }
 
 }  // namespace impl
 
-// From which sizes (n, and min(m, n)) on LAPACK is used; 0 switches it off. Returns whether it was found. Not to be called while
-// other threads compute.
-inline bool use_lapack(long least_eigh = 400, long least_svd = 200) {
+// From which sizes (n, and min(m, n)) on LAPACK is used; 0 switches it off. Not to be called while other threads compute.
+inline void use_lapack(long least_eigh = 600, long least_svd = 600) {
     impl::set_lapack<float>(least_eigh, least_svd);
     impl::set_lapack<double>(least_eigh, least_svd);
-    return dsyevd_ != nullptr && dgesdd_ != nullptr;
 }
 namespace impl {
-inline const bool lapack_found = use_lapack();
+inline const bool lapack_in_use = (use_lapack(), true);
 }  // namespace impl
 
 }  // namespace TENON_CONFIG_NAMESPACE

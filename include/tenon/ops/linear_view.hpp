@@ -2,6 +2,7 @@
 // (sliding windows): what x(...), transpose and expand cannot show.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/add_strided.hpp>
 #include <tenon/ops/linear_map.hpp>
 

@@ -1,6 +1,7 @@
 // Margin losses of class scores.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/cross_entropy.hpp>
 #include <tenon/ops/distance_loss.hpp>
 #include <tenon/ops/index.hpp>

@@ -91,7 +91,7 @@ template <Peak peak, class T>
 auto peak_share(const Tensor<T, 3>& x, const Tensor<T, 3>& y) {
     if constexpr (peak == Peak::max || peak == Peak::min) {
         const Tensor<std::int64_t, 3> hits = sum<1>(x == y, keepdim);
-        return eval(where(x == y, 1, 0) / cast<T>(hits));  // 0 / 0 where y is NaN
+        return eval(where(x == y, reciprocal(cast<T>(hits)), where(isnan(y), y, 0)));
     } else {
         const Tensor<std::int64_t, 3> hits = sum<1>(abs(x) == y, keepdim);
         return eval(where(abs(x) == y, sign(x), 0) / cast<T>(maximum(hits, 1)));
@@ -173,33 +173,35 @@ auto prod_of(const Tensor<T, R>& x, std::bool_constant<Keep>) {
     return Tensor<Out, rank>(static_cast<detail::AnyTensor&&>(y));
 }
 
-// (sum of |x|^p)^(1/p) of the sum: at 0 it has the subgradient 0, which a selected branch gives.
-template <class T, int R>
-Tensor<T, R> root_of(const Tensor<T, R>& s, double p) {
-    if (p == 2) return where(s == 0, s, sqrt(where(s == 0, 1, s)));
-    return where(s == 0, p < 0 ? __builtin_inf() : 0., pow(where(s == 0, 1, s), 1 / p));
+template <int... Axes, bool Keep, class E>
+auto norm_sum(E&& e, std::bool_constant<Keep>) {
+    if constexpr (Keep) return sum<Axes...>(static_cast<E&&>(e), keepdim);
+    else return sum<Axes...>(static_cast<E&&>(e));
+}
+// The roots have the subgradient 0 at 0, which a selected branch gives. Squares and powers of 16-bit numbers leave their
+// range: they are added in float.
+template <int... Axes, bool Keep, class T, int R>
+auto euclidean_norm(const Tensor<T, R>& x, std::bool_constant<Keep> keep) {
+    static_assert(Floating<T>, "tenon: norm: the input must be floating-point: write cast<float>(x) first");
+    const auto s = norm_sum<Axes...>(square(cast<accumulate_t<T>>(x)), keep);
+    return Tensor<T, ReducedAxes<R, Axes...>::template rank<Keep>>(cast<T>(where(s == 0, s, sqrt(where(s == 0, 1, s)))));
 }
 
 template <int... Axes, bool Keep, class T, int R>
 auto norm_of(const Tensor<T, R>& x, double p, std::bool_constant<Keep> keep) {
     static_assert(Floating<T>, "tenon: norm: the input must be floating-point: write cast<float>(x) first");
+    using A = accumulate_t<T>;
     using Result = Tensor<T, ReducedAxes<R, Axes...>::template rank<Keep>>;
     if (p != p) fail<ValueError>("norm: the order p is NaN");
     if (p - p != 0) {
         if (p > 0) return peak_of<Peak::largest_magnitude, Axes...>("norm", x, keep);
         return peak_of<Peak::smallest_magnitude, Axes...>("norm", x, keep);
     }
-    // Squares and powers of 16-bit numbers leave their range.
-    using A = accumulate_t<T>;
-    auto fold = [&](auto&& e) {
-        if constexpr (Keep) return sum<Axes...>(static_cast<decltype(e)&&>(e), keepdim);
-        else return sum<Axes...>(static_cast<decltype(e)&&>(e));
-    };
-    auto magnitude = [&] { return abs(cast<A>(x)); };
-    if (p == 0) return Result(cast<T>(fold(cast<A>(x != 0))));
-    if (p == 1) return Result(cast<T>(fold(magnitude())));
-    if (p == 2) return Result(cast<T>(root_of(fold(square(cast<A>(x))), p)));
-    return Result(cast<T>(root_of(fold(pow(magnitude(), p)), p)));
+    if (p == 2) return Result(euclidean_norm<Axes...>(x, keep));
+    if (p == 0) return Result(cast<T>(norm_sum<Axes...>(cast<A>(x) != 0, keep)));
+    if (p == 1) return Result(cast<T>(norm_sum<Axes...>(abs(cast<A>(x)), keep)));
+    const auto s = norm_sum<Axes...>(pow(abs(cast<A>(x)), p), keep);
+    return Result(cast<T>(where(s == 0, p < 0 ? __builtin_inf() : 0., pow(where(s == 0, 1, s), 1 / p))));
 }
 
 }  // namespace impl
@@ -224,17 +226,19 @@ template <int... Axes, Expression E>
 template <int... Axes, Expression E>
 [[nodiscard]] auto amin(E&& e, KeepDim) { return impl::peak_of<impl::Peak::min, Axes...>("amin", impl::as_tensor(static_cast<E&&>(e)), std::true_type{}); }
 
-// norm<Axes...>(x, p = 2): (sum of |x|^p)^(1/p) over the named axes, over all without any. p = 0 counts what is not 0 (no
-// derivative), infinity is the largest |x|, -infinity the smallest; other p, negative ones too, by the formula. Floating
-// types keep their type; 16-bit ones are added in float. NaN wins. Throws ShapeError for infinite p over no elements and
-// ValueError for a NaN p. Derivative: sign(x) |x|^(p-1) / y^(p-1), where y is 0 the subgradient 0; elements that share an
-// infinite norm share its gradient.
+// norm<Axes...>(x), norm<Axes...>(x, p): (sum of |x|^p)^(1/p) over the named axes, over all without any; p is 2 where it is
+// not given. p = 0 counts what is not 0 (no derivative), infinity is the largest |x|, -infinity the smallest; other p,
+// negative ones too, by the formula. Floating types keep their type; 16-bit ones are added in float. NaN wins. Throws
+// ShapeError for infinite p over no elements and ValueError for a NaN p. Derivative: sign(x) |x|^(p-1) / y^(p-1), where y is 0
+// the subgradient 0; elements that share an infinite norm share its gradient.
 template <int... Axes, Expression E>
-[[nodiscard]] auto norm(E&& e, double p = 2) { return impl::norm_of<Axes...>(impl::as_tensor(static_cast<E&&>(e)), p, std::false_type{}); }
+[[nodiscard]] auto norm(E&& e) { return impl::euclidean_norm<Axes...>(impl::as_tensor(static_cast<E&&>(e)), std::false_type{}); }
+template <int... Axes, Expression E>
+[[nodiscard]] auto norm(E&& e, KeepDim) { return impl::euclidean_norm<Axes...>(impl::as_tensor(static_cast<E&&>(e)), std::true_type{}); }
+template <int... Axes, Expression E>
+[[nodiscard]] auto norm(E&& e, double p) { return impl::norm_of<Axes...>(impl::as_tensor(static_cast<E&&>(e)), p, std::false_type{}); }
 template <int... Axes, Expression E>
 [[nodiscard]] auto norm(E&& e, double p, KeepDim) { return impl::norm_of<Axes...>(impl::as_tensor(static_cast<E&&>(e)), p, std::true_type{}); }
-template <int... Axes, Expression E>
-[[nodiscard]] auto norm(E&& e, KeepDim) { return impl::norm_of<Axes...>(impl::as_tensor(static_cast<E&&>(e)), 2, std::true_type{}); }
 
 // logsumexp<Axes...>(x): log(sum(exp(x))) over the named axes, over all without any, without overflow. Of nothing, and of
 // -inf alone, it is -inf; +inf gives +inf, NaN wins. Derivative: exp(x - y), which is NaN where y is infinite and x equals it.

@@ -23,33 +23,32 @@ struct PadOptions {
 
 namespace impl {
 
-// The tables of all axes, shared by an operation and its node.
+// The runs of all axes, shared by an operation and its node.
 class RemapMap {
 public:
     RemapMap(const detail::Record* x) : rank_(x->rank) {
         for (int i = 0; i < rank_; ++i) from_[i] = to_[i] = x->dims()[i];
     }
-    // Axis i gets `size` positions; source(k) is what position k shows, -1 for the fill value.
-    template <class F>
-    void set(int axis, long size, F source) {
-        to_[axis] = size;
-        tables_[axis] = detail::AnyTensor(detail::new_record(DType::int64, 1, &size, cpu));
-        std::int64_t* table = reinterpret_cast<std::int64_t*>(tables_[axis]->data());
-        for (long k = 0; k < size; ++k) table[k] = source(k);
+    // The axis becomes up to `room` runs, which add_run appends.
+    void begin(int axis, long room) {
+        const long bytes = (room > 0 ? room : 1) * static_cast<long>(sizeof(kernels::cpu::RemapRun));
+        tables_[axis] = detail::AnyTensor(detail::new_record(DType::uint8, 1, &bytes, cpu));
+        counts_[axis] = to_[axis] = 0;
+    }
+    // from < 0: the fill value. step: 1, -1 or 0.
+    void add_run(int axis, long from, long length, long step) {
+        if (length <= 0) return;
+        runs(axis)[counts_[axis]++] = {to_[axis], from < 0 ? -1 : from, length, length == 1 ? 1 : step};
+        to_[axis] += length;
     }
     void fill(double value) { fill_ = value; }
-    bool touched() const {
-        for (int i = 0; i < rank_; ++i)
-            if (tables_[i]) return true;
-        return false;
-    }
     int rank(bool) const { return rank_; }
     const long* dims(bool transposed) const { return transposed ? from_ : to_; }
     template <class T>
     void run(bool transposed, const T* from, T* to, bool add) const {
         kernels::cpu::AxisTable axes[max_rank];
         for (int i = 0; i < rank_; ++i)
-            axes[i] = {from_[i], to_[i], tables_[i] ? reinterpret_cast<const std::int64_t*>(tables_[i]->data()) : nullptr};
+            axes[i] = {from_[i], to_[i], nullptr, tables_[i] ? runs(i) : nullptr, tables_[i] ? counts_[i] : 0};
         if constexpr (std::is_same_v<T, bool>) {
             // Never added, so never transposed.
             kernels::cpu::remap(rank_, axes, from, fill_ != 0, to);
@@ -67,8 +66,10 @@ public:
     void release() noexcept {}
 
 private:
+    kernels::cpu::RemapRun* runs(int axis) const { return reinterpret_cast<kernels::cpu::RemapRun*>(tables_[axis]->data()); }
+
     int rank_;
-    long from_[max_rank], to_[max_rank];
+    long from_[max_rank], to_[max_rank], counts_[max_rank];
     detail::AnyTensor tables_[max_rank];
     double fill_ = 0;
 };
@@ -92,20 +93,34 @@ inline void set_padding(RemapMap& map, const detail::Record* x, int axis, Margin
     if (size < 0 || (cuts && mode != PadMode::constant))
         fail<ShapeError>("pad: margins ", margin.before, " and ", margin.after, " for axis ", axis, " of ", x->description(),
                          size < 0 ? ": they cut off more than there is" : ": only constant padding takes negative ones");
-    if (mode == PadMode::constant) return map.set(axis, size, [=](long k) { return k < before || k >= before + n ? -1 : k - before; });
+    map.begin(axis, 3);
+    if (mode == PadMode::constant) {
+        const long skipped = before < 0 ? -before : 0, cut = margin.after < 0 ? -margin.after : 0;
+        map.add_run(axis, -1, before < size ? before : size, 0);
+        map.add_run(axis, skipped, n - skipped - cut, 1);
+        map.add_run(axis, -1, margin.after < size ? margin.after : size, 0);
+        return;
+    }
     if (n == 0) fail<ShapeError>("pad: axis ", axis, " of ", x->description(), " has no elements to show beyond its border");
-    if (mode == PadMode::replicate)
-        return map.set(axis, size, [=](long k) { return k < before ? 0 : k >= before + n ? n - 1 : k - before; });
+    if (mode == PadMode::replicate) {
+        map.add_run(axis, 0, before, 0);
+        map.add_run(axis, 0, n, 1);
+        map.add_run(axis, n - 1, margin.after, 0);
+        return;
+    }
     const long most = mode == PadMode::reflect ? n - 1 : n;
     if (margin.before > most || margin.after > most)
         fail<ShapeError>("pad: margins ", margin.before, " and ", margin.after, " for axis ", axis, " of ", x->description(), ": ",
                          mode == PadMode::reflect ? "a mirrored border is" : "a circular border is", " at most ", most, " wide here");
-    if (mode == PadMode::reflect)
-        return map.set(axis, size, [=](long k) {
-            const long at = k - before;
-            return at < 0 ? -at : at >= n ? 2 * (n - 1) - at : at;
-        });
-    map.set(axis, size, [=](long k) { return (k - before + n) % n; });
+    if (mode == PadMode::reflect) {
+        map.add_run(axis, before, before, -1);
+        map.add_run(axis, 0, n, 1);
+        map.add_run(axis, n - 2, margin.after, -1);
+        return;
+    }
+    map.add_run(axis, n - before, before, 1);
+    map.add_run(axis, 0, n, 1);
+    map.add_run(axis, 0, margin.after, 1);
 }
 
 // x tiled along its own axes.
@@ -115,9 +130,13 @@ X tile_axes(const char* operation, const X& x, const long* counts) {
     for (int i = 0; i < X::rank; ++i) {
         const long n = x.record()->dims()[i];
         if (counts[i] < 0) fail<ShapeError>(operation, ": count ", counts[i], " for axis ", i, ", expected 0 or more");
-        if (counts[i] != 1) map.set(i, n * counts[i], [=](long k) { return k % n; });
+        if (counts[i] == 1) continue;
+        map.begin(i, n == 1 ? 1 : counts[i]);
+        if (n == 1) map.add_run(i, 0, counts[i], 0);
+        else
+            for (long k = 0; k < counts[i]; ++k) map.add_run(i, 0, n, 1);
     }
-    return map.touched() ? apply_remap(operation, x, map) : x;
+    return apply_remap(operation, x, map);
 }
 
 }  // namespace impl
@@ -136,7 +155,7 @@ template <int... Axes, Expression X>
     map.fill(options.value);
     const int axes[] = {detail::normal_axis<Axes, From::rank>()...};
     for (std::size_t i = 0; i < sizeof...(Axes); ++i) impl::set_padding(map, from.record(), axes[i], margins[i], options.mode);
-    return map.touched() ? impl::apply_remap("pad", from, map) : from;
+    return impl::apply_remap("pad", from, map);
 }
 
 // flip<Axes...>(x): the named axes in reverse order; all of them without any. A copy. Derivative: the flipped gradient.
@@ -149,7 +168,9 @@ template <int... Axes, Expression X>
     for (int i = 0; i < From::rank; ++i) {
         const bool named = sizeof...(Axes) == 0 || ((detail::normal_axis<Axes, From::rank>() == i) || ...);
         const long n = from.record()->dims()[i];
-        if (named && n > 1) map.set(i, n, [=](long k) { return n - 1 - k; });
+        if (!named || n < 2) continue;
+        map.begin(i, 1);
+        map.add_run(i, n - 1, n, -1);
     }
     return impl::apply_remap("flip", from, map);
 }
@@ -169,7 +190,9 @@ template <int... Axes, Expression X, std::integral... S>
         const long n = from.record()->dims()[axes[i]];
         if (n < 2) continue;
         const long back = (n - by[i] % n) % n;
-        map.set(axes[i], n, [=](long k) { return (k + back) % n; });
+        map.begin(axes[i], 2);
+        map.add_run(axes[i], back, n - back, 1);
+        map.add_run(axes[i], 0, back, 1);
     }
     return impl::apply_remap("roll", from, map);
 }
@@ -206,7 +229,9 @@ template <int Axis, Expression X>
     if (count < 0) fail<ShapeError>("repeat_interleave: count ", count, ", expected 0 or more");
     impl::RemapMap map(from.record());
     constexpr int axis = detail::normal_axis<Axis, From::rank>();
-    map.set(axis, from.shape(axis) * count, [=](long k) { return k / count; });
+    const long n = from.shape(axis);
+    map.begin(axis, n);
+    for (long k = 0; k < n; ++k) map.add_run(axis, k, count, 0);
     return impl::apply_remap("repeat_interleave", from, map);
 }
 

@@ -5,7 +5,6 @@
 
 #include <tenon/autograd/functional.hpp>
 #include <tenon/ops/linalg.hpp>
-#include <tenon/ops/second_order/linalg.hpp>
 
 namespace {
 

@@ -1,6 +1,7 @@
 // Losses.
 #include "record.hpp"
 
+#include <tenon/ops/ctc_loss.hpp>
 #include <tenon/ops/margin_loss.hpp>
 
 TENON_OPERATORS(loss) {
@@ -22,7 +23,7 @@ TENON_OPERATORS(loss) {
     add({.name = "huber_loss, no_reduction", .golden = "huber_loss/none"}, [](const auto& a, const auto& b) { return huber_loss(a, b, 0.7, no_reduction); }, x, t);
     add({.name = "binary_cross_entropy", .golden = "binary_cross_entropy/mean"}, [](const auto& a, const auto& b) { return binary_cross_entropy(a, b); }, p, q);
     add({.name = "binary_cross_entropy, no_reduction", .golden = "binary_cross_entropy/none"}, [](const auto& a, const auto& b) { return binary_cross_entropy(a, b, no_reduction); }, p, q);
-    add({.name = "binary_cross_entropy, weight", .golden = "binary_cross_entropy_weight"}, [](const auto& a, const auto& b, const auto& w) { return binary_cross_entropy(a, b, w.detach()); },
+    add({.name = "binary_cross_entropy, weight", .golden = "binary_cross_entropy_weight"}, [](const auto& a, const auto& b, const auto& w) { return binary_cross_entropy(a, b, w); },
         p, q, real<1>("w", {1000}));
     add<halves>({.name = "binary_cross_entropy_with_logits", .golden = "binary_cross_entropy_with_logits/mean", .twice = true},
                 [](const auto& a, const auto& b) { return binary_cross_entropy_with_logits(a, b); }, x, q);
@@ -35,17 +36,17 @@ TENON_OPERATORS(loss) {
     add({.name = "kl_div, no_reduction", .golden = "kl_div_zero", .kinks = true}, [](const auto& a, const auto& b) { return kl_div(a, b, no_reduction); }, real<1>("x", {1000}), real<1>("t", {1000}, 0.05, 1));
     add({.name = "kl_div, log_target", .golden = "kl_div_log"}, [](const auto& a, const auto& b) { return kl_div(a, b, log_target); }, x, t);
     const auto y = real<2>("s");
-    add({.name = "hinge_embedding_loss", .golden = "hinge_embedding_loss", .kinks = true}, [](const auto& a, const auto& b) { return hinge_embedding_loss(a, b.detach(), b.size() > 2 ? 1.3 : 1.0); }, x, y);
-    add({.name = "margin_ranking_loss", .golden = "margin_ranking_loss", .kinks = true}, [](const auto& a, const auto& b, const auto& s) { return margin_ranking_loss(a, b, s.detach(), 0.4); },
+    add({.name = "hinge_embedding_loss", .golden = "hinge_embedding_loss", .kinks = true}, [](const auto& a, const auto& b) { return hinge_embedding_loss(a, b, b.size() > 2 ? 1.3 : 1.0); }, x, y);
+    add({.name = "margin_ranking_loss", .golden = "margin_ranking_loss", .kinks = true}, [](const auto& a, const auto& b, const auto& s) { return margin_ranking_loss(a, b, s, 0.4); },
         real<2>("a"), real<2>("b"), y);
-    add({.name = "soft_margin_loss", .golden = "soft_margin_loss"}, [](const auto& a, const auto& s) { return soft_margin_loss(a, s.detach()); }, x, y);
+    add({.name = "soft_margin_loss", .golden = "soft_margin_loss"}, [](const auto& a, const auto& s) { return soft_margin_loss(a, s); }, x, y);
     add({.name = "gaussian_nll_loss", .golden = "gaussian_nll_loss", .kinks = true},
         [](const auto& a, const auto& b, const auto& v) { return gaussian_nll_loss(a, b, v, {.full = true, .eps = v.size() > 2 ? 1e-6 : 1e-3}); }, x, t, real<2>("v", {512, 1000}, 0.1, 2));
-    add({.name = "poisson_nll_loss", .golden = "poisson_nll_loss"}, [](const auto& a, const auto& b) { return poisson_nll_loss(a, b.detach(), {.full = true}); }, x, t);
-    add({.name = "poisson_nll_loss_of_rate", .golden = "poisson_nll_loss_of_rate"}, [](const auto& a, const auto& b) { return poisson_nll_loss_of_rate(a, b.detach()); }, p, t);
+    add({.name = "poisson_nll_loss", .golden = "poisson_nll_loss"}, [](const auto& a, const auto& b) { return poisson_nll_loss(a, b, {.full = true}); }, x, t);
+    add({.name = "poisson_nll_loss_of_rate", .golden = "poisson_nll_loss_of_rate"}, [](const auto& a, const auto& b) { return poisson_nll_loss_of_rate(a, b); }, p, t);
 
     add({.name = "cosine_similarity", .golden = "cosine_similarity", .twice = true}, [](const auto& a, const auto& b) { return cosine_similarity(a, b); }, real<3>("a", {50, 100, 64}), real<3>("b", {50, 100, 64}));
-    add({.name = "cosine_embedding_loss", .golden = "cosine_embedding_loss", .kinks = true}, [](const auto& a, const auto& b, const auto& s) { return cosine_embedding_loss(a, b, s.detach(), 0.1); },
+    add({.name = "cosine_embedding_loss", .golden = "cosine_embedding_loss", .kinks = true}, [](const auto& a, const auto& b, const auto& s) { return cosine_embedding_loss(a, b, s, 0.1); },
         real<2>("a"), real<2>("b"), real<1>("s"));
     add({.name = "pairwise_distance", .golden = "pairwise_distance", .twice = true}, [](const auto& a, const auto& b) { return pairwise_distance(a, b); }, real<2>("a", {1000, 256}), real<2>("b", {1000, 256}));
     add({.name = "pairwise_distance, p 3", .golden = "pairwise_distance_3"}, [](const auto& a, const auto& b) { return pairwise_distance(a, b, 3); }, real<2>("a"), real<2>("b"));
@@ -83,6 +84,19 @@ TENON_OPERATORS(loss) {
         using T = typename std::remove_cvref_t<decltype(a)>::Scalar;
         return multi_margin_loss(a, l, {.p = 2, .weight = from<T>({T(0.5), T(1), T(2), T(0.25)})}); }, real<2>("x"), integer<1>("labels"));
 
+    const auto sequences = real<3>("x");
+    const auto targets = integer<2>("targets");
+    const auto inputs = integer<1>("inputs"), lengths = integer<1>("lengths");
+    add({.name = "ctc_loss", .golden = "ctc_loss/mean"}, [](const auto& a, const auto& l, const auto& m, const auto& n) { return ctc_loss(log_softmax(a), l, m, n); }, sequences, targets, inputs, lengths);
+    add({.name = "ctc_loss, sum", .golden = "ctc_loss/sum"}, [=](const auto& a, const auto& l, const auto& m, const auto& n) { return ctc_loss(log_softmax(a), l, m, n, {}, how_sum); }, sequences, targets,
+        inputs, lengths);
+    add({.name = "ctc_loss, no_reduction", .golden = "ctc_loss/none"}, [](const auto& a, const auto& l, const auto& m, const auto& n) { return ctc_loss(log_softmax(a), l, m, n, {}, no_reduction); },
+        sequences, targets, inputs, lengths);
+    add({.name = "ctc_loss, zero_infinity", .golden = "ctc_loss_zero"}, [](const auto& a, const auto& l, const auto& m, const auto& n) { return ctc_loss(log_softmax(a), l, m, n, {.zero_infinity = true}); },
+        sequences, targets, inputs, lengths);
+    add({.name = "ctc_loss, joined targets", .golden = "ctc_loss_joined"}, [](const auto& a, const auto& l, const auto& m, const auto& n) { return ctc_loss(log_softmax(a), l, m, n, {.blank = 3}); },
+        sequences, integer<1>("targets"), inputs, lengths);
+
     const auto zeros23 = [] { return zeros<float>({2, 3}); };
     add_error("cross_entropy", [=] { return cross_entropy(zeros23(), from<std::int64_t>({0, 3})); }, "cross_entropy: label 3 of row 1 is outside of [0, 3)");
     add_error("cross_entropy", [=] { return cross_entropy(zeros23(), from<std::int64_t>({0})); }, "expected one label for each row");
@@ -93,6 +107,12 @@ TENON_OPERATORS(loss) {
     add_error("cross_entropy", [=] { return cross_entropy(zeros23(), zeros<float>({2, 4})); }, "expected one target for each logit");
     add_error("nll_loss", [=] { return nll_loss(zeros23(), from<std::int64_t>({0, -1})); }, "nll_loss: label -1 of row 1");
     add_error("multi_margin_loss", [=] { return multi_margin_loss(zeros23(), from<std::int64_t>({0, 1}), {.p = 3}); }, "p is 3, expected 1 or 2");
+    const auto one = [](std::int64_t v) { return from<std::int64_t>({v}); };
+    add_error("ctc_loss", [=] { return ctc_loss(zeros<float>({4, 1, 3}), full<std::int64_t>({1, 2}, 3), one(4), one(2)); }, "label 3 at 0 of sequence 0 is outside of [0, 3)");
+    add_error("ctc_loss", [=] { return ctc_loss(zeros<float>({4, 1, 3}), full<std::int64_t>({1, 2}, 1), one(5), one(2)); }, "input length 5 of sequence 0, expected 0 to 4");
+    add_error("ctc_loss", [=] { return ctc_loss(zeros<float>({4, 1, 3}), full<std::int64_t>({1, 2}, 1), one(4), one(3)); }, "target length 3 of sequence 0, expected 0 to 2");
+    add_error("ctc_loss", [=] { return ctc_loss(zeros<float>({4, 1, 3}), full<std::int64_t>({1, 2}, 1), one(4), one(2), {.blank = 3}); }, "blank is 3");
+    add_error("ctc_loss", [=] { return ctc_loss(zeros<float>({4, 2, 3}), full<std::int64_t>({2, 2}, 1), one(4), one(2)); }, "expected one length for each of the 2 sequences");
     add_error("huber_loss", [=] { return huber_loss(zeros23(), zeros23(), 0); }, "huber_loss: delta is 0");
     add_error("smooth_l1_loss", [=] { return smooth_l1_loss(zeros23(), zeros23(), -1); }, "smooth_l1_loss: beta is -1");
     add_error("mse_loss", [=] { return mse_loss(zeros23(), zeros<float>({2, 4})); }, "shapes cannot be broadcast");

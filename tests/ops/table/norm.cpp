@@ -10,28 +10,27 @@ namespace {
 using namespace tenon;
 constexpr double inf = std::numeric_limits<double>::infinity();
 
-template <int... Axes, class B>
-void add_norms(B& builder, const char* const* golden, const std::vector<long>& sizes) {
-    using namespace operators;
-    const char* const names[] = {"norm", "norm, p = 1", "norm, p = 0", "norm, p = inf", "norm, p = -inf", "norm, p = 3", "norm, p = 0.5", "norm, p = 1.5", "norm, p = -1"};
-    const double orders[] = {2, 1, 0, inf, -inf, 3, 0.5, 1.5, -1};
-    for (int i = 0; i < 9; ++i) {
-        const double p = orders[i];
-        builder.template add<halves>({.name = names[i], .golden = golden[i], .twice = p != 0, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
-                                     [p](const auto& x) { return norm<Axes...>(x, p); }, real<3>("x", sizes));
-    }
-}
-
 }  // namespace
 
 TENON_OPERATORS(norm) {
     using namespace operators;
-    const char* const axis[] = {"norm_2/axis", "norm_1/axis", "norm_0/axis", "norm_inf/axis", "norm_minus_inf/axis", "norm_3/axis", "norm_half/axis", "norm_15/axis", "norm_minus_1/axis"};
-    const char* const outer[] = {"norm_2/outer", "norm_1/outer", "norm_0/outer", "norm_inf/outer", "norm_minus_inf/outer", "norm_3/outer", "norm_half/outer", "norm_15/outer", "norm_minus_1/outer"};
-    const char* const all[] = {"norm_2/all", "norm_1/all", "norm_0/all", "norm_inf/all", "norm_minus_inf/all", "norm_3/all", "norm_half/all", "norm_15/all", "norm_minus_1/all"};
-    add_norms<1>(*this, axis, {20, 300, 40});
-    add_norms<0, 2>(*this, outer, {40, 30, 40});
-    add_norms<>(*this, all, {40, 30, 40});
+    // One formula serves all orders, so that they are instantiated once.
+    const auto norms = [](double p) { return [p](const auto& x) { return norm<1>(x, p); }; };
+    const struct { const char *name, *golden; double p; } orders[] = {
+        {"norm<1>, p = 2", "norm_2/axis", 2},         {"norm<1>, p = 1", "norm_1/axis", 1},      {"norm<1>, p = 0", "norm_0/axis", 0},
+        {"norm<1>, p = inf", "norm_inf/axis", inf}, {"norm<1>, p = -inf", "norm_minus_inf/axis", -inf}, {"norm<1>, p = 3", "norm_3/axis", 3},
+        {"norm<1>, p = 0.5", "norm_half/axis", 0.5}, {"norm<1>, p = 1.5", "norm_15/axis", 1.5}, {"norm<1>, p = -1", "norm_minus_1/axis", -1}};
+    for (const auto& [name, golden, p] : orders)
+        add<halves>({.name = name, .golden = golden, .twice = p != 0, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, norms(p), real<3>("x", {20, 300, 40}));
+    add<halves>({.name = "norm<-1>", .golden = "norm_2/last", .twice = true, .view_bits = false, .in_double = 1e-11}, [](const auto& x) { return norm<-1>(x); },
+                real<3>("x", {20, 40, 300}));
+    const struct { const char *outer, *all; double p; } some[] = {{"norm_2/outer", "norm_2/all", 2}, {"norm_inf/outer", "norm_inf/all", inf}, {"norm_3/outer", "norm_3/all", 3}};
+    for (const auto& [outer, all, p] : some) {
+        add({.name = "norm<0, 2>, any p", .golden = outer, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
+            [p = p](const auto& x) { return norm<0, 2>(x, p); }, real<3>("x", {40, 30, 40}));
+        add({.name = "norm, any p", .golden = all, .twice = true, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, [p = p](const auto& x) { return norm(x, p); },
+            real<3>("x", {40, 30, 40}));
+    }
     add<halves | whole>({.name = "prod<1>", .golden = "prod/axis", .twice = true}, [](const auto& x) { return prod<1>(x); }, real<3>("x", {20, 300, 40}, 0.9, 1.1));
     add({.name = "prod<-1>", .golden = "prod/last", .twice = true}, [](const auto& x) { return prod<-1>(x); }, real<3>("x", {20, 40, 300}, 0.9, 1.1));
     add({.name = "prod<0, 2>", .golden = "prod/outer", .twice = true}, [](const auto& x) { return prod<0, 2>(x); }, real<3>("x", {20, 40, 30}, 0.9, 1.1));

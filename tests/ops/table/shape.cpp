@@ -44,7 +44,7 @@ TENON_OPERATORS(shape) {
     add({.name = "diagonal", .golden = "diagonal/0", .twice = true}, [](const auto& x) { return diagonal<0, 2>(x) * 2.f; }, real<3>("x", {30, 40, 50}));
     add({.name = "diagonal, offset", .golden = "diagonal/1"}, [](const auto& x) { return diagonal<0, 2>(x, 1) * 2.f; }, real<3>("x", {30, 40, 50}));
     add({.name = "diagonal, negative offset", .golden = "diagonal/-2"}, [](const auto& x) { return diagonal<0, 2>(x, -2) * 2.f; }, real<3>("x", {30, 40, 50}));
-    add({.name = "diagonal, beyond the matrix", .golden = "diagonal/beyond"}, [](const auto& x) { return diagonal<0, 2>(x, 7) * 2.f; }, real<3>("x"));
+    add({.name = "diagonal, beyond the matrix", .golden = "diagonal/beyond"}, [](const auto& x) { return diagonal<0, 2>(x, 7) * 2.f; }, real<3>("x", {3, 2, 5}));
     add<halves>({.name = "trace", .golden = "trace", .twice = true}, [](const auto& x) { return trace(x); }, real<2>("x", {300, 300}));
     add<halves>({.name = "outer", .golden = "outer", .twice = true}, [](const auto& a, const auto& b) { return outer(a, b); }, real<1>("a", {300}), real<1>("b", {400}));
     add({.name = "dot", .golden = "dot"}, [](const auto& a, const auto& b) { return dot(a, b); }, real<1>("a", {10000}), real<1>("b", {10000}));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/matmul.hpp>
 #include <tenon/ops/reduce.hpp>
@@ -178,7 +179,9 @@ public:
     static constexpr int constant = 100;
     static constexpr int output(int k) { return -1 - k; }
 
-    RuleNode(const char* operation, const Rule& rule) : Node(operation, slots_, Rule::outputs, edges_, Rule::inputs), rule_(rule) {}
+    RuleNode(const char* operation, const Rule& rule) : Node(operation, slots_, Rule::outputs, edges_, Rule::inputs), rule_(rule) {
+        static_cast<void>(&recorded_entry);
+    }
 
     void connect(int k, detail::Record* r) {
         edges_[k] = detail::edge_to(r);
@@ -237,6 +240,9 @@ public:
     }
 
 private:
+    // The rule is compiled anyway: its recorded form costs nothing more, and is always there.
+    static inline detail::RecordedBackward recorded_entry{&detail::node_kind<RuleNode>, &RuleNode::record_backward};
+
     void run(RuleData<T>& data) const {
         data.extra = extra_;
         for (int k = 0; k < Rule::inputs; ++k) data.wanted[k] = edges_[k].node != nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/embedding_bag.hpp>
 #include <tenon/ops/linear_view.hpp>
 #include <tenon/ops/pad.hpp>

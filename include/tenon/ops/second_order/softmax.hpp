@@ -24,7 +24,8 @@ template <class T>
 Tensor<T, 3> row_gradients(const Node& node, AxisSplit s, const RowReduction& how) {
     const Shape<3> rows{{s.outer, 1, s.inner}};
     if (how.none) return recorded_gradient<T, 3>(node, rows);
-    return (recorded_gradient<T, 0>(node, Shape<0>()) * how.scale).expand({s.outer, 1, s.inner});
+    const Tensor<T, 0> each = recorded_gradient<T, 0>(node, Shape<0>()) * how.scale;
+    return each.expand({s.outer, 1, s.inner});
 }
 // The weight of each class as [1, classes, 1].
 template <class T, class A>

@@ -71,6 +71,19 @@ void soft_cross_entropy(long outer, long columns, long inner, const T* x, const 
 
 namespace impl {
 
+// Runs a body over rows of a length: long ones with as many lanes as their type is worth.
+template <class T>
+struct ByLength {
+    bool is_long;
+    template <class Body, class... A>
+    void operator()(A... arguments) const {
+        if (is_long) dispatch<Body, row_isa<T>>(arguments...);
+        else dispatch<Body, reduce_isa>(arguments...);
+    }
+};
+template <class T>
+ByLength<T> by_length(long columns) { return {columns > softmax_short}; }
+
 // What the losses of all rows share.
 template <class A>
 struct CrossEntropyTerms {
@@ -140,29 +153,32 @@ template <bool Smooth>
 struct CrossEntropyBody {
     template <int Lanes, class T, class I>
     static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, const CrossEntropyTerms<accumulator<T>>* terms, accumulator<T>* loss,
-                                        accumulator<T>* lse) {
+                                        accumulator<T>* top, accumulator<T>* logs) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
-        A largest[N], logs[N], distances[N] = {};
+        A largest[N], spread[N], distances[N] = {};
         A in[softmax_short * N];
         for (long r = 0; r < rows; r += N) {
             const long count = rows - r < N ? rows - r : N;
-            if (columns <= softmax_short) {
-                turn_in<A, N>(count, columns, x + r * columns, in);
-                lanes_cross_entropy<Smooth, false, A, N>(columns, in, N, N, terms->weight, largest, logs, distances);
+            if (Lanes <= 8 && columns <= softmax_short) {
+                if constexpr (Lanes <= 8) {
+                    turn_in<A, N>(count, columns, x + r * columns, in);
+                    lanes_cross_entropy<Smooth, false, A, N>(columns, in, N, N, terms->weight, largest, spread, distances);
+                }
             } else {
                 for (long l = 0; l < count; ++l) {
                     const T* row = x + (r + l) * columns;
-                    largest[l] = fold_contiguous<Fold::max, A, N>(row, columns, A(0));
-                    logs[l] = A(math::log(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr))));
-                    if constexpr (Smooth) distances[l] = row_distances<A, N>(row, columns, terms->weight, largest[l]);
+                    largest[l] = fold_contiguous<Fold::max, A, fold_lanes<A, N>>(row, columns, A(0));
+                    spread[l] = A(math::log(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr))));
+                    if constexpr (Smooth) distances[l] = row_distances<A, fold_lanes<A, N>>(row, columns, terms->weight, largest[l]);
                 }
             }
             for (long l = 0; l < count; ++l) {
                 const long label = static_cast<long>(labels[r + l]);
                 const A at_label = label == terms->ignore_index ? A(0) : static_cast<A>(x[(r + l) * columns + label]);
-                lse[r + l] = largest[l] + logs[l];
-                loss[r + l] = row_loss<Smooth>(*terms, label, at_label, largest[l], logs[l], distances[l]);
+                top[r + l] = largest[l];
+                logs[r + l] = spread[l];
+                loss[r + l] = row_loss<Smooth>(*terms, label, at_label, largest[l], spread[l], distances[l]);
             }
         }
     }
@@ -172,26 +188,28 @@ template <bool Smooth>
 struct CrossEntropyAxisBody {
     template <int Lanes, class T, class I>
     static TENON_ALWAYS_INLINE void run(long columns, long inner, long width, const T* x, const I* labels, const CrossEntropyTerms<accumulator<T>>* terms,
-                                        accumulator<T>* loss, accumulator<T>* lse) {
+                                        accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
-        A largest[N], logs[N], distances[N] = {};
+        A largest[N], spread[N], distances[N] = {};
         for (long j = 0; j < width; j += N) {
             const long count = width - j < N ? width - j : N;
-            if (count == N) lanes_cross_entropy<Smooth, false, A, N>(columns, x + j, inner, N, terms->weight, largest, logs, distances);
-            else lanes_cross_entropy<Smooth, true, A, N>(columns, x + j, inner, count, terms->weight, largest, logs, distances);
+            if (count == N) lanes_cross_entropy<Smooth, false, A, N>(columns, x + j, inner, N, terms->weight, largest, spread, distances);
+            else lanes_cross_entropy<Smooth, true, A, N>(columns, x + j, inner, count, terms->weight, largest, spread, distances);
             for (long l = 0; l < count; ++l) {
                 const long label = static_cast<long>(labels[j + l]);
                 const A at_label = label == terms->ignore_index ? A(0) : static_cast<A>(x[label * inner + j + l]);
-                lse[j + l] = largest[l] + logs[l];
-                loss[j + l] = row_loss<Smooth>(*terms, label, at_label, largest[l], logs[l], distances[l]);
+                top[j + l] = largest[l];
+                logs[j + l] = spread[l];
+                loss[j + l] = row_loss<Smooth>(*terms, label, at_label, largest[l], spread[l], distances[l]);
             }
         }
     }
 };
 
 // dx[c] = p * (hot + flats) - (c == label ? hot : 0) - flat * weight[c], with what belongs to the row in hot (scale * (1 -
-// smoothing) * weight[label]), flat (scale * smoothing / columns) and flats (flat * the sum of the weights).
+// smoothing) * weight[label]), flat (scale * smoothing / columns) and flats (flat * the sum of the weights). The maximum and the
+// logarithm of the sum are kept apart: added up, large logits would take the digits of the second.
 template <bool Smooth>
 struct CrossEntropyBackwardBody {
     template <class A>
@@ -200,19 +218,17 @@ struct CrossEntropyBackwardBody {
     }
     template <int Lanes, class T, class I>
     static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, const CrossEntropyTerms<accumulator<T>>* terms,
-                                        const accumulator<T>* lse, const accumulator<T>* scale, T* dx, bool accumulate) {
+                                        const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
-        using Lane = typename V::Mask::Lane;
-        const simd<Lane, N> lanes = lane_numbers<Lane, N>();
-        if (columns <= softmax_short) {
+        if (Lanes <= 8 && columns <= softmax_short) {
             A in[softmax_short * N], out[softmax_short * N];
-            for (long r = 0; r < rows; r += N) {
+            for (long r = 0; Lanes <= 8 && r < rows; r += N) {
                 const long count = rows - r < N ? rows - r : N;
                 turn_in<A, N>(count, columns, x + r * columns, in);
                 if (accumulate) turn_in<A, N>(count, columns, dx + r * columns, out);
-                lanes_backward<false, A, N>(columns, in, out, N, N, count, labels + r, *terms, lse + r, scale + r, accumulate);
+                lanes_backward<false, A, N>(columns, in, out, N, N, count, labels + r, *terms, top + r, logs + r, scale + r, accumulate);
                 turn_out<A, N>(count, columns, out, dx + r * columns);
             }
             return;
@@ -226,56 +242,49 @@ struct CrossEntropyBackwardBody {
                 continue;
             }
             const A h = hot_of(*terms, label, scale[r]), f = scale[r] * terms->flat;
-            const V l(lse[r]), hot(h), flat(f), all(h + f * terms->weights);
+            // The row's factor of exp(x - top), to which the sum of exponentials belongs.
+            const A inverse = math::exp(-logs[r]);
+            const V m(top[r]), hot(h), flat(f), all((h + f * terms->weights) * inverse);
             const long tail = columns - N;
-            const V last = step(from, to, tail, l, hot, flat, all, terms->weight, lanes, label - tail, accumulate);
+            const V last = step(from, to, tail, m, hot, flat, all, terms->weight, label - tail, accumulate);
             for (long c = 0; c + N <= columns; c += N)
-                store_lanes<A, N>(to + c, step(from, to, c, l, hot, flat, all, terms->weight, lanes, label - c, accumulate));
+                store_lanes<A, N>(to + c, step(from, to, c, m, hot, flat, all, terms->weight, label - c, accumulate));
             store_lanes<A, N>(to + tail, last);
         }
     }
-    template <class A, int N, class T, class Lane>
-    static TENON_ALWAYS_INLINE simd<A, N> step(const T* from, const T* to, long c, const simd<A, N>& l, const simd<A, N>& hot, const simd<A, N>& flat,
-                                               const simd<A, N>& all, const A* weight, const simd<Lane, N>& lanes, long at, bool accumulate) {
+    template <class A, int N, class T>
+    static TENON_ALWAYS_INLINE simd<A, N> step(const T* from, const T* to, long c, const simd<A, N>& m, const simd<A, N>& hot, const simd<A, N>& flat,
+                                               const simd<A, N>& all, const A* weight, long at, bool accumulate) {
         using V = simd<A, N>;
-        V p = row_exp(load_lanes<A, N>(from + c) - l);
-        if constexpr (Smooth) {
-            p = p * all - (weight != nullptr ? flat * V::load(weight + c) : flat);
-            if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - hot, p);
-        } else {
-            if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - V(1), p);
-            p = p * hot;
-        }
+        V p = row_exp(load_lanes<A, N>(from + c) - m) * all;
+        if constexpr (Smooth) p = p - (weight != nullptr ? flat * V::load(weight + c) : flat);
+        if (at >= 0 && at < N) p.v[at] -= hot.v[0];
         if (accumulate) p = p + load_lanes<A, N>(to + c);
         return p;
     }
     // Lanes beyond `count` are not rows.
     template <bool Part, class A, int N, class T, class I>
     static TENON_ALWAYS_INLINE void lanes_backward(long columns, const T* x, T* dx, long stride, long width, long count, const I* labels,
-                                                   const CrossEntropyTerms<A>& terms, const A* lse, const A* scale, bool accumulate) {
+                                                   const CrossEntropyTerms<A>& terms, const A* top, const A* logs, const A* scale, bool accumulate) {
         using V = simd<A, N>;
         using Lane = typename V::Mask::Lane;
-        A l[N] = {}, h[N] = {}, f[N] = {};
+        A m[N] = {}, l[N] = {}, h[N] = {}, f[N] = {};
         simd<Lane, N> at(-1);
         for (int k = 0; k < int(count); ++k) {
             const long label = static_cast<long>(labels[k]);
             if (label == terms.ignore_index) continue;
             at.v[k] = static_cast<Lane>(label);
-            l[k] = lse[k];
+            m[k] = top[k];
+            l[k] = logs[k];
             h[k] = hot_of(terms, label, scale[k]);
             f[k] = scale[k] * terms.flat;
         }
-        const V lv = V::load(l), hot = V::load(h), flat = V::load(f), all = hot + flat * V(terms.weights), zero(0);
+        const V tops = V::load(m), hot = V::load(h), flat = V::load(f), all = (hot + flat * V(terms.weights)) * row_exp(-V::load(l)), zero(0);
         const auto used = at >= simd<Lane, N>(0);
         for (long c = 0; c < columns; ++c) {
-            const V p = row_exp(load_some<Part, A, N>(x + c * stride, width) - lv);
-            V d;
-            if constexpr (Smooth) {
-                d = p * all - flat * V(terms.of(c));
-                d = select(at == simd<Lane, N>(c), d - hot, d);
-            } else {
-                d = select(at == simd<Lane, N>(c), p - V(1), p) * hot;
-            }
+            V d = row_exp(load_some<Part, A, N>(x + c * stride, width) - tops) * all;
+            if constexpr (Smooth) d = d - flat * V(terms.of(c));
+            d = select(at == simd<Lane, N>(c), d - hot, d);
             // Chosen, not multiplied by zero: an ignored row may hold anything.
             d = select(used, d, zero);
             if (accumulate) d = d + load_some<Part, A, N>(dx + c * stride, width);
@@ -287,15 +296,15 @@ template <bool Smooth>
 struct CrossEntropyAxisBackwardBody {
     template <int Lanes, class T, class I>
     static TENON_ALWAYS_INLINE void run(long columns, long inner, long width, const T* x, const I* labels, const CrossEntropyTerms<accumulator<T>>* terms,
-                                        const accumulator<T>* lse, const accumulator<T>* scale, T* dx, bool accumulate) {
+                                        const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using Rows = CrossEntropyBackwardBody<Smooth>;
         long j = 0;
         for (; j + N <= width; j += N)
-            Rows::template lanes_backward<false, A, N>(columns, x + j, dx + j, inner, N, N, labels + j, *terms, lse + j, scale + j, accumulate);
+            Rows::template lanes_backward<false, A, N>(columns, x + j, dx + j, inner, N, N, labels + j, *terms, top + j, logs + j, scale + j, accumulate);
         if (j < width)
-            Rows::template lanes_backward<true, A, N>(columns, x + j, dx + j, inner, width - j, width - j, labels + j, *terms, lse + j, scale + j, accumulate);
+            Rows::template lanes_backward<true, A, N>(columns, x + j, dx + j, inner, width - j, width - j, labels + j, *terms, top + j, logs + j, scale + j, accumulate);
     }
 };
 
@@ -323,23 +332,24 @@ struct SoftLanes {
 struct SoftCrossEntropyBody {
     // [columns, inner], lanes along inner.
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void lanes(long columns, long inner, long count, const T* x, const T* t, const SoftTerms<A>& terms, A* loss, A* lse, A* total) {
+    static TENON_ALWAYS_INLINE void lanes(long columns, long inner, long count, const T* x, const T* t, const SoftTerms<A>& terms, A* loss, A* top, A* logs, A* total) {
         using V = simd<A, N>;
         SoftLanes<Part, A, N> s;
         s.m = lanes_max<Part, A, N>(columns, x, inner, count);
         for (long c = 0; c < columns; ++c)
             s.add(load_some<Part, A, N>(x + c * inner, count), load_some<Part, A, N>(t + c * inner, count), terms.weight != nullptr ? terms.weight[c] : A(1), terms);
-        const V logs = math::log(s.sum);
-        store_some<true, A, N>(lse, s.m + logs, count);
+        const V spread = math::log(s.sum);
+        store_some<true, A, N>(top, s.m, count);
+        store_some<true, A, N>(logs, spread, count);
         store_some<true, A, N>(total, s.total, count);
-        store_some<true, A, N>(loss, s.distances + s.total * logs, count);
+        store_some<true, A, N>(loss, s.distances + s.total * spread, count);
     }
     // One row of at least N columns.
     template <class A, int N, class T>
-    static TENON_ALWAYS_INLINE void row(long columns, const T* x, const T* t, const SoftTerms<A>& terms, A* loss, A* lse, A* total) {
+    static TENON_ALWAYS_INLINE void row(long columns, const T* x, const T* t, const SoftTerms<A>& terms, A* loss, A* top, A* logs, A* total) {
         using V = simd<A, N>;
         const A largest = fold_contiguous<Fold::max, A, N>(x, columns, A(0));
-        const A logs = A(math::log(row_exponentials<false, A, N>(x, columns, largest, static_cast<T*>(nullptr))));
+        const A spread = A(math::log(row_exponentials<false, A, N>(x, columns, largest, static_cast<T*>(nullptr))));
         const V m(largest), keep(terms.keep), flat(terms.flat), zero(0);
         double all = 0, far = 0;
         for (long begin = 0; begin < columns; begin += fold_block) {
@@ -357,23 +367,24 @@ struct SoftCrossEntropyBody {
             all += static_cast<double>(reduce_add(a));
             far += static_cast<double>(reduce_add(d));
         }
-        *lse = largest + logs;
+        *top = largest;
+        *logs = spread;
         *total = A(all);
-        *loss = A(far + all * static_cast<double>(logs));
+        *loss = A(far + all * static_cast<double>(spread));
     }
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long columns, long inner, long width, const T* x, const T* t, const SoftTerms<accumulator<T>>* terms, accumulator<T>* loss,
-                                        accumulator<T>* lse, accumulator<T>* total) {
+                                        accumulator<T>* top, accumulator<T>* logs, accumulator<T>* total) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         if (inner > 1) {
             long j = 0;
-            for (; j + N <= width; j += N) lanes<false, A, N>(columns, inner, N, x + j, t + j, *terms, loss + j, lse + j, total + j);
-            if (j < width) lanes<true, A, N>(columns, inner, width - j, x + j, t + j, *terms, loss + j, lse + j, total + j);
+            for (; j + N <= width; j += N) lanes<false, A, N>(columns, inner, N, x + j, t + j, *terms, loss + j, top + j, logs + j, total + j);
+            if (j < width) lanes<true, A, N>(columns, inner, width - j, x + j, t + j, *terms, loss + j, top + j, logs + j, total + j);
             return;
         }
         if (columns > softmax_short) {
-            for (long r = 0; r < width; ++r) row<A, N>(columns, x + r * columns, t + r * columns, *terms, loss + r, lse + r, total + r);
+            for (long r = 0; r < width; ++r) row<A, N>(columns, x + r * columns, t + r * columns, *terms, loss + r, top + r, logs + r, total + r);
             return;
         }
         A in[softmax_short * N], targets[softmax_short * N];
@@ -381,30 +392,31 @@ struct SoftCrossEntropyBody {
             const long count = width - r < N ? width - r : N;
             turn_in<A, N>(count, columns, x + r * columns, in);
             turn_in<A, N>(count, columns, t + r * columns, targets);
-            A l[N], s[N], a[N];
-            lanes<false, A, N>(columns, N, N, in, targets, *terms, l, s, a);
+            A l[N], m[N], s[N], a[N];
+            lanes<false, A, N>(columns, N, N, in, targets, *terms, l, m, s, a);
             for (long k = 0; k < count; ++k) {
                 loss[r + k] = l[k];
-                lse[r + k] = s[k];
+                top[r + k] = m[k];
+                logs[r + k] = s[k];
                 total[r + k] = a[k];
             }
         }
     }
 };
-// dx = scale * (p * total - weight * target), dt = scale * keep * weight * (lse - x); either may be null.
+// dx = scale * (p * total - weight * target), dt = scale * keep * weight * (logs - (x - top)); either may be null.
 struct SoftCrossEntropyBackwardBody {
     template <class V>
-    static TENON_ALWAYS_INLINE V logit(const V& x, const V& t, const V& weight, const V& lse, const V& total, const V& scale, const V& keep, const V& flat) {
-        return (row_exp(x - lse) * total - (t * keep + flat) * weight) * scale;
+    static TENON_ALWAYS_INLINE V logit(const V& x, const V& t, const V& weight, const V& logs, const V& total, const V& scale, const V& keep, const V& flat) {
+        return (row_exp(x - logs) * total - (t * keep + flat) * weight) * scale;
     }
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void lanes(long columns, long inner, long count, const T* x, const T* t, const SoftTerms<A>& terms, const A* lse, const A* total,
+    static TENON_ALWAYS_INLINE void lanes(long columns, long inner, long count, const T* x, const T* t, const SoftTerms<A>& terms, const A* top, const A* logs, const A* total,
                                           const A* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
         using V = simd<A, N>;
-        const V l = load_some<true, A, N>(lse, count), a = load_some<true, A, N>(total, count), s = load_some<true, A, N>(scale, count), keep(terms.keep), flat(terms.flat);
+        const V m = load_some<true, A, N>(top, count), l = load_some<true, A, N>(logs, count), a = load_some<true, A, N>(total, count), s = load_some<true, A, N>(scale, count), keep(terms.keep), flat(terms.flat);
         for (long c = 0; c < columns; ++c) {
             const long at = c * inner;
-            const V w(terms.weight != nullptr ? terms.weight[c] : A(1)), v = load_some<Part, A, N>(x + at, count);
+            const V w(terms.weight != nullptr ? terms.weight[c] : A(1)), v = load_some<Part, A, N>(x + at, count) - m;
             if (dx != nullptr) {
                 V d = logit(v, load_some<Part, A, N>(t + at, count), w, l, a, s, keep, flat);
                 if (add_dx) d = d + load_some<Part, A, N>(dx + at, count);
@@ -418,33 +430,33 @@ struct SoftCrossEntropyBackwardBody {
         }
     }
     template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(long columns, long inner, long width, const T* x, const T* t, const SoftTerms<accumulator<T>>* terms, const accumulator<T>* lse,
-                                        const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
+    static TENON_ALWAYS_INLINE void run(long columns, long inner, long width, const T* x, const T* t, const SoftTerms<accumulator<T>>* terms, const accumulator<T>* top,
+                                        const accumulator<T>* logs, const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
         if (inner > 1) {
             long j = 0;
             for (; j + N <= width; j += N)
-                lanes<false, A, N>(columns, inner, N, x + j, t + j, *terms, lse + j, total + j, scale + j, dx ? dx + j : dx, add_dx, dt ? dt + j : dt, add_dt);
+                lanes<false, A, N>(columns, inner, N, x + j, t + j, *terms, top + j, logs + j, total + j, scale + j, dx ? dx + j : dx, add_dx, dt ? dt + j : dt, add_dt);
             if (j < width)
-                lanes<true, A, N>(columns, inner, width - j, x + j, t + j, *terms, lse + j, total + j, scale + j, dx ? dx + j : dx, add_dx, dt ? dt + j : dt, add_dt);
+                lanes<true, A, N>(columns, inner, width - j, x + j, t + j, *terms, top + j, logs + j, total + j, scale + j, dx ? dx + j : dx, add_dx, dt ? dt + j : dt, add_dt);
             return;
         }
         for (long r = 0; r < width; ++r) {
-            const V l(lse[r]), a(total[r]), s(scale[r]), keep(terms->keep), flat(terms->flat);
+            const V m(top[r]), l(logs[r]), a(total[r]), s(scale[r]), keep(terms->keep), flat(terms->flat);
             long c = 0;
-            for (; c + N <= columns; c += N) piece<false, A, N>(r * columns + c, N, c, x, t, *terms, l, a, s, keep, flat, dx, add_dx, dt, add_dt);
-            if (c < columns) piece<true, A, N>(r * columns + c, columns - c, c, x, t, *terms, l, a, s, keep, flat, dx, add_dx, dt, add_dt);
+            for (; c + N <= columns; c += N) piece<false, A, N>(r * columns + c, N, c, x, t, *terms, m, l, a, s, keep, flat, dx, add_dx, dt, add_dt);
+            if (c < columns) piece<true, A, N>(r * columns + c, columns - c, c, x, t, *terms, m, l, a, s, keep, flat, dx, add_dx, dt, add_dt);
         }
     }
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void piece(long at, long count, long c, const T* x, const T* t, const SoftTerms<A>& terms, const simd<A, N>& l, const simd<A, N>& a,
+    static TENON_ALWAYS_INLINE void piece(long at, long count, long c, const T* x, const T* t, const SoftTerms<A>& terms, const simd<A, N>& m, const simd<A, N>& l, const simd<A, N>& a,
                                           const simd<A, N>& s, const simd<A, N>& keep, const simd<A, N>& flat, T* dx, bool add_dx, T* dt, bool add_dt) {
         using V = simd<A, N>;
         V w(1);
         if (terms.weight != nullptr) w = load_some<Part, A, N>(terms.weight + c, count);
-        const V v = load_some<Part, A, N>(x + at, count);
+        const V v = load_some<Part, A, N>(x + at, count) - m;
         if (dx != nullptr) {
             V d = logit(v, load_some<Part, A, N>(t + at, count), w, l, a, s, keep, flat);
             if (add_dx) d = d + load_some<Part, A, N>(dx + at, count);
@@ -472,12 +484,12 @@ CrossEntropyTerms<A> cross_entropy_terms(long columns, long ignore_index, double
 
 // Cross-entropy of logits x [outer, columns, inner] with one label (int64 or int32) for each of the outer * inner rows:
 //     loss[r] = (1 - smoothing) * weight[label] * (lse[r] - x[label]) + smoothing / columns * sum_c weight[c] * (lse[r] - x[c])
-// and 0 where the label is ignore_index; weight (per column, null: ones). lse[r] = log(sum(exp(x))) for the backward; *counted = the
+// and 0 where the label is ignore_index; weight (per column, null: ones). top[r] = max(x) and logs[r] = log(sum(exp(x - top))), whose sum is lse, are what backward reads; *counted = the
 // sum of weight[label] over rows that are not ignored. Returns -1, or the first row whose label lies outside of [0, columns)
 // (then nothing is computed).
 template <class T, class I>
 long cross_entropy(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing, const accumulator<T>* weight,
-                   accumulator<T>* loss, accumulator<T>* lse, double* counted) {
+                   accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, double* counted) {
     using A = accumulator<T>;
     double used = 0;
     const long rows = outer * inner;
@@ -490,98 +502,100 @@ long cross_entropy(long outer, long columns, long inner, const T* x, const I* la
     *counted = used;
     if (columns <= 0)
         for (long r = 0; r < rows; ++r) {
-            loss[r] = 0;
-            lse[r] = -static_cast<A>(__builtin_inf());
+            loss[r] = top[r] = 0;
+            logs[r] = -static_cast<A>(__builtin_inf());
         }
     const impl::CrossEntropyTerms<A> terms = impl::cross_entropy_terms(columns, ignore_index, smoothing, weight);
     if (inner == 1)
         impl::for_rows(rows, columns, [&](long first, long count) {
             const T* from = x + first * columns;
-            if (smoothing != 0) dispatch<impl::CrossEntropyBody<true>, impl::reduce_isa>(count, columns, from, labels + first, &terms, loss + first, lse + first);
-            else dispatch<impl::CrossEntropyBody<false>, impl::reduce_isa>(count, columns, from, labels + first, &terms, loss + first, lse + first);
+            const auto run = impl::by_length<T>(columns);
+            if (smoothing != 0) run.template operator()<impl::CrossEntropyBody<true>>(count, columns, from, labels + first, &terms, loss + first, top + first, logs + first);
+            else run.template operator()<impl::CrossEntropyBody<false>>(count, columns, from, labels + first, &terms, loss + first, top + first, logs + first);
         });
     else
         impl::for_axis(outer, columns, inner, [&](long at, long width) {
             const long row = at / (columns * inner) * inner + at % inner;
-            if (smoothing != 0) dispatch<impl::CrossEntropyAxisBody<true>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, loss + row, lse + row);
-            else dispatch<impl::CrossEntropyAxisBody<false>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, loss + row, lse + row);
+            if (smoothing != 0) dispatch<impl::CrossEntropyAxisBody<true>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, loss + row, top + row, logs + row);
+            else dispatch<impl::CrossEntropyAxisBody<false>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, loss + row, top + row, logs + row);
         });
     return -1;
 }
-// dx = scale[r] * the derivative of loss[r], in one pass over x, from the forward's lse; 0 for ignored rows. accumulate adds to
+// dx = scale[r] * the derivative of loss[r], in one pass over x, from the forward's top and logs; 0 for ignored rows. accumulate adds to
 // dx. dx may be x without accumulate. Labels must have passed the forward's check.
 template <class T, class I>
 void cross_entropy_backward(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing,
-                            const accumulator<T>* weight, const accumulator<T>* lse, const accumulator<T>* scale, T* dx, bool accumulate) {
+                            const accumulator<T>* weight, const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
     using A = accumulator<T>;
     const impl::CrossEntropyTerms<A> terms = impl::cross_entropy_terms(columns, ignore_index, smoothing, weight);
     if (inner == 1)
         impl::for_rows(outer, columns, [&](long first, long count) {
             const long at = first * columns;
+            const auto run = impl::by_length<T>(columns);
             if (smoothing != 0)
-                dispatch<impl::CrossEntropyBackwardBody<true>, impl::reduce_isa>(count, columns, x + at, labels + first, &terms, lse + first, scale + first, dx + at, accumulate);
+                run.template operator()<impl::CrossEntropyBackwardBody<true>>(count, columns, x + at, labels + first, &terms, top + first, logs + first, scale + first, dx + at, accumulate);
             else
-                dispatch<impl::CrossEntropyBackwardBody<false>, impl::reduce_isa>(count, columns, x + at, labels + first, &terms, lse + first, scale + first, dx + at, accumulate);
+                run.template operator()<impl::CrossEntropyBackwardBody<false>>(count, columns, x + at, labels + first, &terms, top + first, logs + first, scale + first, dx + at, accumulate);
         });
     else
         impl::for_axis(outer, columns, inner, [&](long at, long width) {
             const long row = at / (columns * inner) * inner + at % inner;
             if (smoothing != 0)
-                dispatch<impl::CrossEntropyAxisBackwardBody<true>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, lse + row, scale + row, dx + at, accumulate);
+                dispatch<impl::CrossEntropyAxisBackwardBody<true>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, top + row, logs + row, scale + row, dx + at, accumulate);
             else
-                dispatch<impl::CrossEntropyAxisBackwardBody<false>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, lse + row, scale + row, dx + at, accumulate);
+                dispatch<impl::CrossEntropyAxisBackwardBody<false>, impl::reduce_isa>(columns, inner, width, x + at, labels + row, &terms, top + row, logs + row, scale + row, dx + at, accumulate);
         });
 }
 // The same for rows of a matrix, without weights and smoothing; *counted = rows that are not ignored.
 template <class T, class I>
-long cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss, accumulator<T>* lse, long* counted) {
+long cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, long* counted) {
     double used = 0;
-    const long bad = cross_entropy(rows, columns, 1l, x, labels, ignore_index, 0., static_cast<const accumulator<T>*>(nullptr), loss, lse, &used);
+    const long bad = cross_entropy(rows, columns, 1l, x, labels, ignore_index, 0., static_cast<const accumulator<T>*>(nullptr), loss, top, logs, &used);
     if (bad < 0) *counted = static_cast<long>(used);
     return bad;
 }
 template <class T, class I>
-void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* lse,
-                            const accumulator<T>* scale, T* dx, bool accumulate) {
-    cross_entropy_backward(rows, columns, 1l, x, labels, ignore_index, 0., static_cast<const accumulator<T>*>(nullptr), lse, scale, dx, accumulate);
+void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* top,
+                            const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
+    cross_entropy_backward(rows, columns, 1l, x, labels, ignore_index, 0., static_cast<const accumulator<T>*>(nullptr), top, logs, scale, dx, accumulate);
 }
 
 // Cross-entropy with a target t [outer, columns, inner] for each element, u = (1 - smoothing) * t + smoothing / columns:
 //     loss[r] = sum_c weight[c] * u[c] * (lse[r] - x[c])
-// A column with u = 0 counts for nothing, even at -inf. lse and total (the sum of weight * u) are what backward reads.
+// A column with u = 0 counts for nothing, even at -inf. top, logs and total (the sum of weight * u) are what backward reads.
 template <class T>
 void soft_cross_entropy(long outer, long columns, long inner, const T* x, const T* t, double smoothing, const accumulator<T>* weight, accumulator<T>* loss,
-                        accumulator<T>* lse, accumulator<T>* total) {
+                        accumulator<T>* top, accumulator<T>* logs, accumulator<T>* total) {
     using A = accumulator<T>;
     const impl::SoftTerms<A> terms{weight, static_cast<A>(1 - smoothing), static_cast<A>(smoothing / static_cast<double>(columns))};
     if (inner == 1)
         impl::for_rows(outer, columns, [&](long first, long count) {
             const long at = first * columns;
-            dispatch<impl::SoftCrossEntropyBody, impl::reduce_isa>(columns, 1l, count, x + at, t + at, &terms, loss + first, lse + first, total + first);
+            dispatch<impl::SoftCrossEntropyBody, impl::reduce_isa>(columns, 1l, count, x + at, t + at, &terms, loss + first, top + first, logs + first, total + first);
         });
     else
         impl::for_axis(outer, columns, inner, [&](long at, long width) {
             const long row = at / (columns * inner) * inner + at % inner;
-            dispatch<impl::SoftCrossEntropyBody, impl::reduce_isa>(columns, inner, width, x + at, t + at, &terms, loss + row, lse + row, total + row);
+            dispatch<impl::SoftCrossEntropyBody, impl::reduce_isa>(columns, inner, width, x + at, t + at, &terms, loss + row, top + row, logs + row, total + row);
         });
 }
 // dx, dt (either may be null) = scale[r] * the derivatives of loss[r] in x and t. The flags say whether they are added to.
 template <class T>
 void soft_cross_entropy_backward(long outer, long columns, long inner, const T* x, const T* t, double smoothing, const accumulator<T>* weight,
-                                 const accumulator<T>* lse, const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
+                                 const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
     using A = accumulator<T>;
     const impl::SoftTerms<A> terms{weight, static_cast<A>(1 - smoothing), static_cast<A>(smoothing / static_cast<double>(columns))};
     const auto from = [](T* p, long at) { return p != nullptr ? p + at : p; };
     if (inner == 1)
         impl::for_rows(outer, columns, [&](long first, long count) {
             const long at = first * columns;
-            dispatch<impl::SoftCrossEntropyBackwardBody, impl::reduce_isa>(columns, 1l, count, x + at, t + at, &terms, lse + first, total + first, scale + first,
+            dispatch<impl::SoftCrossEntropyBackwardBody, impl::reduce_isa>(columns, 1l, count, x + at, t + at, &terms, top + first, logs + first, total + first, scale + first,
                                                                            from(dx, at), add_dx, from(dt, at), add_dt);
         });
     else
         impl::for_axis(outer, columns, inner, [&](long at, long width) {
             const long row = at / (columns * inner) * inner + at % inner;
-            dispatch<impl::SoftCrossEntropyBackwardBody, impl::reduce_isa>(columns, inner, width, x + at, t + at, &terms, lse + row, total + row, scale + row,
+            dispatch<impl::SoftCrossEntropyBackwardBody, impl::reduce_isa>(columns, inner, width, x + at, t + at, &terms, top + row, logs + row, total + row, scale + row,
                                                                            from(dx, at), add_dx, from(dt, at), add_dt);
         });
 }

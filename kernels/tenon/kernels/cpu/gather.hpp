@@ -104,6 +104,22 @@ namespace impl {
 // Results of this size leave the caches before anybody reads them: they are written past the caches.
 constexpr long stream_bytes = 1l << 25;
 
+// Sixteen bytes past the caches, to an aligned address.
+TENON_ALWAYS_INLINE void stream_store(void* to, const simd<float, 4>::Raw& v) {
+#if defined(__clang__)
+    __builtin_nontemporal_store(v, static_cast<simd<float, 4>::Raw*>(to));
+#elif defined(__x86_64__)
+    __builtin_ia32_movntps(static_cast<float*>(to), v);
+#else
+    *static_cast<simd<float, 4>::Unaligned*>(to) = v;
+#endif
+}
+TENON_ALWAYS_INLINE void stream_fence() {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 // Whole cache lines, written past the caches where the machine can.
 struct StreamRowsBody {
     template <int Lanes, class I>
@@ -119,19 +135,10 @@ struct StreamRowsBody {
             for (long b = 0; b < bytes; b += 64)
                 TENON_UNROLL(4)
                 for (long q = b; q < b + 64; q += 16) {
-                    const V::Raw v = *reinterpret_cast<const V::Unaligned*>(from + q);
-#if defined(__clang__)
-                    __builtin_nontemporal_store(v, reinterpret_cast<V::Raw*>(to + q));
-#elif defined(__x86_64__)
-                    __builtin_ia32_movntps(reinterpret_cast<float*>(to + q), v);
-#else
-                    *reinterpret_cast<V::Unaligned*>(to + q) = v;
-#endif
+                    stream_store(to + q, V::Raw(*reinterpret_cast<const V::Unaligned*>(from + q)));
                 }
         }
-#if defined(__x86_64__)
-        __builtin_ia32_sfence();
-#endif
+        stream_fence();
     }
 };
 
@@ -544,28 +551,61 @@ template <> struct MoveElement<2> { typedef std::uint16_t type __attribute__((ma
 template <> struct MoveElement<4> { typedef std::uint32_t type __attribute__((may_alias)); };
 template <> struct MoveElement<8> { typedef std::uint64_t type __attribute__((may_alias)); };
 
-// to[r * to_stride + c] = from[c * from_stride + r] for r < rows, c < columns: both sides touch whole cache lines.
+// The lower (upper) halves of two vectors, element by element in turn.
+template <class V>
+TENON_ALWAYS_INLINE V interleave_low(const V& a, const V& b) {
+    constexpr int n = int(sizeof(V) / sizeof(a[0]));
+    if constexpr (n == 2) return __builtin_shufflevector(a, b, 0, 2);
+    else if constexpr (n == 4) return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    else if constexpr (n == 8) return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    else return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+template <class V>
+TENON_ALWAYS_INLINE V interleave_high(const V& a, const V& b) {
+    constexpr int n = int(sizeof(V) / sizeof(a[0]));
+    if constexpr (n == 2) return __builtin_shufflevector(a, b, 1, 3);
+    else if constexpr (n == 4) return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    else if constexpr (n == 8) return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    else return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// to[r * to_stride + c] = from[c * from_stride + r] for r < rows, c < columns. Squares of 16-byte vectors are transposed in
+// registers: shuffling rows i and i + n / 2 into each other log2(n) times does it.
 template <class E>
-void transpose_block(long rows, long columns, E* to, long to_stride, const E* from, long from_stride) {
+void transpose_block(long rows, long columns, E* to, long to_stride, const E* from, long from_stride, bool stream) {
     long r = 0;
-    if constexpr (sizeof(E) == 4) {
-        // Four vectors of the baseline's width, transposed in registers.
-        using V = simd<std::uint32_t, 4>::Raw;
-        using U = simd<std::uint32_t, 4>::Unaligned;
-        for (; r + 4 <= rows; r += 4) {
+    if constexpr (sizeof(E) <= 8) {
+        constexpr int n = 16 / int(sizeof(E)), steps = n == 2 ? 1 : n == 4 ? 2 : n == 8 ? 3 : 4;
+        using V = typename simd<E, n>::Raw;
+        using U = typename simd<E, n>::Unaligned;
+        // (Into caches, two long rows in turn are slower than one after the other, element by element.)
+        const long squares = n == 2 && !stream ? 0 : rows;
+        for (; r + n <= squares; r += n) {
             long c = 0;
-            for (; c + 4 <= columns; c += 4) {
-                const V a = *reinterpret_cast<const U*>(from + c * from_stride + r), b = *reinterpret_cast<const U*>(from + (c + 1) * from_stride + r);
-                const V d = *reinterpret_cast<const U*>(from + (c + 2) * from_stride + r), e = *reinterpret_cast<const U*>(from + (c + 3) * from_stride + r);
-                const V ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-                const V de0 = __builtin_shufflevector(d, e, 0, 4, 1, 5), de1 = __builtin_shufflevector(d, e, 2, 6, 3, 7);
-                *reinterpret_cast<U*>(to + r * to_stride + c) = __builtin_shufflevector(ab0, de0, 0, 1, 4, 5);
-                *reinterpret_cast<U*>(to + (r + 1) * to_stride + c) = __builtin_shufflevector(ab0, de0, 2, 3, 6, 7);
-                *reinterpret_cast<U*>(to + (r + 2) * to_stride + c) = __builtin_shufflevector(ab1, de1, 0, 1, 4, 5);
-                *reinterpret_cast<U*>(to + (r + 3) * to_stride + c) = __builtin_shufflevector(ab1, de1, 2, 3, 6, 7);
+            for (; c + n <= columns; c += n) {
+                V a[n], b[n];
+                TENON_UNROLL(16)
+                for (int i = 0; i < n; ++i) a[i] = *reinterpret_cast<const U*>(from + (c + i) * from_stride + r);
+                TENON_UNROLL(4)
+                for (int step = 0; step < steps; ++step) {
+                    TENON_UNROLL(8)
+                    for (int i = 0; i < n / 2; ++i) {
+                        b[2 * i] = interleave_low(a[i], a[i + n / 2]);
+                        b[2 * i + 1] = interleave_high(a[i], a[i + n / 2]);
+                    }
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) a[i] = b[i];
+                }
+                if (stream) {
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) stream_store(to + (r + i) * to_stride + c, (simd<float, 4>::Raw)a[i]);
+                } else {
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) *reinterpret_cast<U*>(to + (r + i) * to_stride + c) = a[i];
+                }
             }
             for (; c < columns; ++c)
-                for (long q = 0; q < 4; ++q) to[(r + q) * to_stride + c] = from[c * from_stride + r + q];
+                for (long q = 0; q < n; ++q) to[(r + q) * to_stride + c] = from[c * from_stride + r + q];
         }
     }
     for (; r < rows; ++r)
@@ -589,28 +629,40 @@ void copy_elements(CopyPlan& plan, E* dst, const E* src) {
             plan.to[d] = plan.to[d + 1];
             plan.from[d] = plan.from[d + 1];
         }
-        constexpr long tile = 64;
+        // Half a page of one row of the source at a time, and whole cache lines of the destination.
+        constexpr long tile = 512 / long(sizeof(E)), depth = 64;
         const long bands = (rows + tile - 1) / tile;
         long outer = 1;
-        for (int d = 0; d < last - 1; ++d) outer *= plan.shape[d];
-        const long total = outer * bands;
-        long group = move_bytes / (tile * length * static_cast<long>(sizeof(E)));
-        if (group < 1) group = 1;
-        parallel_for((total + group - 1) / group, [&](long task) {
-            for (long item = task * group; item < (task + 1) * group && item < total; ++item) {
+        std::uintptr_t misaligned = reinterpret_cast<std::uintptr_t>(dst) | static_cast<std::uintptr_t>(to_row) * sizeof(E);
+        for (int d = 0; d < last - 1; ++d) {
+            outer *= plan.shape[d];
+            misaligned |= static_cast<std::uintptr_t>(plan.to[d]) * sizeof(E);
+        }
+        // (Squares of narrow elements have more rows than the machine has buffers for streams.)
+        const bool stream = sizeof(E) >= 4 && misaligned % 64 == 0 && outer * rows * length * static_cast<long>(sizeof(E)) >= stream_bytes;
+        // A task is a piece of a band.
+        long piece = move_bytes / (tile * static_cast<long>(sizeof(E))) / depth * depth;
+        if (piece < depth) piece = depth;
+        const long pieces = (length + piece - 1) / piece, total = outer * bands;
+        long group = move_bytes / ((rows < tile ? rows : tile) * length * static_cast<long>(sizeof(E)));
+        if (group < 1 || pieces > 1) group = 1;
+        parallel_for((total + group - 1) / group * pieces, [&](long task) {
+            for (long item = task / pieces * group; item < (task / pieces + 1) * group && item < total; ++item) {
                 const long band = item % bands * tile, height = rows - band < tile ? rows - band : tile;
+                const long first = task % pieces * piece, end = first + piece < length ? first + piece : length;
                 walk(plan, last - 1, item / bands, item / bands + 1, [&](long to, long from) {
                     // Through a buffer: whole lines are read, whatever the stride does to the sets of the cache.
-                    E buffer[tile * tile];
-                    for (long c = 0; c < length; c += tile) {
-                        const long width = length - c < tile ? length - c : tile;
+                    alignas(64) E buffer[tile * depth];
+                    for (long c = first; c < end; c += depth) {
+                        const long width = end - c < depth ? end - c : depth;
                         for (long q = 0; q < width; ++q)
                             __builtin_memcpy(static_cast<void*>(buffer + q * tile), src + from + band + (c + q) * from_step,
                                              static_cast<std::size_t>(height) * sizeof(E));
-                        transpose_block(height, width, dst + to + band * to_row + c, to_row, buffer, tile);
+                        transpose_block(height, width, dst + to + band * to_row + c, to_row, static_cast<const E*>(buffer), tile, stream);
                     }
                 });
             }
+            if (stream) stream_fence();
         });
         return;
     }

@@ -233,9 +233,48 @@ TENON_ALWAYS_INLINE void turn_in(long rows, long columns, const T* x, A* buffer)
         for (int l = 0; l < N; ++l) buffer[c * N + l] = l < rows ? static_cast<A>(x[l * columns + c]) : A(0);
 }
 
-// Four accumulators over one contiguous block, then halves: the order depends on n only.
+template <Fold kind>
+inline constexpr bool takes_larger = kind == Fold::max || kind == Fold::largest_magnitude;
+template <Fold kind>
+inline constexpr bool takes_smaller = kind == Fold::min || kind == Fold::smallest_magnitude;
+
+// The extreme of one contiguous block. NaN is watched apart: one machine instruction each for the extreme and for NaN.
 template <Fold kind, class A, int N, class T>
-TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
+TENON_ALWAYS_INLINE A fold_extreme(const T* x, long n) {
+    using V = simd<A, N>;
+    const V identity(fold_identity<kind, A>());
+    V a[4];
+    TENON_UNROLL(4)
+    for (int k = 0; k < 4; ++k) a[k] = identity;
+    auto nan = identity != identity;
+    auto take = [&](V& to, const V& from) __attribute__((always_inline)) {
+        const V v = fold_map<kind>(from, identity);
+        to = takes_larger<kind> ? select(v > to, v, to) : select(v < to, v, to);
+        nan = nan | (v != v);
+    };
+    long i = 0;
+    for (; i + 4 * N <= n; i += 4 * N) {
+        TENON_UNROLL(4)
+        for (int k = 0; k < 4; ++k) take(a[k], load_lanes<A, N>(x + i + k * N));
+    }
+    for (; i + N <= n; i += N) take(a[0], load_lanes<A, N>(x + i));
+    // The last vector overlaps the one before it: twice is as good as once.
+    if (i < n && n >= N) take(a[1], load_lanes<A, N>(x + n - N));
+    else if (i < n) take(a[1], select(lane_numbers<A, N>() < V(A(n - i)), load_part<A, N>(x + i, n - i), identity));
+    if (math::impl::any(nan)) return A(__builtin_nan(""));
+    A lane[N];
+    V all = takes_larger<kind> ? select(a[1] > a[0], a[1], a[0]) : select(a[1] < a[0], a[1], a[0]);
+    const V other = takes_larger<kind> ? select(a[3] > a[2], a[3], a[2]) : select(a[3] < a[2], a[3], a[2]);
+    all = takes_larger<kind> ? select(other > all, other, all) : select(other < all, other, all);
+    all.store(lane);
+    A best = lane[0];
+    for (int k = 1; k < N; ++k) best = (takes_larger<kind> ? lane[k] > best : lane[k] < best) ? lane[k] : best;
+    return best;
+}
+
+// Four accumulators, then halves: the order depends on n only.
+template <Fold kind, class A, int N, class T>
+TENON_ALWAYS_INLINE A fold_sums(const T* x, long n, A shift_value) {
     using V = simd<A, N>;
     const V shift(shift_value), identity(fold_identity<kind, A>());
     V a0 = identity, a1 = identity, a2 = identity, a3 = identity;
@@ -262,6 +301,17 @@ TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
     for (int half_of = N / 2; half_of > 0; half_of /= 2)
         for (int k = 0; k < half_of; ++k) lane[k] = fold_scalars<kind>(lane[k], lane[k + half_of]);
     return lane[0];
+}
+
+// The fold of one contiguous block.
+template <Fold kind, class A, int N, class T>
+TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
+    if constexpr ((takes_larger<kind> || takes_smaller<kind>) && std::is_floating_point_v<A>) {
+        (void)shift_value;
+        return fold_extreme<kind, A, N>(x, n);
+    } else {
+        return fold_sums<kind, A, N>(x, n, shift_value);
+    }
 }
 
 // Items of a row fold: item = row * parts + p is elements [p * part, (p + 1) * part) of that row.
@@ -465,6 +515,28 @@ private:
     T* data_;
 };
 
+// Two folds of which the second needs the first's result as its shift: between(output, total of the first), which writes
+// shifts[output], then finish(output, total of the second). Rows are folded twice while they are in cache.
+template <Fold first_kind, Fold second_kind, class T, class Between, class Finish>
+void fold_twice(long outer, long n, long inner, const T* x, double* shifts, Between&& between, Finish&& finish) {
+    const double* const none = nullptr;
+    if (inner != 1 || n <= 0 || n > fold_part) {
+        fold_axis<first_kind>(outer, n, inner, x, none, between);
+        fold_axis<second_kind>(outer, n, inner, x, static_cast<const double*>(shifts), finish);
+        return;
+    }
+    long rows = 32768 / n;
+    rows = rows < 1 ? 1 : rows > 256 ? 256 : rows;
+    parallel_for((outer + rows - 1) / rows, [&](long task) {
+        const long first = task * rows, count = outer - first < rows ? outer - first : rows;
+        double total[256];
+        dispatch<FoldRowsBody<first_kind>, reduce_isa>(x, n, fold_part, 1l, first, count, none, static_cast<double*>(total));
+        for (long i = 0; i < count; ++i) between(first + i, total[i]);
+        dispatch<FoldRowsBody<second_kind>, reduce_isa>(x, n, fold_part, 1l, first, count, static_cast<const double*>(shifts), static_cast<double*>(total));
+        for (long i = 0; i < count; ++i) finish(first + i, total[i]);
+    });
+}
+
 // The first position of value (any NaN if it is one) in x[0, n).
 struct FindBody {
     template <int Lanes, class T, class A>
@@ -472,14 +544,13 @@ struct FindBody {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
         const V wanted(value);
+        auto hit = [&](long first) __attribute__((always_inline)) {
+            const V v = load_lanes<A, N>(x + first);
+            return value == value ? v == wanted : v != v;
+        };
         long i = 0;
-        for (; i + N <= n; i += N) {
-            const V v = load_lanes<A, N>(x + i);
-            const auto hit = value == value ? v == wanted : v != v;
-            // One test per vector: any lane set shows in the sum of the lanes.
-            const simd<typename V::Mask::Lane, N> lanes(hit.v);
-            if (reduce_add(lanes) != 0) break;
-        }
+        for (; i + 4 * N <= n; i += 4 * N)
+            if (math::impl::any((hit(i) | hit(i + N)) | (hit(i + 2 * N) | hit(i + 3 * N)))) break;
         for (; i < n; ++i) {
             const A v = static_cast<A>(x[i]);
             if (value == value ? v == value : v != v) break;
@@ -676,12 +747,12 @@ void reduce_var(long outer, long n, long inner, const T* x, long correction, T* 
     using A = accumulator<T>;
     if (outer <= 0 || inner <= 0) return;
     const impl::Scratch<double> means(outer * inner);
-    impl::fold_axis<impl::Fold::sum>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double total) {
+    const double divisor = double(n > correction ? n - correction : 0);
+    auto between = [&](long at, double total) {
         means[at] = total / double(n);
         if (mean != nullptr) mean[at] = static_cast<A>(means[at]);
-    });
-    const double divisor = double(n > correction ? n - correction : 0);
-    impl::fold_axis<impl::Fold::squares>(outer, n, inner, x, static_cast<const double*>(means.data()), [&](long at, double total) {
+    };
+    impl::fold_twice<impl::Fold::sum, impl::Fold::squares>(outer, n, inner, x, means.data(), between, [&](long at, double total) {
         // The deviations were taken from the rounded mean: what that added is known.
         const double off = means[at] - double(static_cast<A>(means[at]));
         const double squares = total - double(n) * off * off;
@@ -695,12 +766,13 @@ void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
     using A = accumulator<T>;
     if (outer <= 0 || inner <= 0) return;
     const impl::Scratch<double> shifts(outer * inner);
-    impl::fold_axis<impl::Fold::max>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double largest) {
+    auto between = [&](long at, double largest) {
         // An infinite maximum would give inf - inf; its exponentials are right without a shift.
         shifts[at] = largest - largest == 0 || largest != largest ? largest : 0;
+    };
+    impl::fold_twice<impl::Fold::max, impl::Fold::exponentials>(outer, n, inner, x, shifts.data(), between, [&](long at, double total) {
+        out[at] = static_cast<T>(static_cast<A>(__builtin_log(total) + shifts[at]));
     });
-    impl::fold_axis<impl::Fold::exponentials>(outer, n, inner, x, static_cast<const double*>(shifts.data()),
-                                              [&](long at, double total) { out[at] = static_cast<T>(static_cast<A>(__builtin_log(total) + shifts[at])); });
 }
 
 // Backward of max and min (and of any selection of one element per output): dx[o, indices[o, i], i] gets dy[o, i], the

@@ -10,11 +10,18 @@ namespace kernels::cpu {
 
 inline constexpr int remap_max_rank = 8;
 
-// One axis: `to` positions of the result, each showing position source[i] of the `from` ones, or the fill value where
-// source[i] is -1. source == null: every position shows itself (from == to).
+// Positions [to, to + length) show from, from + step, ...; step is 1, -1 or 0, and from is -1 for the fill value.
+struct RemapRun { long to, from, length, step; };
+
+// One axis: `to` positions of the result, each showing one of the `from` positions of the tensor, or the fill value. Which
+// is said by runs, one after the other; or by source[i], -1 for the fill value; with neither every position shows itself
+// (from == to).
 struct AxisTable {
     long from = 1, to = 1;
     const std::int64_t* source = nullptr;
+    const RemapRun* runs = nullptr;
+    long run_count = 0;
+    bool moves() const { return source != nullptr || runs != nullptr; }
 };
 
 namespace reference {
@@ -60,10 +67,6 @@ void remap_transposed(int rank, const AxisTable* axes, const T* dy, T* dx) {
 
 namespace impl {
 
-// Positions [to, to + length) of the last axis show from, from + step, ...; step is 1, -1 or 0, and from is -1 for the
-// fill value.
-struct RemapRun { long to, from, length, step; };
-
 // to[i] += from[i], to[i] += from[-i].
 struct AddRunBody {
     template <int Lanes, class T>
@@ -107,20 +110,21 @@ struct ReverseBody {
     }
 };
 
-// Axes that show themselves are merged with their neighbours; what is left ends in an axis with a list of runs.
+// Axes that show themselves are merged with their neighbours; what is left ends in an axis with a list of runs, and the
+// others have a table.
 struct RemapPlan {
     int rank = 0;
     AxisTable axes[remap_max_rank + 1];
     long outer_to = 1, outer_from = 1;  // rows of y, of x
     long last_to = 1, last_from = 1;
-    RemapRun* runs = nullptr;
+    const RemapRun* runs = nullptr;
     long run_count = 0;
     bool onto = true;  // the runs show every position of x's last axis exactly once
 
     RemapPlan(int given, const AxisTable* tables) {
         for (int d = 0; d < given; ++d) {
-            if (tables[d].source == nullptr && tables[d].to == 1) continue;
-            if (rank > 0 && axes[rank - 1].source == nullptr && tables[d].source == nullptr) {
+            if (!tables[d].moves() && tables[d].to == 1) continue;
+            if (rank > 0 && !axes[rank - 1].moves() && !tables[d].moves()) {
                 axes[rank - 1].to *= tables[d].to;
                 axes[rank - 1].from *= tables[d].from;
             } else {
@@ -129,60 +133,94 @@ struct RemapPlan {
         }
         if (rank == 0) axes[rank++] = AxisTable{};
         const AxisTable& last = axes[rank - 1];
+        long room = 0;
         for (int d = 0; d < rank - 1; ++d) {
             outer_to *= axes[d].to;
             outer_from *= axes[d].from;
+            if (axes[d].runs != nullptr) room += axes[d].to;
         }
         last_to = last.to;
         last_from = last.from;
-        if (last.source == nullptr) {
-            runs = static_cast<RemapRun*>(std::malloc(sizeof(RemapRun)));
-            if (runs == nullptr) fail<MemoryError>("out of memory");
-            runs[0] = {0, 0, last.to, 1};
+        if (room > 0) {
+            std::int64_t* table = static_cast<std::int64_t*>(allocate(static_cast<std::size_t>(room) * sizeof(std::int64_t), tables_));
+            for (int d = 0; d < rank - 1; ++d) {
+                if (axes[d].runs == nullptr) continue;
+                for (long r = 0; r < axes[d].run_count; ++r) {
+                    const RemapRun& run = axes[d].runs[r];
+                    for (long i = 0; i < run.length; ++i) table[run.to + i] = run.from < 0 ? -1 : run.from + i * run.step;
+                }
+                axes[d].source = table;
+                table += axes[d].to;
+            }
+        }
+        if (last.runs != nullptr) {
+            runs = last.runs;
+            run_count = last.run_count;
+        } else if (last.source == nullptr) {
+            RemapRun* own = static_cast<RemapRun*>(allocate(sizeof(RemapRun), runs_));
+            own[0] = {0, 0, last.to, 1};
+            runs = own;
             run_count = 1;
             return;
+        } else {
+            find_runs(last);
         }
-        // Counted first, then filled in.
-        for (int pass = 0; pass < 2; ++pass) {
-            long count = 0;
-            for (long i = 0; i < last.to;) {
-                const long from = static_cast<long>(last.source[i]);
-                long step = 0, length = 1;
-                if (i + 1 < last.to) {
-                    const long next = static_cast<long>(last.source[i + 1]);
-                    if (from < 0 ? next < 0 : next >= 0 && next - from >= -1 && next - from <= 1) {
-                        step = from < 0 ? 0 : next - from;
-                        while (i + length < last.to && last.source[i + length] == (from < 0 ? -1 : from + length * step) && (from < 0 || last.source[i + length] >= 0)) ++length;
-                    }
-                }
-                if (pass == 1) runs[count] = {i, from < 0 ? -1 : from, length, length == 1 ? 1 : step};
-                ++count;
-                i += length;
-            }
-            if (pass == 0) {
-                runs = static_cast<RemapRun*>(std::malloc(sizeof(RemapRun) * static_cast<std::size_t>(count > 0 ? count : 1)));
-                if (runs == nullptr) fail<MemoryError>("out of memory");
-                run_count = count;
-            }
-        }
-        // Shown exactly once: as many positions as x has, no two the same.
+        // Shown exactly once: as many positions as x has, in runs that do not overlap. (Of many runs that is not asked.)
         long shown = 0;
-        for (long r = 0; r < run_count; ++r) {
+        onto = run_count <= 8;
+        for (long r = 0; r < run_count && onto; ++r) {
             if (runs[r].from < 0) continue;
             shown += runs[r].length;
             if (runs[r].step == 0 && runs[r].length > 1) onto = false;
+            for (long q = 0; q < r; ++q)
+                if (runs[q].from >= 0 && lowest(runs[r]) <= lowest(runs[q]) + runs[q].length - 1 && lowest(runs[q]) <= lowest(runs[r]) + runs[r].length - 1)
+                    onto = false;
         }
         if (shown != last.from) onto = false;
-        if (onto) {
-            MoveBuffer<unsigned char> seen(last.from);
-            std::memset(seen.data(), 0, static_cast<std::size_t>(last.from));
-            for (long i = 0; i < last.to; ++i)
-                if (last.source[i] >= 0 && seen[static_cast<long>(last.source[i])]++ != 0) onto = false;
-        }
     }
     RemapPlan(const RemapPlan&) = delete;
     RemapPlan& operator=(const RemapPlan&) = delete;
-    ~RemapPlan() { std::free(runs); }
+    ~RemapPlan() {
+        std::free(runs_);
+        std::free(tables_);
+    }
+
+private:
+    static void* allocate(std::size_t bytes, void*& owner) {
+        owner = std::malloc(bytes);
+        if (owner == nullptr) fail<MemoryError>("out of memory for ", bytes, " bytes of a plan");
+        return owner;
+    }
+    static long lowest(const RemapRun& run) { return run.step < 0 ? run.from - (run.length - 1) : run.from; }
+    // Counted first, then filled in.
+    void find_runs(const AxisTable& axis) {
+        for (int pass = 0; pass < 2; ++pass) {
+            RemapRun* own = static_cast<RemapRun*>(runs_);
+            long count = 0;
+            for (long i = 0; i < axis.to;) {
+                const long from = static_cast<long>(axis.source[i]);
+                long step = 0, length = 1;
+                if (i + 1 < axis.to) {
+                    const long next = static_cast<long>(axis.source[i + 1]);
+                    if (from < 0 ? next < 0 : next >= 0 && next - from >= -1 && next - from <= 1) {
+                        step = from < 0 ? 0 : next - from;
+                        while (i + length < axis.to && axis.source[i + length] == (from < 0 ? -1 : from + length * step) &&
+                               (from < 0 || axis.source[i + length] >= 0))
+                            ++length;
+                    }
+                }
+                if (pass == 1) own[count] = {i, from < 0 ? -1 : from, length, length == 1 ? 1 : step};
+                ++count;
+                i += length;
+            }
+            if (pass == 1) break;
+            allocate(sizeof(RemapRun) * static_cast<std::size_t>(count > 0 ? count : 1), runs_);
+            run_count = count;
+        }
+        runs = static_cast<const RemapRun*>(runs_);
+    }
+
+    void *runs_ = nullptr, *tables_ = nullptr;
 };
 
 }  // namespace impl
@@ -226,7 +264,7 @@ void remap(int rank, const AxisTable* axes, const T* x, T fill, T* y) {
             } else {
                 const T* from = x + source * plan.last_from;
                 for (long r = low; r < plan.run_count && plan.runs[r].to < end; ++r) {
-                    impl::RemapRun run = plan.runs[r];
+                    RemapRun run = plan.runs[r];
                     if (run.to < begin) {
                         const long cut = begin - run.to;
                         if (run.from >= 0) run.from += cut * run.step;
@@ -272,8 +310,8 @@ void remap_transposed(int rank, const AxisTable* axes, const T* dy, T* dx, bool 
         start[d] = free;
         show[d] = start[d] + a.from + 1;
         free = show[d] + a.to;
-        for (long j = 0; j <= a.from; ++j) start[d][j] = a.source == nullptr ? j : 0;
-        if (a.source == nullptr) {
+        for (long j = 0; j <= a.from; ++j) start[d][j] = a.moves() ? 0 : j;
+        if (!a.moves()) {
             for (long i = 0; i < a.to; ++i) show[d][i] = i;
             continue;
         }
@@ -314,7 +352,7 @@ void remap_transposed(int rank, const AxisTable* axes, const T* dy, T* dx, bool 
                 for (int d = 0; d < outer; ++d) source = source * plan.axes[d].to + static_cast<long>(show[d][at[d]]);
                 const T* given = dy + source * plan.last_to;
                 for (long r = 0; r < plan.run_count; ++r) {
-                    const impl::RemapRun& run = plan.runs[r];
+                    const RemapRun& run = plan.runs[r];
                     if (run.from < 0) continue;
                     if (run.step == 0) {
                         target[run.from] = static_cast<T>(target[run.from] + impl::add_up(given + run.to, run.length));

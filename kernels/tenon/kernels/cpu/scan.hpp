@@ -124,12 +124,24 @@ TENON_TARGET_AVX2 inline void move_lanes_4(V& out, const V& a, const V& fill) {
 }
 template <int Lane, class V>
 TENON_TARGET_AVX2 inline void spread_lane_4(V& out, const V& a) { out = __builtin_shufflevector(a, a, Lane, Lane, Lane, Lane); }
+template <int By, class V>
+TENON_TARGET_AVX512 inline void move_lanes_8(V& out, const V& a, const V& fill) {
+    if constexpr (By == 1) out = __builtin_shufflevector(fill, a, 0, 8, 9, 10, 11, 12, 13, 14);
+    else if constexpr (By == 2) out = __builtin_shufflevector(fill, a, 0, 1, 8, 9, 10, 11, 12, 13);
+    else if constexpr (By == 4) out = __builtin_shufflevector(fill, a, 0, 1, 2, 3, 8, 9, 10, 11);
+    else if constexpr (By == -1) out = __builtin_shufflevector(a, fill, 1, 2, 3, 4, 5, 6, 7, 8);
+    else if constexpr (By == -2) out = __builtin_shufflevector(a, fill, 2, 3, 4, 5, 6, 7, 8, 9);
+    else out = __builtin_shufflevector(a, fill, 4, 5, 6, 7, 8, 9, 10, 11);
+}
+template <int Lane, class V>
+TENON_TARGET_AVX512 inline void spread_lane_8(V& out, const V& a) { out = __builtin_shufflevector(a, a, Lane, Lane, Lane, Lane, Lane, Lane, Lane, Lane); }
 #endif
 template <int By, class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> moved(const simd<A, N>& a, const simd<A, N>& fill) {
     simd<A, N> r;
 #if TENON_DISPATCH
-    if constexpr (N == 4) move_lanes_4<By>(r.v, a.v, fill.v);
+    if constexpr (N == 8) move_lanes_8<By>(r.v, a.v, fill.v);
+    else if constexpr (N == 4) move_lanes_4<By>(r.v, a.v, fill.v);
     else
 #endif
         move_lanes_2<By>(r.v, a.v, fill.v);
@@ -139,7 +151,8 @@ template <bool Reverse, class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> last_everywhere(const simd<A, N>& a) {
     simd<A, N> r;
 #if TENON_DISPATCH
-    if constexpr (N == 4) spread_lane_4<Reverse ? 0 : 3>(r.v, a.v);
+    if constexpr (N == 8) spread_lane_8<Reverse ? 0 : 7>(r.v, a.v);
+    else if constexpr (N == 4) spread_lane_4<Reverse ? 0 : 3>(r.v, a.v);
     else
 #endif
         spread_lane_2<Reverse ? 0 : 1>(r.v, a.v);
@@ -150,7 +163,8 @@ template <Scan kind, bool Reverse, class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> scan_lanes(simd<A, N> v, const simd<A, N>& identity) {
     constexpr int sign = Reverse ? -1 : 1;
     v = scan_step<kind>(v, moved<sign>(v, identity));
-    if constexpr (N == 4) v = scan_step<kind>(v, moved<2 * sign>(v, identity));
+    if constexpr (N >= 4) v = scan_step<kind>(v, moved<2 * sign>(v, identity));
+    if constexpr (N >= 8) v = scan_step<kind>(v, moved<4 * sign>(v, identity));
     return v;
 }
 
@@ -194,11 +208,13 @@ template <Scan kind, bool Reverse>
 struct ScanRowBody {
     template <int Lanes, class T, class A, class Out>
     static TENON_ALWAYS_INLINE void run(const T* x, long n, A* carry, A base, Out* y, bool add) {
-        constexpr int N = Lanes >= 8 ? 4 : 2, K = scan_unit / N;
+        constexpr int N = Lanes / 2, K = scan_unit / N;
         using V = simd<A, N>;
         const V identity(scan_identity<kind, A>), start(base);
         V sum(*carry), v[K];
-        const long whole = n - n % scan_unit;
+        // A product of a few doubles alone may leave their range where the running product does not: one after the other.
+        constexpr bool serial = kind == Scan::product && std::is_same_v<T, double>;
+        const long whole = serial ? 0 : n - n % scan_unit;
         A last = *carry;
         if constexpr (Reverse) {
             // From the end: what does not fill a unit comes first.
@@ -243,7 +259,7 @@ template <Scan kind, bool Reverse>
 struct ScanColumnsBody {
     template <int Lanes, class T, class A, class Out>
     static TENON_ALWAYS_INLINE void run(const T* x, long rows, long stride, long width, A* carry, const A* base, Out* y, bool add) {
-        constexpr int N = Lanes >= 8 ? 4 : 2, K = scan_unit / N;
+        constexpr int N = Lanes / 2, K = scan_unit / N;
         using V = simd<A, N>;
         V v[K], old[K];
         for (long step = 0; step < rows; ++step) {
@@ -292,7 +308,7 @@ void scan_lines(const T* x, long n, long stride, long width, Out* y, bool add, b
     auto run = [&](long p, A* carry, const A* base, Out* to) {
         const long first = (Reverse ? parts - 1 - p : p) * part, count = n - first < part ? n - first : part;
         if (stride == 1)
-            dispatch<ScanRowBody<kind, Reverse>, reduce_isa>(x + first, count, carry, base != nullptr ? *base : scan_identity<kind, A>,
+            dispatch<ScanRowBody<kind, Reverse>>(x + first, count, carry, base != nullptr ? *base : scan_identity<kind, A>,
                                                              to != nullptr ? to + first : to, add);
         else
             dispatch<ScanColumnsBody<kind, Reverse>, reduce_isa>(x + first * stride, count, stride, width, carry, base,
@@ -402,7 +418,7 @@ void cumulative_extreme(long outer, long n, long inner, const T* x, T* values, s
                 long where = 0;
                 for (long k = 0; k < n; ++k) {
                     const accumulator<T> v = static_cast<accumulator<T>>(p[k]);
-                    if (v != v || (Max ? v >= b : v <= b)) {  // seldom true in the long run: a branch costs nothing
+                    if (TENON_UNLIKELY(v != v || (Max ? v >= b : v <= b))) {  // seldom true in the long run: a branch costs nothing
                         b = v;
                         best = p[k];
                         where = k;

@@ -59,6 +59,12 @@ constexpr long softmax_short = fold_short;  // rows up to here are turned on the
 constexpr long softmax_task = 16384;        // elements per task
 constexpr long softmax_width = 64;          // columns per task of the middle-axis form
 
+// Exponentials of long rows of floats are worth 16 lanes; comparisons stay at 8 (see reduce_isa).
+template <class T>
+inline constexpr Isa row_isa = std::is_same_v<T, float> ? Isa::avx512 : reduce_isa;
+template <class A, int N>
+inline constexpr int fold_lanes = N > 32 / int(sizeof(A)) ? 32 / int(sizeof(A)) : N;
+
 // e^x for x that is at most little above 0, or NaN: the general one without its upper end.
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> row_exp(const simd<A, N>& x) {
@@ -158,7 +164,10 @@ TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y)
         if (i < end) {
             const V e = row_exp(last - m);
             if constexpr (Store) store_lanes<A, N>(y + n - N, e);
-            b += select(lane_numbers<A, N>() >= V(A(N - (end - i))), e, V(0));
+            A lane[N], rest(0);
+            e.store(lane);
+            for (long l = N - (end - i); l < N; ++l) rest += lane[l];
+            total += static_cast<double>(rest);
         }
         total += static_cast<double>(reduce_add(a + b));
     }
@@ -172,20 +181,12 @@ struct SoftmaxRowsBody {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
-        if (columns <= softmax_short) {
-            A in[softmax_short * N], out[softmax_short * N];
-            for (long r = 0; r < rows; r += N) {
-                const long count = rows - r < N ? rows - r : N;
-                turn_in<A, N>(count, columns, x + r * columns, in);
-                lanes_softmax<Log, false, A, N>(columns, in, out, N, N);
-                turn_out<A, N>(count, columns, out, y + r * columns);
-            }
-            return;
-        }
+        if constexpr (Lanes <= 8)
+            if (columns <= softmax_short) return turned<A, N>(rows, columns, x, y);
         for (long r = 0; r < rows; ++r) {
             const T* from = x + r * columns;
             T* to = y + r * columns;
-            const A largest = fold_contiguous<Fold::max, A, N>(from, columns, A(0));
+            const A largest = fold_contiguous<Fold::max, A, fold_lanes<A, N>>(from, columns, A(0));
             constexpr bool keep = !Log && std::is_same_v<A, T>;
             const double sum = row_exponentials<keep, A, N>(from, columns, largest, to);
             const V m(largest), factor(A(1 / sum)), l(Log ? A(math::log(sum)) : A(0));
@@ -193,6 +194,16 @@ struct SoftmaxRowsBody {
             const V last = step<keep>(load_lanes<A, N>(p + columns - N), m, factor, l);
             for (long c = 0; c + N <= columns; c += N) store_lanes<A, N>(to + c, step<keep>(load_lanes<A, N>(p + c), m, factor, l));
             store_lanes<A, N>(to + columns - N, last);
+        }
+    }
+    template <class A, int N, class T>
+    static TENON_ALWAYS_INLINE void turned(long rows, long columns, const T* x, T* y) {
+        A in[softmax_short * N], out[softmax_short * N];
+        for (long r = 0; r < rows; r += N) {
+            const long count = rows - r < N ? rows - r : N;
+            turn_in<A, N>(count, columns, x + r * columns, in);
+            lanes_softmax<Log, false, A, N>(columns, in, out, N, N);
+            turn_out<A, N>(count, columns, out, y + r * columns);
         }
     }
     template <bool Kept, class V>
@@ -322,7 +333,10 @@ void for_axis(long outer, long n, long inner, F&& f) {
 template <bool Log, class T>
 void softmax_any(long outer, long n, long inner, const T* x, T* y) {
     if (inner == 1)
-        for_rows(outer, n, [&](long first, long rows) { dispatch<SoftmaxRowsBody<Log>, reduce_isa>(rows, n, x + first * n, y + first * n); });
+        for_rows(outer, n, [&](long first, long rows) {
+            if (n <= softmax_short) dispatch<SoftmaxRowsBody<Log>, reduce_isa>(rows, n, x + first * n, y + first * n);
+            else dispatch<SoftmaxRowsBody<Log>, row_isa<T>>(rows, n, x + first * n, y + first * n);
+        });
     else
         for_axis(outer, n, inner, [&](long at, long width) { dispatch<SoftmaxAxisBody<Log>, reduce_isa>(n, inner, width, x + at, y + at); });
 }

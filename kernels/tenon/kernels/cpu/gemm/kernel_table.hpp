@@ -36,12 +36,12 @@ struct Kernels {
 
 template <class T>
 inline constexpr Kernels<T> baseline_kernels = {
-    int(16 / sizeof(T)), 2, {6, 4},
+    int(16 / sizeof(T)), 2, {6, 6},
     {{nullptr, TENON_TILE(run_baseline, 6, 1), TENON_TILE(run_baseline, 6, 2)},
-     {nullptr, TENON_TILE(run_baseline, 4, 1), TENON_TILE(run_baseline, 4, 2)}},
+     {nullptr, TENON_TILE(run_baseline, 6, 1), TENON_TILE(run_baseline, 6, 2)}},
     {{},
-     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 4, 1), TENON_STRIDED(run_baseline, 1, 1)},
-     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 4, 2), TENON_STRIDED(run_baseline, 1, 2)}},
+     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 1, 1)},
+     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 2, 2), TENON_STRIDED(run_baseline, 1, 2)}},
     TENON_PACK(run_baseline)};
 
 #if TENON_DISPATCH

@@ -38,13 +38,14 @@ TENON_ALWAYS_INLINE void copy_part(T* to, const T* from, long width) {
 // filled up with zeros) that follow one another: out[(i / lanes * steps + l) * lanes + i % lanes].
 template <class T>
 struct PackBody {
-    // Width lanes (2 or 4) from four rows of contiguous steps, of which `rows` exist; S steps (4 or 8) at a time.
-    template <int Width, int S>
-    static TENON_ALWAYS_INLINE void transpose(T* out, long lanes, const T* in, long lane_stride, long rows, long steps) {
+    // `width` lanes (2 or 4) from four rows of contiguous steps, of which `rows` exist; S steps (4 or 8) at a time.
+    template <int S>
+    static TENON_ALWAYS_INLINE void transpose(T* out, long width, long lanes, const T* in, long lane_stride, long rows, long steps) {
         using V = typename vector_of<T, S>::type;
         using U = typename vector_of<T, S>::unaligned;
         using V4 = typename vector_of<T, 4>::type;
-        using W = typename vector_of<T, Width>::unaligned;
+        using U4 = typename vector_of<T, 4>::unaligned;
+        using U2 = typename vector_of<T, 2>::unaligned;
         // Rows that are not there read the first one; their lanes are zeroed.
         const T* p[4] = {in, rows > 1 ? in + lane_stride : in, rows > 2 ? in + 2 * lane_stride : in, rows > 3 ? in + 3 * lane_stride : in};
         const V4 keep{T(1), T(rows > 1), T(rows > 2), T(rows > 3)};
@@ -71,13 +72,13 @@ struct PackBody {
             }
             TENON_UNROLL(8)
             for (int s = 0; s < S; ++s, out += lanes) {
-                if (rows < Width) o[s] = keep != V4{} ? o[s] : V4{};
-                if constexpr (Width == 4) *reinterpret_cast<W*>(out) = o[s];
-                else *reinterpret_cast<W*>(out) = __builtin_shufflevector(o[s], o[s], 0, 1);
+                if (rows < width) o[s] = keep != V4{} ? o[s] : V4{};
+                if (width == 4) *reinterpret_cast<U4*>(out) = o[s];
+                else *reinterpret_cast<U2*>(out) = __builtin_shufflevector(o[s], o[s], 0, 1);
             }
         }
         for (; l < steps; ++l, out += lanes)
-            for (long i = 0; i < Width; ++i) out[i] = i < rows ? p[i][l] : T(0);
+            for (long i = 0; i < width; ++i) out[i] = i < rows ? p[i][l] : T(0);
     }
 
     template <int Lanes>
@@ -117,8 +118,7 @@ struct PackBody {
                 long i = 0;
                 for (; i < count; i += 4) {
                     const T* from = in + i * lane_stride + l;
-                    if (lanes - i >= 4) transpose<4, S>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
-                    else transpose<2, S>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
+                    transpose<S>(out + l * lanes + i, lanes - i >= 4 ? 4 : 2, lanes, from, lane_stride, count - i, now);
                 }
                 for (; i < lanes; i += 4)
                     for (long s = 0; s < now; ++s)

@@ -77,7 +77,6 @@ struct VectorRowsBody {
         }
         if (j < columns) {
             V sum = *reinterpret_cast<const U*>(sums + j);
-            TENON_UNROLL(8)
             for (int r = 0; r < R; ++r) {
                 alignas(64) T part[L] = {};
                 copy_part<T, L>(part, b + r * step + j, columns - j);
@@ -202,7 +201,8 @@ void gemm_vector(const VectorProduct<T>& whole, bool column, const BlockEpilogue
         job.b += first * job.lane;
         job.c += first * job.c_step;
         if (job.bias != nullptr) job.bias += first * job.bias_step;
-        if (job.lane == 1) dispatch<VectorRowsBody<T>>(static_cast<const VectorProduct<T>*>(&job));
+        // Bound by memory: eight lanes are as fast as sixteen.
+        if (job.lane == 1) dispatch<VectorRowsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         else dispatch<VectorDotsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         if (column) finish_block(epilogue, first, last - first, 0, 1);
         else finish_block(epilogue, 0, 1, first, last - first);

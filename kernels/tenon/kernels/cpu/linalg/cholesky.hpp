@@ -1,6 +1,7 @@
 // Cholesky factorisation A = L L' of symmetric positive definite matrices, in place.
 #pragma once
 
+#include <tenon/kernels/cpu/linalg/lanes.hpp>
 #include <tenon/kernels/cpu/linalg/triangular.hpp>
 
 namespace tenon {
@@ -97,7 +98,9 @@ void cholesky(long batch, long n, T* a, long lda, long stride, long* failed) {
     namespace own = linalg_impl;
     const double flops = static_cast<double>(n) * static_cast<double>(n) * (static_cast<double>(n) / 3 + 2);
     own::for_matrices(batch, flops, [&](long first, long last) {
-        if (n <= own::cholesky_leaf) {
+        if (n <= own::lane_order && batch >= own::least_lanes) {
+            dispatch<own::CholeskyLanes<T>>(first, last, n, a, lda, stride, failed);
+        } else if (n <= own::cholesky_leaf) {
             dispatch<own::CholeskyLeaf<T>>(first, last, n, a, lda, stride, failed);
         } else {
             for (long p = first; p < last; ++p) failed[p] = own::cholesky_halves(n, a + p * stride, lda);

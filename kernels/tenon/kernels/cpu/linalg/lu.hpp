@@ -1,6 +1,7 @@
 // LU factorisation with partial pivoting, P A = L U, in place, and what is solved with it.
 #pragma once
 
+#include <tenon/kernels/cpu/linalg/lanes.hpp>
 #include <tenon/kernels/cpu/linalg/triangular.hpp>
 
 namespace tenon {
@@ -81,8 +82,8 @@ TENON_ALWAYS_INLINE long lu_panel(long m, long n, T* a, long lda, std::int32_t* 
         V u[vectors];
         TENON_UNROLL(8)
         for (int v = 0; v < vectors; ++v) u[v] = V::load(masked + v * width);
-        // The inverse overflows where the pivot is next to nothing.
-        const bool invert = scalar_abs(pivot) >= smallest<T>;
+        // The inverse overflows where the pivot is next to nothing; small matrices divide, as they do side by side.
+        const bool invert = W > 8 && scalar_abs(pivot) >= smallest<T>;
         const T inverse = invert ? T(1) / pivot : T(0);
         T most = T(-1);
         p = k + 1;
@@ -185,6 +186,8 @@ void lu(long batch, long m, long n, T* a, long lda, long stride, std::int32_t* p
     }
     const double flops = static_cast<double>(m) * static_cast<double>(n) * (2.0 / 3 * static_cast<double>(steps) + 4);
     own::for_matrices(batch, flops, [&](long first, long last) {
+        if (m <= own::lane_order && n <= own::lane_order && batch >= own::least_lanes)
+            return dispatch<own::LuLanes<T>>(first, last, m, n, a, lda, stride, pivots, steps, failed);
         if (n <= own::lu_leaf) return own::lu_leaves(first, last, m, n, a, lda, stride, pivots, steps, failed);
         for (long p = first; p < last; ++p) failed[p] = own::lu_halves(m, n, a + p * stride, lda, pivots + p * steps);
     });
@@ -197,6 +200,8 @@ void lu_solve(long batch, long n, long m, const T* a, long lda, long stride, con
     namespace own = linalg_impl;
     const double flops = static_cast<double>(n) * static_cast<double>(m) * (2.0 * static_cast<double>(n) + 4);
     own::for_matrices(batch, flops, [&](long first, long last) {
+        if (n <= own::lane_order && m <= own::lane_order && !transposed && batch >= own::least_lanes)
+            return dispatch<own::LuSolveLanes<T>>(first, last, n, m, a, lda, stride, pivots, b, ldb, b_stride);
         for (long p = first; p < last; ++p) {
             const T* factors = a + p * stride;
             T* x = b + p * b_stride;
