@@ -69,13 +69,30 @@ TEST_CASE("each way to be bad has its error", "[image]") {
     auto bytes = files::read(folder / "x.png");
     CHECK(has(error_of<FileError>([&] { io::read_image(folder / "x.png", {.max_pixels = 63}); }), "is of 8 x 8 pixels: expected at most 63"));
     CHECK(has(error_of<ValueError>([&] { io::read_image(folder / "x.png", {.channels = 5}); }), "channels is 5: expected 0 to 4"));
-    // The height in the header: 11,000 x 8 pixels out of a hundred bytes could be; 2^24 could not.
-    bytes[16 + 4 + 1] = 0xff;
-    files::write(folder / "x.png", bytes);
-    CHECK(has(error_of<FileError>([&] { io::read_image(folder / "x.png"); }), "pixels: expected at most"));
-    bytes.resize(60);
-    files::write(folder / "x.png", bytes);
-    CHECK(!error_of<FileError>([&] { io::read_image(folder / "x.png"); }).empty());
+    const auto error_for = [&](const Bytes& content) {
+        files::write(folder / "x.png", content);
+        return error_of<FileError>([&] { io::read_image(folder / "x.png"); });
+    };
+    Bytes damaged = bytes;
+    damaged[60] ^= 1;
+    CHECK(has(error_for(damaged), "is a damaged PNG file: expected a whole picture, got \"the checksum of a chunk is wrong\""));
+    CHECK(has(error_for(Bytes(bytes.begin(), bytes.end() - 1)), "truncated"));
+    CHECK(has(error_for(Bytes(bytes.begin(), bytes.begin() + 60)), "a chunk reaches over the end of the file"));
+    // A height of 2^24 - 256 + 8 in the header, with its checksum: more than so few bytes can hold.
+    const auto with_checksum = [](Bytes content, std::size_t chunk, std::size_t length) {
+        const std::uint32_t checksum = io::detail::png_checksum(content.data() + chunk + 4, 4 + length);
+        for (std::size_t i = 0; i < 4; ++i) content[chunk + 8 + length + i] = static_cast<unsigned char>(checksum >> (24 - 8 * i));
+        return content;
+    };
+    damaged = bytes;
+    damaged[16 + 4 + 1] = damaged[16 + 4 + 2] = 0xff;
+    CHECK(has(error_for(with_checksum(damaged, 8, 13)), "pixels: expected at most"));
+    // A chunk of no pixels in front of the others is allowed.
+    damaged = bytes;
+    const Bytes empty_chunk = with_checksum({0, 0, 0, 0, 'I', 'D', 'A', 'T', 0, 0, 0, 0}, 0, 0);
+    damaged.insert(damaged.begin() + 33, empty_chunk.begin(), empty_chunk.end());
+    CHECK(error_for(damaged).empty());
+    CHECK(files::equal(io::read_image(folder / "x.png"), picture(8, 8, 3)));
 }
 
 TEST_CASE("damaged pictures are read or refused, never more", "[image][damage]") {

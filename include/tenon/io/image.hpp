@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 namespace tenon::io::detail {
 
@@ -41,6 +42,75 @@ inline void* image_resize(void* memory, std::size_t size) {
     return fresh;
 }
 
+// The checksum of PNG's chunks (CRC-32), which the decoder does not look at.
+inline std::uint32_t png_checksum(const unsigned char* bytes, std::size_t count) {
+    static const struct Table {
+        std::uint32_t of[256];
+        Table() {
+            for (std::uint32_t i = 0; i < 256; ++i) {
+                of[i] = i;
+                for (int bit = 0; bit < 8; ++bit) of[i] = of[i] >> 1 ^ (0xedb88320u & (0u - (of[i] & 1u)));
+            }
+        }
+    } table;
+    std::uint32_t checksum = ~std::uint32_t(0);
+    for (std::size_t i = 0; i < count; ++i) checksum = checksum >> 8 ^ table.of[(checksum ^ bytes[i]) & 0xff];
+    return ~checksum;
+}
+inline std::uint32_t png_number(const unsigned char* at) {
+    return std::uint32_t(at[0]) << 24 | std::uint32_t(at[1]) << 16 | std::uint32_t(at[2]) << 8 | at[3];
+}
+// What is wrong with the chunks of a PNG file; null: nothing. `kept` gets the file without chunks of no pixels, which are
+// allowed, but make the decoder copy from nowhere to nowhere.
+inline const char* check_png(const unsigned char* bytes, std::size_t size, std::vector<unsigned char>& kept) {
+    std::size_t at = 8;
+    bool ended = false;
+    kept.assign(bytes, bytes + 8);
+    while (!ended) {
+        if (size - at < 12) return "it ends inside of a chunk (truncated)";
+        const std::size_t length = png_number(bytes + at);
+        if (length > size - at - 12) return "a chunk reaches over the end of the file";
+        if (png_checksum(bytes + at + 4, 4 + length) != png_number(bytes + at + 8 + length)) return "the checksum of a chunk is wrong";
+        ended = std::memcmp(bytes + at + 4, "IEND", 4) == 0;
+        if (length != 0 || std::memcmp(bytes + at + 4, "IDAT", 4) != 0) kept.insert(kept.end(), bytes + at, bytes + at + 12 + length);
+        at += 12 + length;
+    }
+    return nullptr;
+}
+
+// What is wrong with the segments of a JPEG file; null: nothing. The decoder trusts a Huffman table's count of symbols.
+inline const char* check_jpeg(const unsigned char* bytes, std::size_t size) {
+    std::size_t at = 2;
+    while (at + 1 < size) {
+        if (bytes[at] != 0xff) {
+            ++at;  // packed pixels, or padding
+            continue;
+        }
+        const unsigned char marker = bytes[at + 1];
+        if (marker == 0xff) {
+            ++at;
+            continue;
+        }
+        at += 2;
+        if (marker == 0 || marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue;  // without contents
+        if (marker == 0xd9) return nullptr;
+        if (size - at < 2) return "it ends inside of a segment (truncated)";
+        const std::size_t length = std::size_t(bytes[at]) << 8 | bytes[at + 1];
+        if (length < 2 || length > size - at) return "a segment reaches over the end of the file";
+        if (marker == 0xc4) {
+            for (std::size_t table = at + 2, end = at + length; table < end;) {
+                if (end - table < 17) return "a Huffman table is cut off";
+                std::size_t symbols = 0;
+                for (std::size_t i = 1; i <= 16; ++i) symbols += bytes[table + i];
+                if (symbols > 256 || symbols > end - table - 17) return "a Huffman table has too many symbols";
+                table += 17 + symbols;
+            }
+        }
+        at += length;
+    }
+    return nullptr;
+}
+
 }  // namespace tenon::io::detail
 
 #define STB_IMAGE_STATIC
@@ -69,7 +139,7 @@ struct ImageOptions {
 };
 
 // The picture in a PNG or JPEG file, as [height, width, channels], 8 bits per channel (16-bit files are reduced), rows from
-// the top. Memory is bounded by max_pixels and by what a file of that size can honestly hold. Throws FileError for a
+// the top. The checksums of PNG files are checked. Memory is bounded by max_pixels and by what a file of that size can honestly hold. Throws FileError for a
 // missing or damaged file, one of another format, or a picture that is too large; ValueError for other channels.
 inline Tensor<std::uint8_t, 3> read_image(const std::string& path, const ImageOptions& options = {}) {
     constexpr const char* operation = "read_image";
@@ -79,15 +149,24 @@ inline Tensor<std::uint8_t, 3> read_image(const std::string& path, const ImageOp
     const bool jpeg = bytes.size() >= 3 && std::memcmp(bytes.data(), "\xff\xd8\xff", 3) == 0;
     if (!png && !jpeg) fail<FileError>(operation, ": \"", path.c_str(), "\" is no picture: expected a PNG or JPEG file, its first bytes are others\nhint: is this the right file?");
     if (bytes.size() > 0x7fffffff) fail<FileError>(operation, ": \"", path.c_str(), "\" has ", static_cast<unsigned long>(bytes.size()), " bytes: expected a picture below 2 GiB");
-    const int length = static_cast<int>(bytes.size());
-    const auto broken = [&] {
-        const char* why = stbi_failure_reason();
+    const unsigned char* content = bytes.data();
+    int length = static_cast<int>(bytes.size());
+    const auto broken = [&](const char* why) {
         fail<FileError>(operation, ": \"", path.c_str(), "\" is a damaged ", png ? "PNG" : "JPEG", " file: expected a whole picture, got \"", why != nullptr ? why : "unknown",
                         "\"\nhint: fetch the file again, or open it in a viewer");
     };
+    std::vector<unsigned char> kept;
+    if (png) {
+        const char* problem = detail::check_png(bytes.data(), bytes.size(), kept);
+        if (problem != nullptr) broken(problem);
+        content = kept.data();
+        length = static_cast<int>(kept.size());
+    } else if (const char* problem = detail::check_jpeg(bytes.data(), bytes.size())) {
+        broken(problem);
+    }
     int width = 0, height = 0, own = 0;
     detail::image_budget = std::size_t(1) << 24;
-    if (stbi_info_from_memory(bytes.data(), length, &width, &height, &own) == 0) broken();
+    if (stbi_info_from_memory(content, length, &width, &height, &own) == 0) broken(stbi_failure_reason());
     if (width < 1 || height < 1 || static_cast<long>(width) * height > options.max_pixels)
         fail<FileError>(operation, ": \"", path.c_str(), "\" is of ", width, " x ", height, " pixels: expected at most ", options.max_pixels,
                         " in all\nhint: pass {.max_pixels = ...} if the picture is meant to be that large");
@@ -98,8 +177,8 @@ inline Tensor<std::uint8_t, 3> read_image(const std::string& path, const ImageOp
                         static_cast<unsigned long>(bytes.size()), " bytes\nhint: the file is damaged: fetch it again");
     // Decoding holds the packed and the unpacked picture, in up to 4 channels of 16 bits, and JPEG's coefficients.
     detail::image_budget = (std::size_t(1) << 24) + 32 * claimed + 4 * bytes.size();
-    std::uint8_t* pixels = stbi_load_from_memory(bytes.data(), length, &width, &height, &own, options.channels);
-    if (pixels == nullptr) broken();
+    std::uint8_t* pixels = stbi_load_from_memory(content, length, &width, &height, &own, options.channels);
+    if (pixels == nullptr) broken(stbi_failure_reason());
     struct Guard {
         std::uint8_t* pixels;
         ~Guard() { stbi_image_free(pixels); }
