@@ -19,13 +19,17 @@ END
 options=(--data "$work/data" --batch 50 --seeds 0,1 --threads 1)
 figures() { cut -d, -f1-9 "$1/curves.csv"; }  # all but the seconds
 
+begun=$(date +%s%N)
 "$program" "${options[@]}" --epochs 2 --out "$work/straight" > "$work/straight.txt"
+whole=$((($(date +%s%N) - begun) / 1000000))  # milliseconds
 breaks=0
 for attempt in $(seq 1 200); do
     resume=(); [ "$attempt" -eq 1 ] || resume=(--resume)
     "$program" "${options[@]}" --epochs 2 --checkpoint-every 7 --out "$work/broken" "${resume[@]}" > "$work/broken-$attempt.txt" & child=$!
-    # Odd attempts are interrupted, even ones killed; every one later than the one before, so that the run comes to its end.
-    sleep "0.$((20 + 37 * attempt % 60))"
+    # Odd attempts are interrupted, even ones killed, after a tenth to a third of the whole run's time; later ones get more
+    # and more, so that the run comes to its end on a machine that is slower by then, too.
+    wait=$((whole * (10 + 37 * attempt % 20 + 2 * attempt) / 100))
+    sleep "$((wait / 1000)).$(printf %03d $((wait % 1000)))"
     if [ $((attempt % 2)) -eq 1 ]; then kill -INT $child 2> /dev/null || true; else kill -KILL $child 2> /dev/null || true; fi
     status=0; wait $child 2> /dev/null || status=$?
     case $status in
