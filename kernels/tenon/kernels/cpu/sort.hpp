@@ -22,6 +22,7 @@ void sort(long outer, long n, long inner, const T* x, T* values, std::int64_t* i
         if (u_last || v_last) return descending ? u_last && !v_last : !u_last && v_last;
         return descending ? u > v : u < v;
     };
+    if (n <= 0) return;
     for (long line = 0; line < outer * inner; ++line) {
         const T* from = x + line / inner * n * inner + line % inner;
         T* to = values + line / inner * n * inner + line % inner;
