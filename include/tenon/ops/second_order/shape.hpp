@@ -81,9 +81,9 @@ void indexed_slices_recorded(Node& any) {
     const Tensor<I, 1> index(detail::AnyTensor::share(node.indices()));
     const Tensor<T, 3> dy = recorded_gradient<T, 3>(node, Shape<3>{{s.outer, s.n, s.inner}});
     if (node.adds()) accumulate_reshaped(node.inputs[0], dy);
-    else if (node.inputs[0].node != nullptr)
+    else if (detail::wanted_now(node.inputs[0]))
         accumulate_reshaped(node.inputs[0], index_copy<1>(dy, index, zeros<T>(Shape<3>{{s.outer, index.size(), s.inner}})));
-    if (node.inputs[1].node != nullptr) accumulate_reshaped(node.inputs[1], index_select<1>(dy, index));
+    if (detail::wanted_now(node.inputs[1])) accumulate_reshaped(node.inputs[1], index_select<1>(dy, index));
 }
 
 template <class T>
@@ -114,8 +114,8 @@ void bag_recorded(Node& any) {
     const Tensor<T, 2> none = zeros<T>({node.rows(), width});
     if (!node.weights().tensor) return accumulate_recorded(node.inputs[0], index_add<0>(none, index, given));
     const auto weights = saved_input<T, 2>(node, 1, node.weights(), Shape<2>{{count, 1}});
-    if (node.inputs[0].node != nullptr) accumulate_recorded(node.inputs[0], index_add<0>(none, index, given * weights));
-    if (node.inputs[1].node == nullptr) return;
+    if (detail::wanted_now(node.inputs[0])) accumulate_recorded(node.inputs[0], index_add<0>(none, index, given * weights));
+    if (!detail::wanted_now(node.inputs[1])) return;
     const auto table = saved_input<T, 2>(node, 0, node.table(), Shape<2>{{node.rows(), width}});
     accumulate_reshaped(node.inputs[1], sum<1>(given * index_select<0>(table, index)));
 }
