@@ -6,6 +6,9 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
 
 using namespace tenon;
 using testing::gradgradcheck;
@@ -152,4 +155,99 @@ TEST_CASE("second derivatives of indices, joins, views, copies, dropout") {
     gradgradcheck([](const auto& a) { return a.template unsqueeze<1>().expand({4, 3, 6}) * a.template unsqueeze<0>().expand({4, 4, 6})(all, slice(1, 4)); }, x);
     gradgradcheck([](const auto& a) { return square(contiguous(transpose(a))) * a(2, 3); }, x);
     gradgradcheck([](const auto& a) { return square(dropout(tanh(a), 0.4, Key{3})); }, x);
+}
+
+namespace {
+
+// The derivative of the sum of f's gradient.
+template <class F>
+Tensor<double, 1> second(F f, std::initializer_list<double> values) {
+    const auto x = from<double>(values).require_grad();
+    const auto g = grad(sum(f(x)), x, {.create_graph = true});
+    return g.requires_grad() ? grad(sum(g), x, {.allow_unused = true}) : zeros<double>({x.size()});
+}
+bool equal(const Tensor<double, 1>& got, std::initializer_list<double> expected) {
+    long i = 0;
+    for (const double e : expected) {
+        const double v = got.data()[i++];
+        if (!(v == e || std::abs(v - e) <= 1e-12 * (1 + std::abs(e)))) return false;
+    }
+    return i == got.size();
+}
+
+}  // namespace
+
+TEST_CASE("kinks, ties and ends of the domain are PyTorch's") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    CHECK(equal(second([](const auto& x) { return relu(x) * x; }, {0, 1, -1}), {0, 2, 0}));
+    CHECK(equal(second([](const auto& x) { return abs(x) * x; }, {0, 1, -2}), {0, 2, -2}));
+    CHECK(equal(second([](const auto& x) { return leaky_relu(x, 0.1) * x; }, {0, 1, -2}), {0.2, 2, 0.2}));
+    CHECK(equal(second([](const auto& x) { return elu(x); }, {0, 1, -1}), {0, 0, 0.36787944117144233}));
+    CHECK(equal(second([](const auto& x) { return selu(x); }, {0, 1, -1}), {0, 0, 0.646768603034814}));
+    CHECK(equal(second([](const auto& x) { return hardswish(x); }, {-3, 0, 3, -4, 4}), {0, 1.0 / 3, 0, 0, 0}));
+    CHECK(equal(second([](const auto& x) { return clamp(x, -1.0, 1.0) * x; }, {-1, 1, 0.5, 2}), {2, 2, 2, 0}));
+    CHECK(equal(second([](const auto& x) { return pow(x, 2.0); }, {0, -1.5}), {2, 2}));
+    CHECK(equal(second([](const auto& x) { return pow(x, 3.0); }, {0, -1.5}), {0, -9}));
+    CHECK(equal(second([](const auto& x) { return pow(x, 1.0); }, {0, -1.5}), {0, 0}));
+    CHECK(equal(second([](const auto& x) { return pow(x, 1.5); }, {0, 4}), {infinity, 0.375}));
+    CHECK(equal(second([](const auto& x) { return sqrt(x); }, {0, 4}), {-infinity, -0.03125}));
+    CHECK(equal(second([](const auto& x) { return silu(x); }, {-2, 0, 3}), {0.050062168694706914, 0.5, -0.03232140452100613}));
+    CHECK(equal(second([](const auto& x) { return mish(x); }, {-2, 0, 3}), {0.035027081852659236, 0.64, -0.030266496639326814}));
+    CHECK(equal(second([](const auto& x) { return gelu(x); }, {-2, 0, 3}), {-0.10798193302637613, 0.7978845608028654, -0.031022938883566054}));
+    CHECK(equal(second([](const auto& x) { return gelu_tanh(x); }, {-2, 0, 3}), {-0.10787507995107845, 0.7978845608028654, -0.03176765888607492}));
+    CHECK(equal(second([](const auto& x) { return std_dev(x); }, {2, 2, 2}), {0, 0, 0}));
+
+    const auto a = from<double>({1, 2, 3}).require_grad(), b = from<double>({1, 3, 2}).require_grad();
+    const auto [ga, gb] = grad(sum(minimum(a, b) * maximum(a, b)), a, b, {.create_graph = true});
+    const auto [ha, hb] = grad(sum(ga * ga * gb), a, b);
+    CHECK(equal(ha, {1.5, 9, 4}));
+    CHECK(equal(hb, {1.5, 12, 12}));
+    const auto x = from<double>({1, 3, 3, 2, 2, 1}).require_grad();
+    const auto g = grad(sum(square(max<1>(x.reshape({2, 3})).values)), x, {.create_graph = true});
+    CHECK(equal(grad(sum(g * arange<double>(6)), x), {0, 2, 0, 6, 0, 0}));
+}
+
+TEST_CASE("second derivatives of expressions with other element types in them") {
+    const auto x = from<float>({0.5f, -1, 2, 3}).require_grad();
+    const auto i = from<std::int32_t>({0, 1, 2, 300});
+    const auto bytes = from<std::uint8_t>({250, 2, 3, 4});
+    const auto mask = eval(i > 0);
+    const auto y = sum(where(i + 1 < 3 && !(mask && x > 1.f), x * x * x, sin(x) * x) * cast<float>(i * i - i + 1) * cast<float>(bytes + bytes));
+    const auto g = grad(y, x, {.create_graph = true});
+    const auto h = grad(sum(g), x);
+    const float weights[] = {244, 4, 3 * 6, 89701 * 8};  // 250 + 250 wraps to 244
+    for (int k = 0; k < 2; ++k) CHECK(h.data()[k] == Approx(6 * x.data()[k] * weights[k]));
+    for (int k = 2; k < 4; ++k) {
+        const double v = static_cast<double>(x.data()[k]);
+        CHECK(h.data()[k] == Approx((2 * std::cos(v) - v * std::sin(v)) * static_cast<double>(weights[k])).epsilon(1e-5));
+    }
+    const auto z = from<half>({half(0.5f), half(-2.f)}).require_grad();
+    const auto gz = grad(sum(z * z * z), z, {.create_graph = true});
+    CHECK(static_cast<float>(grad(sum(gz), z).data()[1]) == -12.f);
+    const auto w = from<bf16>({bf16(0.5f), bf16(-2.f)}).require_grad();
+    const auto d = from<double>({3, 4}).require_grad();
+    const auto [gw, gd] = grad(sum(cast<double>(w) * cast<double>(w) * d * d), w, d, {.create_graph = true});
+    const auto [hw, hd] = grad(sum(cast<double>(gw)) + sum(gd), w, d);
+    CHECK(static_cast<float>(hw.data()[1]) == 2 * 16.f + 4 * -2 * 4.f);
+    CHECK(hd.data()[1] == 4.0 * -2 * 4 + 2.0 * 4);
+}
+
+TEST_CASE("second derivatives do not depend on the number of threads, nor on strides") {
+    const auto run = [](bool strided) {
+        const auto base = randn<float>({257, 301}, Key{1});
+        const auto x = (strided ? contiguous(transpose(clone(transpose(base)))) : clone(base)).require_grad();
+        const auto row = randn<float>({301}, Key{2}).require_grad(), column = randn<float>({257}, Key{3}).require_grad();
+        const auto y = sum(tanh(x * row) * column.unsqueeze<1>() + x * x);
+        const auto [gx, gr] = grad(y, x, row, {.create_graph = true});
+        return grad(sum(square(gx)) + sum(gr * gr), x, row, column);
+    };
+    set_num_threads(1);
+    const auto one = run(false);
+    set_num_threads(2);
+    const auto two = run(false), other = run(true);
+    const auto same = [](const auto& a, const auto& b) { return std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * 4) == 0; };
+    CHECK(same(one.first, two.first));
+    CHECK(same(one.second, two.second));
+    CHECK(same(one.third, two.third));
+    CHECK(same(one.third, other.third));
 }

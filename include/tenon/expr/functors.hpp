@@ -427,7 +427,8 @@ struct elu : FloatingFunctor {
     static constexpr auto needs = tenon::needs::both;
     TENON_F f(const V& x, const V& alpha) { return select(x > V(0), x, alpha * math::expm1(x)); }
     TENON_F vjp(const V& x, const V& alpha, const V& y, const V& dy) {
-        return Gradients2<V, V>{select(x > V(0), dy, dy * (y + alpha)), select(x > V(0), V(0), dy * math::expm1(x))};
+        // At 0, where y + alpha is alpha: no second derivative there, as PyTorch.
+        return Gradients2<V, V>{select(x > V(0), dy, select(x == V(0), dy * alpha, dy * (y + alpha))), select(x > V(0), V(0), dy * math::expm1(x))};
     }
 };
 struct clamp : AnyFunctor {

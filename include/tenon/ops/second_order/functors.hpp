@@ -34,6 +34,17 @@ TENON_ALWAYS_INLINE auto functor_vjp(const V& x, const V& y, const V& dy) {
     else return Adjoint1<V>{dy * Fn::df(x, y)};
 }
 
+// A gradient that does not move adds nothing, also where the derivative is infinite.
+template <class Fn, class V>
+TENON_ALWAYS_INLINE auto functor_vjp(const Dual<V>& x, const Dual<V>& y, const Dual<V>& dy) {
+    if constexpr (requires { Fn::vjp(x, y, dy); }) {
+        return Adjoint1<Dual<V>>{Fn::vjp(x, y, dy)};
+    } else {
+        const Dual<V> d = Fn::df(x, y);
+        return Adjoint1<Dual<V>>{Dual<V>(dy.v * d.v, select(dy.t == V(0), V(0), dy.t * d.v) + dy.v * d.t)};
+    }
+}
+
 template <class T, int L>
 TENON_ALWAYS_INLINE simd<T, L> load_step(const char* base, long i) {
     return simd<T, L>::load(reinterpret_cast<const T*>(base) + i);

@@ -33,7 +33,7 @@ detail::AnyTensor recorded_product(const detail::AnyTensor& a, const detail::Any
 template <class T>
 detail::AnyTensor recorded_sum_to(const detail::AnyTensor& x, int rank, const long* dims) {
     const int extra = x->rank - rank;
-    long kept[max_rank];
+    long kept[max_rank] = {};
     bool same = extra == 0;
     for (int i = 0; i < x->rank; ++i) {
         kept[i] = i < extra ? 1 : dims[i - extra];
