@@ -114,7 +114,7 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
     // Rows a multiple of a power of two apart share few lines of the first cache: with many rows of A to use it, a packed
     // panel is cheaper there, and where every row starts a new page. Panels wider than a line live in the second cache anyway.
     const long apart = b.row_stride * long(sizeof(T)), power = apart & -apart, lines = 512 / (power <= 64 ? 1 : power < 4096 ? power / 64 : 64);
-    const bool far = m >= 64 && kernel.lanes * long(sizeof(T)) <= 32 && (2 * k > lines || apart > 1024);
+    const bool far = m >= 64 && kernel.lanes * long(sizeof(T)) <= 32 && (2 * k > lines || (apart > 1024 && m >= 192));
     const long packed_from = !in_place || far ? 0 : n % kernel.lanes != 0 ? panels.count - 1 : panels.count;
     const long packed = (panels.vectors - panels.first_vector(packed_from)) * panels.lanes * k;
     // Small packed panels live on the stack.
