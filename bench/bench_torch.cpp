@@ -229,6 +229,26 @@ void gemm() {
     }
 }
 
+// The cases of bench_gemm_types.cpp. Products of bytes are a private operator there.
+void gemm_types() {
+    const long shapes[][3] = {{256, 256, 256},   {1024, 1024, 1024}, {2048, 2048, 2048}, {128, 4096, 2048}, {20, 4096, 2048},
+                              {1, 4096, 2048},   {160, 192, 64},     {128, 256, 784},    {2708, 16, 1433},  {64, 64, 64}};
+    const c10::InferenceMode guard;
+    for (const auto& [m, n, k] : shapes)
+        for (const auto& [type, dtype] : {std::pair{"bf16", torch::kBFloat16}, std::pair{"half", torch::kHalf}})
+            for (const bool transposed : {false, true}) {
+                if (transposed && dtype == torch::kHalf) continue;
+                const std::string name = std::string("gemm ") + type + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + (transposed ? " NT" : "");
+                if (!wanted(name)) continue;
+                const auto a = torch::randn({m, k}).to(dtype);
+                const auto b = transposed ? torch::randn({n, k}).to(dtype).t() : torch::randn({k, n}).to(dtype);
+                auto c = torch::empty({m, n}, dtype);
+                const double operations = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+                const Seconds time = seconds([&] { at::mm_out(c, a, b); });
+                print(name, "Gop/s", 1e-9 * operations / time.best, 1e-9 * operations / time.median);
+            }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -245,5 +265,6 @@ int main(int argc, char** argv) {
         mlp("mlp 784-256-128-10 b128 adam step", {784, 256, 128, 10}, 128);
         sorting();
         gemm();
+        gemm_types();
     }
 }

@@ -12,6 +12,14 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 namespace gemm_impl {
 
+// N cells at an address of any alignment.
+template <int N>
+struct cells_anywhere;
+template <> struct cells_anywhere<2> { typedef Cell type __attribute__((vector_size(8), aligned(1), may_alias)); };
+template <> struct cells_anywhere<4> { typedef Cell type __attribute__((vector_size(16), aligned(1), may_alias)); };
+template <> struct cells_anywhere<8> { typedef Cell type __attribute__((vector_size(32), aligned(1), may_alias)); };
+template <> struct cells_anywhere<16> { typedef Cell type __attribute__((vector_size(64), aligned(1), may_alias)); };
+
 // A reader has: Source; group, the elements of a cell; swaps, whether steps 2 l and 2 l + 1 trade places; and
 //   lanes<N>(out, p, step)   N cells of neighbouring elements p[0 .. N), their elements `step` apart
 //   steps<N>(p)              N cells that follow one another, from N * group elements in a row; N is 4, or `most` of the lanes
@@ -63,7 +71,7 @@ struct ReadPairs {
     template <int Lanes> static constexpr int most = Lanes;
     template <int N, int Lanes = N>
     static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
-        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename simd<Cell, N>::Unaligned*>(p)));
+        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename cells_anywhere<N>::type*>(p)));
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         return p[0].bits | static_cast<Cell>(count > 1 ? p[step].bits : 0) << 16;
@@ -93,7 +101,7 @@ struct ReadFloats {
             // A pair is 32 bits of memory: its halves go to the wrong ends of 64.
             using P = simd<std::uint64_t, N / 2>;
             using H = simd<Cell, N / 2>;
-            const auto pair = convert<std::uint64_t>(H(typename H::Raw(*reinterpret_cast<const typename H::Unaligned*>(p))));
+            const auto pair = convert<std::uint64_t>(H(typename H::Raw(*reinterpret_cast<const typename cells_anywhere<N / 2>::type*>(p))));
             return V((typename V::Raw)typename P::Raw((pair.v & 0xffff0000u) | pair.v << 48));
         } else {
 #if TENON_DISPATCH
@@ -202,7 +210,7 @@ struct ReadQuads {
     template <int Lanes> static constexpr int most = Lanes;
     template <int N, int Lanes = N>
     static TENON_ALWAYS_INLINE simd<Cell, N> steps(const Source* p) {
-        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename simd<Cell, N>::Unaligned*>(p) ^ mask));
+        return simd<Cell, N>(typename simd<Cell, N>::Raw(*reinterpret_cast<const typename cells_anywhere<N>::type*>(p) ^ mask));
     }
     static TENON_ALWAYS_INLINE Cell one(const Source* p, long step, long count) {
         Cell cell = 0;
