@@ -77,7 +77,8 @@ auto masked_softmax_any(E&& e, M&& m) {
     using T = typename X::Scalar;
     static_assert(Floating<T>, "tenon: softmax: the input must be floating-point: write cast<float>(x) first");
     static_assert(Axis >= -X::rank && Axis < X::rank, "tenon: softmax<Axis>: the axis is outside of the tensor's rank");
-    const auto mask = as_tensor(static_cast<M&&>(m));
+    // In rows of its own: which kernel runs, and so the order of sums, does not depend on its strides.
+    const auto mask = contiguous(as_tensor(static_cast<M&&>(m)));
     static_assert(std::remove_const_t<decltype(mask)>::rank <= X::rank, "tenon: softmax(x, mask): the mask has more axes than the input");
     const X x = contiguous(given);
     return X(masked_softmax_of<T, Log>(x.record(), detail::normal_axis<Axis, X::rank>(), mask.record()));
