@@ -180,6 +180,21 @@ TEST_CASE("second derivatives by hand", "[linalg]") {
     CHECK(close(second, expected, {.absolute = 1e-13}));
 }
 
+TEST_CASE("expressions and products are operands", "[linalg]") {
+    const auto x = randn<double>({4, 4}, Key{9});
+    const Tensor<double, 2> a = matmul(x, transpose(x)) + eye<double>(4);
+    CHECK(close(cholesky(matmul(x, transpose(x)) + eye<double>(4)), cholesky(a)));
+    CHECK(close(solve(a * 2.0, x + 1.0), solve(Tensor<double, 2>(a * 2.0), Tensor<double, 2>(x + 1.0))));
+    CHECK(close(inverse(matmul(x, x)), matrix_power(x, -2), {.relative = 1e-10, .absolute = 1e-10}));
+    CHECK(det(a * 1.0).item() == Approx(std::exp(slogdet(a * 1.0).logabsdet.item())));
+    CHECK(close(matrix_norm(x * 2.0), Tensor<double, 0>(sqrt(sum(square(x))) * 2.0)));
+    CHECK(close(eigh(a * 1.0).values, eigvalsh(a)));
+    CHECK(close(svd(a * 1.0).s, svdvals(a)));
+    CHECK(matrix_rank(x * 0.0).item() == 0);
+    CHECK(close(lstsq(a * 1.0, x).solution, solve(a, x), {.relative = 1e-10, .absolute = 1e-10}));
+    CHECK(close(solve_triangular(a * 1.0, x), solve_triangular(a, x)));
+}
+
 TEST_CASE("a saved matrix that was overwritten is noticed", "[linalg]") {
     auto a = Tensor<double, 2>(eye<double>(3) * 2.0);
     auto b = ones<double>({3, 1}).require_grad();

@@ -90,6 +90,14 @@ Tensor<T, R> from_matrices(const Matrices<T>& x, const Batch& batch, int own = 2
     return Tensor<T, R>(detail::reshape_any(x.record(), R, dims));
 }
 
+// An operand that is not a tensor yet: every operation also takes expressions, whose values it computes first.
+template <class E>
+inline constexpr bool is_tensor = false;
+template <class T, int R>
+inline constexpr bool is_tensor<Tensor<T, R>> = true;
+template <class E>
+concept Unevaluated = Expression<E> && !is_tensor<std::remove_cvref_t<E>>;
+
 template <class T, int R>
 void check_matrix(const char* operation, const Tensor<T, R>& x) {
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,

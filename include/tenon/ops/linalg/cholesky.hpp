@@ -72,5 +72,12 @@ template <class T, int RB, int RL>
     return impl::from_matrices<T, (RB > RL ? RB : RL)>(impl::solve_triangular_batch<T>(impl::turned(factor), y, true, false, true), batch);
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto cholesky(A&& a, CholeskyOptions options = {}) { return cholesky(impl::as_tensor(static_cast<A&&>(a)), options); }
+template <Expression A, Expression B>
+    requires(impl::Unevaluated<A> || impl::Unevaluated<B>)
+[[nodiscard]] auto cholesky_solve(A&& a, B&& b, CholeskyOptions options = {}) { return cholesky_solve(impl::as_tensor(static_cast<A&&>(a)), impl::as_tensor(static_cast<B&&>(b)), options); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

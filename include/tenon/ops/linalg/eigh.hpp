@@ -86,5 +86,11 @@ template <class T, int R>
     return impl::from_matrices<T, R - 1>(impl::eigh_batch<T>("eigvalsh", impl::as_matrices<T>(a.any(), batch), options.upper, false, a.record()).values, batch, 1);
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto eigh(A&& a, EighOptions options = {}) { return eigh(impl::as_tensor(static_cast<A&&>(a)), options); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto eigvalsh(A&& a, EighOptions options = {}) { return eigvalsh(impl::as_tensor(static_cast<A&&>(a)), options); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

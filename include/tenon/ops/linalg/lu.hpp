@@ -403,5 +403,20 @@ template <class T, int R>
     return {impl::from_matrices<T, R - 2>(sign, batch, 0), impl::from_matrices<T, R - 2>(value, batch, 0)};
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto lu_factor(A&& a) { return lu_factor(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto lu(A&& a) { return lu(impl::as_tensor(static_cast<A&&>(a))); }
+template <Expression A, Expression B>
+    requires(impl::Unevaluated<A> || impl::Unevaluated<B>)
+[[nodiscard]] auto solve(A&& a, B&& b) { return solve(impl::as_tensor(static_cast<A&&>(a)), impl::as_tensor(static_cast<B&&>(b))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto inverse(A&& a) { return inverse(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto det(A&& a) { return det(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto slogdet(A&& a) { return slogdet(impl::as_tensor(static_cast<A&&>(a))); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -58,5 +58,13 @@ template <class T, int R>
     return impl::from_matrices<T, R>(result, batch);
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto matrix_norm(A&& a, MatrixNorm norm = MatrixNorm::frobenius) { return matrix_norm(impl::as_tensor(static_cast<A&&>(a)), norm); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto cond(A&& a) { return cond(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto matrix_power(A&& a, long power) { return matrix_power(impl::as_tensor(static_cast<A&&>(a)), power); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

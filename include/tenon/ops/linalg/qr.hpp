@@ -74,5 +74,9 @@ template <class T, int R>
     return {impl::from_matrices<T, R>(f.q, batch), impl::from_matrices<T, R>(f.r, batch)};
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto qr(A&& a, QrOptions options = {}) { return qr(impl::as_tensor(static_cast<A&&>(a)), options); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

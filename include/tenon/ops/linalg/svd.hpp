@@ -238,5 +238,18 @@ template <class T, int RA, int RB>
                                   impl::from_matrices<T, RA - 1>(values, own, 1)};
 }
 
+// The same of expressions.
+template <impl::Unevaluated A>
+[[nodiscard]] auto svd(A&& a) { return svd(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto svdvals(A&& a) { return svdvals(impl::as_tensor(static_cast<A&&>(a))); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto pinv(A&& a, RankOptions options = {}) { return pinv(impl::as_tensor(static_cast<A&&>(a)), options); }
+template <impl::Unevaluated A>
+[[nodiscard]] auto matrix_rank(A&& a, RankOptions options = {}) { return matrix_rank(impl::as_tensor(static_cast<A&&>(a)), options); }
+template <Expression A, Expression B>
+    requires(impl::Unevaluated<A> || impl::Unevaluated<B>)
+[[nodiscard]] auto lstsq(A&& a, B&& b, RankOptions options = {}) { return lstsq(impl::as_tensor(static_cast<A&&>(a)), impl::as_tensor(static_cast<B&&>(b)), options); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -86,5 +86,10 @@ template <class T, int RA, int RB>
         impl::solve_triangular_batch<T>(left, impl::as_matrices<T>(b.any(), batch), upper, options.unit, options.left), batch);
 }
 
+// The same of expressions.
+template <Expression A, Expression B>
+    requires(impl::Unevaluated<A> || impl::Unevaluated<B>)
+[[nodiscard]] auto solve_triangular(A&& a, B&& b, TriangularOptions options = {}) { return solve_triangular(impl::as_tensor(static_cast<A&&>(a)), impl::as_tensor(static_cast<B&&>(b)), options); }
+
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
