@@ -28,7 +28,7 @@ auto sum_wrapped(const char* name, const W& w, std::bool_constant<Keep>, bool me
     using T = typename W::Scalar;
     Collector c;
     w.collect(c);
-    long kept[max_rank], result[max_rank] = {};
+    long kept[max_rank] = {}, result[max_rank] = {};
     long count = 1;
     int at = 0;
     for (int i = 0; i < rank; ++i) {
