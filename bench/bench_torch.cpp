@@ -179,6 +179,39 @@ void mlp(const char* name, std::vector<long> widths, long batch) {
     report(name, "us", 1e6, std::min(a, b));
 }
 
+void sorting() {
+    const c10::InferenceMode guard;
+    const long million = 1 << 20;
+    const auto flat = torch::randn({million}), rows = torch::randn({4096, 1000}), near_one = rows * 0.01 + 1;
+    const auto whole = torch::randint(1 << 30, {million}, torch::kInt64);
+    auto run = [](const char* name, auto&& f) {
+        if (wanted(name)) report(name, "us", 1e6, seconds(f));
+    };
+    run("sort 1M float", [&] { auto y = flat.sort(); });
+    run("sort 1M int64", [&] { auto y = whole.sort(); });
+    run("sort 4096 rows of 1000", [&] { auto y = rows.sort(); });
+    run("top 10 of 4096 rows of 1000", [&] { auto y = rows.topk(10); });
+    run("top 1000 of 1M", [&] { auto y = flat.topk(1000); });
+    run("kthvalue 4096 rows of 1000", [&] { auto y = rows.kthvalue(500); });
+    run("cumsum 4096x1000 axis 1", [&] { auto y = rows.cumsum(1); });
+    run("cumsum 4096x1000 axis 0", [&] { auto y = rows.cumsum(0); });
+    run("cumsum 4M", [&] { auto y = rows.view(-1).cumsum(0); });
+    run("cummax 4096x1000 axis 1", [&] { auto y = rows.cummax(1); });
+    run("cummax 4096x1000 axis 0", [&] { auto y = rows.cummax(0); });
+    run("sum 4096x1000 axis 1", [&] { auto y = rows.sum(1); });
+    run("sum 4096x1000 axis 0", [&] { auto y = rows.sum(0); });
+    run("prod 4096x1000 axis 1", [&] { auto y = near_one.prod(1); });
+    run("prod 4096x1000 axis 0", [&] { auto y = near_one.prod(0); });
+    run("amax 4096x1000 axis 1", [&] { auto y = rows.amax(1); });
+    run("amax 4096x1000 axis 0", [&] { auto y = rows.amax(0); });
+    run("max 4096x1000 axis 1", [&] { auto y = rows.max(1); });
+    run("max 4096x1000 axis 0", [&] { auto y = rows.max(0); });
+    run("var 4096x1000 axis 1", [&] { auto y = rows.var(1); });
+    run("var 4096x1000 axis 0", [&] { auto y = rows.var(0); });
+    run("logsumexp 4096x1000 axis 1", [&] { auto y = rows.logsumexp(1); });
+    run("logsumexp 4096x1000 axis 0", [&] { auto y = rows.logsumexp(0); });
+}
+
 void gemm() {
     const long shapes[][3] = {{64, 64, 64},      {256, 256, 256},    {512, 512, 512},   {1024, 1024, 1024},
                               {2048, 2048, 2048}, {2708, 16, 1433},   {2708, 7, 16},     {2708, 64, 1433},
@@ -210,6 +243,7 @@ int main(int argc, char** argv) {
         adam();
         mlp("mlp 64-64-64-10 b32 adam step", {64, 64, 64, 10}, 32);
         mlp("mlp 784-256-128-10 b128 adam step", {784, 256, 128, 10}, 128);
+        sorting();
         gemm();
     }
 }

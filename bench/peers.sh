@@ -12,4 +12,6 @@ rm -rf "$venv"
 python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps torch==2.13.0 \
     'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*'
+# What importing it in Python takes, and what the tests of files and DLPack exchange with.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check numpy safetensors filelock fsspec jinja2 networkx sympy typing_extensions
 touch "$venv/complete"

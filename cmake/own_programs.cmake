@@ -19,6 +19,10 @@ target_compile_options(tenon_own_program INTERFACE -Wall -Wextra -Wconversion -W
 # The compiler keeps a frozen copy of the stack for each of several hundred inlined calls; its own diagnostics about
 # ABI changes of vector arguments never apply here, because nothing passes vectors in registers.
 target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+# What the sanitizers insert makes g++ doubt initialised variables.
+if(CMAKE_CXX_FLAGS_RELEASE MATCHES "-fsanitize")
+    target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+endif()
 
 # The heavy kernels are compiled once, in cmake/kernels.cpp, and declared extern everywhere else.
 add_library(tenon_extern_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)

@@ -1,18 +1,46 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the tests and runs them, under each instruction set that this machine has.
 #
-#   tests/run.sh [arguments for ctest]        tests/run.sh -R core
+#   tests/run.sh                            the whole suite, then a third of it under the address and undefined-behaviour
+#                                           sanitizers (the commit decides which third)
+#   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
+#   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers
 #
 # TENON_PRESET=asan or tsan picks a sanitizer build; TENON_JOBS limits the parallel jobs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 third_party/install.sh build tests examples
 
-preset=${TENON_PRESET:-dev}
 jobs=${TENON_JOBS:-$(nproc)}
 if command -v ninja > /dev/null && [ -z "${CMAKE_GENERATOR:-}" ]; then export CMAKE_GENERATOR=Ninja; fi
-cmake --preset "$preset" > "/tmp/tenon-configure.$$" || { cat "/tmp/tenon-configure.$$"; rm -f "/tmp/tenon-configure.$$"; exit 1; }
-grep 'tenon:' "/tmp/tenon-configure.$$" || true
-rm -f "/tmp/tenon-configure.$$"
-cmake --build "build/$preset" -j "$jobs"
-exec ctest --test-dir "build/$preset" --output-on-failure -j "$jobs" "$@"
+
+# run_suite <preset> <build folder> <options for cmake> -- <arguments for ctest>
+run_suite() {
+    local preset=$1 folder=$2 options=() log
+    shift 2
+    while [ "$1" != -- ]; do options+=("$1") && shift; done
+    shift
+    log=$(mktemp)
+    cmake --preset "$preset" -B "$folder" "${options[@]}" > "$log" || { cat "$log"; rm -f "$log"; return 1; }
+    grep 'tenon:' "$log" || true
+    rm -f "$log"
+    cmake --build "$folder" -j "$jobs"
+    ctest --test-dir "$folder" --output-on-failure -j "$jobs" "$@"
+}
+
+if [ "${1:-}" = --nightly ]; then
+    shift
+    run_suite dev build/dev -- "$@"
+    run_suite asan build/asan -D TENON_TEST_PART= -- "$@"
+    run_suite tsan build/tsan -- "$@"
+    if command -v clang++ > /dev/null; then run_suite dev build/clang -D CMAKE_CXX_COMPILER=clang++ -- "$@"; fi
+    if [ -x tests/fuzz/run.sh ]; then tests/fuzz/run.sh 60; fi
+elif [ -n "${TENON_PRESET:-}" ] || [ $# -gt 0 ]; then
+    run_suite "${TENON_PRESET:-dev}" "build/${TENON_PRESET:-dev}" -- "$@"
+else
+    run_suite dev build/dev --
+    commit=$(git rev-parse HEAD 2> /dev/null || echo 0)
+    part=$((0x${commit:0:6} % 3))
+    echo "Under the sanitizers: part $part of 0, 1, 2"
+    run_suite asan build/asan -D TENON_TEST_PART=$part --
+fi

@@ -5,6 +5,7 @@
 
 #include <tenon/data/fashion_mnist.hpp>
 #include <tenon/data/loader.hpp>
+#include <tenon/io/checkpoint.hpp>
 #include <tenon/io/csv.hpp>
 #include <tenon/io/plot.hpp>
 #include <tenon/optim/schedule.hpp>
@@ -38,7 +39,18 @@ struct Options : example::CommonOptions {
     long batch = 128;
     double weight_decay = 5e-4, drop_at = 0.75, drop = 0.1;
     double lr_sgd = 0.1, lr_adaptive = 1e-3, final_lr = 0.1, gamma = 1e-3;
-    bool toy = false;
+    bool toy = false, resume = false;
+    long checkpoint_every = 0;
+
+    // What a run must have in common with the one whose checkpoint it goes on from.
+    std::string description() const {
+        std::string text = "epochs " + std::to_string(epochs) + ", batch " + std::to_string(batch) + ", quick " + std::to_string(quick) + ", seeds";
+        for (std::uint64_t s : seeds) text += " " + std::to_string(s);
+        char numbers[256];
+        std::snprintf(numbers, sizeof numbers, ", weight decay %.17g, drop %.17g at %.17g, lr %.17g and %.17g, final lr %.17g, gamma %.17g", weight_decay, drop, drop_at,
+                      lr_sgd, lr_adaptive, final_lr, gamma);
+        return text + numbers;
+    }
 };
 
 // What is known after an epoch. Accuracies are parts of one; the training figures are those of the batches as they came.
@@ -87,10 +99,40 @@ Score evaluate(const Mlp& net, const data::ImageDataset& set) {
     return {loss / count, static_cast<double>(right) / count};
 }
 
-// Trains a fresh network under the optimiser that make_optimiser builds for it.
+// The checkpoints of all runs together, and the one that this program goes on from.
+struct Journal {
+    io::Checkpoints checkpoints;
+    io::CheckpointState state = {};  // counters: run (of all seeds and optimisers), step (of the run), seen and right (of the epoch), csv (bytes)
+    long run = 0;                    // the current one
+    bool resuming = false;           // until the run of the checkpoint is reached
+
+    // Finished epochs and bounds as plain numbers, under a name for each run.
+    static std::string name(const Contestant& who, std::uint64_t seed) { return "epochs." + std::to_string(seed) + "." + who.key; }
+    void remember(const Contestant& who, std::uint64_t seed, const std::vector<Epoch>& epochs) {
+        std::vector<double>& numbers = state.numbers[name(who, seed)];
+        numbers.clear();
+        for (const Epoch& e : epochs) numbers.insert(numbers.end(), {e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds});
+        std::vector<double>& bounds = state.numbers[std::string("bounds.") + who.key];
+        bounds.clear();
+        for (const BoundSample& b : who.bounds) bounds.insert(bounds.end(), {static_cast<double>(b.step), b.at_lower, b.inside, b.at_upper});
+    }
+    std::vector<Epoch> recall(Contestant& who, std::uint64_t seed) {
+        const std::vector<double>& bounds = state.numbers[std::string("bounds.") + who.key];
+        who.bounds.clear();
+        for (std::size_t i = 0; i + 4 <= bounds.size(); i += 4) who.bounds.push_back({static_cast<long>(bounds[i]), bounds[i + 1], bounds[i + 2], bounds[i + 3]});
+        const std::vector<double>& numbers = state.numbers[name(who, seed)];
+        std::vector<Epoch> epochs;
+        for (std::size_t i = 0; i + 5 <= numbers.size(); i += 5) epochs.push_back({numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4]});
+        return epochs;
+    }
+};
+
+// Trains a network under the optimiser that make_optimiser builds for it: a fresh one, or that of the checkpoint.
 template <class Make>
 std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t seed, const data::ImageDataset& train_set,
-                         const data::ImageDataset& test_set, io::CsvLog& log, Make&& make_optimiser) {
+                         const data::ImageDataset& test_set, io::CsvLog& log, Journal& journal, Make&& make_optimiser) {
+    const long run = journal.run++;
+    if (journal.resuming && run < journal.state.counters["run"]) return journal.recall(who, seed);  // finished before
     Mlp net(Key(seed).split(0));
     auto optimiser = make_optimiser(net);
     const Key order = Key(seed).split(1);
@@ -98,18 +140,38 @@ std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t 
     const optim::MultiStep schedule({std::max(1L, static_cast<long>(options.drop_at * static_cast<double>(total)))}, options.drop);
     std::vector<Epoch> epochs;
     example::Progress progress(who.name, total);
-    long step = 0;
-    for (int epoch = 1; epoch <= options.epochs && !example::interrupted(); ++epoch) {
-        const double begun = example::Progress::now();
-        double loss_sum = 0.0;
-        long right = 0, seen = 0;
-        for (auto [images, labels] : data::batches(train_set, {.size = options.batch, .shuffle = order.split(static_cast<std::uint64_t>(epoch))})) {
+    long step = 0, first_epoch = 1, batch = 0, right = 0, seen = 0;
+    double loss_sum = 0.0, spent = 0.0;
+    if (journal.resuming) {
+        journal.state = *journal.checkpoints.load_latest(net, optimiser);
+        journal.resuming = false;
+        epochs = journal.recall(who, seed);
+        auto& counters = journal.state.counters;
+        step = counters["step"], right = counters["right"], seen = counters["seen"];
+        first_epoch = journal.state.epoch, batch = journal.state.batch;
+        loss_sum = journal.state.numbers["loss_sum"].at(0), spent = journal.state.numbers["spent"].at(0);
+        progress.skip(step);
+    }
+    const auto checkpoint = [&](long epoch) {
+        journal.state.step = run * total + step;
+        journal.state.epoch = epoch, journal.state.batch = batch, journal.state.key = Key(seed);
+        auto& counters = journal.state.counters;
+        counters["run"] = run, counters["step"] = step, counters["right"] = right, counters["seen"] = seen, counters["csv"] = log.size();
+        journal.state.numbers["loss_sum"] = {loss_sum}, journal.state.numbers["spent"] = {spent};
+        journal.remember(who, seed, epochs);
+        journal.checkpoints.save(journal.state, net, optimiser);
+    };
+    for (long epoch = first_epoch; epoch <= options.epochs && !example::interrupted(); ++epoch) {
+        const double begun = example::Progress::now(), spent_before = spent;
+        for (auto [images, labels] :
+             data::batches(train_set, {.size = options.batch, .shuffle = order.split(static_cast<std::uint64_t>(epoch)), .first = batch})) {
             optimiser.set_lr_scale(schedule(step));
             const Tensor<float, 2> logits = net(images);
             const auto loss = cross_entropy(logits, labels);
             loss.backward();
             optimiser.step();
             ++step;
+            ++batch;
             if constexpr (requires { optimiser.bound_histogram(); }) {
                 const bool first_seed = who.runs.empty();
                 if (first_seed && (who.bounds.empty() || 5 * step >= 6 * who.bounds.back().step)) {
@@ -122,24 +184,32 @@ std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t 
             loss_sum += static_cast<double>(loss.item()) * static_cast<double>(labels.size());
             right += correct(logits, labels);
             seen += labels.size();
+            spent = spent_before + example::Progress::now() - begun;
             char note[64];
-            std::snprintf(note, sizeof note, "epoch %d/%d  loss %.4f", epoch, options.epochs, loss_sum / static_cast<double>(seen));
+            std::snprintf(note, sizeof note, "epoch %ld/%d  loss %.4f", epoch, options.epochs, loss_sum / static_cast<double>(seen));
             progress.advance(note);
             if (example::interrupted()) break;
+            if (options.checkpoint_every > 0 && step % options.checkpoint_every == 0) checkpoint(epoch);
         }
-        if (example::interrupted()) break;  // half an epoch is no figure
-        const double spent = example::Progress::now() - begun;
+        if (example::interrupted()) {  // half an epoch is no figure, but --resume goes on from here
+            checkpoint(epoch);
+            break;
+        }
         const Score test = evaluate(net, test_set);
         epochs.push_back({loss_sum / static_cast<double>(seen), static_cast<double>(right) / static_cast<double>(seen), test.loss,
                           test.accuracy, spent});
         const Epoch& e = epochs.back();
         log.row(seed, who.key, epoch, step, schedule(step - 1), e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.seconds);
         char line[160];
-        std::snprintf(line, sizeof line, "%-12s seed %llu  epoch %2d/%d  loss %.4f  train %.2f %%  test %.2f %%  %.2f s", who.name.c_str(),
+        std::snprintf(line, sizeof line, "%-12s seed %llu  epoch %2ld/%d  loss %.4f  train %.2f %%  test %.2f %%  %.2f s", who.name.c_str(),
                       static_cast<unsigned long long>(seed), epoch, options.epochs, e.train_loss, 100 * e.train_accuracy,
                       100 * e.test_accuracy, e.seconds);
         progress.line(line);
-        if (!std::isfinite(e.train_loss)) {
+        batch = right = seen = 0;
+        loss_sum = spent = 0.0;
+        const bool diverged = !std::isfinite(e.train_loss);
+        checkpoint(diverged ? options.epochs + 1 : epoch + 1);
+        if (diverged) {
             progress.line(who.name + " has diverged: its loss is no number any more");
             break;
         }
@@ -311,8 +381,26 @@ int compare(Options options) {
     const data::ImageDataset all_test = data::fashion_mnist(data::Split::test, options.data);
     const data::ImageDataset train_set = options.quick ? all_train.first(6000) : all_train;
     const data::ImageDataset test_set = options.quick ? all_test.first(2000) : all_test;
+    Journal journal{.checkpoints = io::Checkpoints(options.out + "/checkpoints", {.keep = 2})};
+    if (options.resume) {
+        const auto found = journal.checkpoints.latest_state();
+        for (const std::string& why : journal.checkpoints.refused()) std::fprintf(stderr, "%s\n", why.c_str());
+        if (!found) std::printf("--resume: no checkpoint in %s/checkpoints: starting from the beginning\n", options.out.c_str());
+        if (found) {
+            journal.state = *found;
+            journal.resuming = true;
+            const std::string was = journal.state.texts["options"];
+            if (was != options.description())
+                fail<ValueError>("--resume: the checkpoint in \"", options.out.c_str(), "/checkpoints\" is of a run with ", was.c_str(), "\nexpected ",
+                                 options.description().c_str(), "\nhint: give the options of that run, or another --out");
+        }
+    } else {
+        journal.checkpoints.clear();
+    }
+    journal.state.texts["options"] = options.description();
     io::CsvLog log(options.out + "/curves.csv", {"seed", "optimiser", "epoch", "step", "lr_scale", "train_loss", "train_accuracy",
-                                                 "test_loss", "test_accuracy", "seconds"});
+                                                 "test_loss", "test_accuracy", "seconds"},
+                   journal.resuming ? io::CsvMode::append : io::CsvMode::replace, journal.resuming ? journal.state.counters["csv"] : -1);
 
     std::printf("data: Fashion-MNIST, %ld training and %ld test images, normalised by 0.2860 and 0.3530\n", train_set.size(), test_set.size());
     std::printf("network: 784-256-128-10, ReLU, %d parameters; %d epochs of batches of %ld; weight decay %g (L2) for all;\n",
@@ -329,7 +417,7 @@ int compare(Options options) {
     for (const std::uint64_t seed : options.seeds) {
         const auto run = [&](std::size_t index, auto&& make) {
             if (example::interrupted()) return;
-            all[index].runs.push_back(train(all[index], options, seed, train_set, test_set, log, make));
+            all[index].runs.push_back(train(all[index], options, seed, train_set, test_set, log, journal, make));
         };
         run(0, [&](Mlp& net) { return optim::sgd(net, {.lr = options.lr_sgd, .momentum = 0.9, .weight_decay = wd}); });
         run(1, [&](Mlp& net) { return optim::sgd(net, {.lr = lr_low, .momentum = 0.9, .weight_decay = wd}); });
@@ -340,7 +428,7 @@ int compare(Options options) {
         run(4, [&](Mlp& net) { return optim::adabound(net, bound); });
         run(5, [&](Mlp& net) { return optim::amsbound(net, bound); });
     }
-    if (example::interrupted()) std::printf("\ninterrupted: here is what was finished\n");
+    if (example::interrupted()) std::printf("\ninterrupted: here is what was finished; the same command with --resume goes on\n");
     report(all, options, log.path(), example::Progress::now() - begun);
     return example::interrupted() ? example::interrupted_exit : example::success;
 }
@@ -354,6 +442,9 @@ int main(int argc, char** argv) {
     CLI::App app("AdaBound and AMSBound beside SGD, Adam and AMSGrad on Fashion-MNIST, and the paper's counter-example (--toy)", "adabound");
     options.add_to(app);
     app.add_flag("--toy", options.toy, "only the counter-example; exits with 1 when a figure is off");
+    app.add_flag("--resume", options.resume, "go on from the last checkpoint in --out, after Ctrl-C or a crash: the same bits as without the break");
+    app.add_option("--checkpoint-every", options.checkpoint_every, "steps between checkpoints, 0: after every epoch and on Ctrl-C")
+        ->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--epochs", options.epochs, "epochs per optimiser")->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--batch", options.batch, "images per step")->check(CLI::Range(1L, 60000L))->capture_default_str();
     app.add_option("--seed", options.seed, "seed of the first weights and of the order of the batches")->capture_default_str();

@@ -89,9 +89,12 @@ public:
     Progress& operator=(const Progress&) = delete;
     ~Progress() { clear(); }
 
+    // So much was done by an earlier run.
+    void skip(long units) { done_ += units; }
     // One more unit of work done.
     void advance(const char* note) {
         ++done_;
+        if (first_ < 0) first_ = done_ - 1;
         if (!terminal_ || (now() - drawn_ < 0.1 && done_ < total_)) return;
         drawn_ = now();
         constexpr int cells = 28;
@@ -99,7 +102,7 @@ public:
         char bar[cells + 1];
         for (int i = 0; i < cells; ++i) bar[i] = i < static_cast<int>(part * cells + 0.5) ? '#' : '.';
         bar[cells] = '\0';
-        const double spent = now() - start_, left = spent * (1.0 - part) / (part > 0 ? part : 1.0);
+        const double spent = now() - start_, left = spent * static_cast<double>(total_ - done_) / static_cast<double>(done_ - first_);
         std::printf("\r%-12s [%s] %3.0f %%  %s  %.0f s left \033[K", name_.c_str(), bar, 100 * part, note, left);
         std::fflush(stdout);
     }
@@ -120,7 +123,7 @@ private:
         if (terminal_) std::printf("\r\033[K");
     }
     std::string name_;
-    long total_, done_ = 0;
+    long total_, done_ = 0, first_ = -1;
     bool terminal_;
     double start_, drawn_ = 0.0;
 };

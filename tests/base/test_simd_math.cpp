@@ -123,6 +123,17 @@ FUNCTION(Sqrt, math::sqrt(x), std::sqrt(x))
 FUNCTION(Rsqrt, math::rsqrt(x), 1 / std::sqrt(x))
 FUNCTION(Floor, math::floor(x), std::floor(x))
 FUNCTION(Round, math::round(x), std::nearbyint(x))
+FUNCTION(Ceil, math::ceil(x), std::ceil(x))
+FUNCTION(Trunc, math::trunc(x), std::trunc(x))
+FUNCTION(Exp2, math::exp2(x), std::exp2(x))
+FUNCTION(Log2, math::log2(x), std::log2(x))
+FUNCTION(Log10, math::log10(x), std::log10(x))
+FUNCTION(Tan, math::tan(x), std::tan(x))
+FUNCTION(Asin, math::asin(x), std::asin(x))
+FUNCTION(Acos, math::acos(x), std::acos(x))
+FUNCTION(Atan, math::atan(x), std::atan(x))
+FUNCTION(Sinh, math::sinh(x), std::sinh(x))
+FUNCTION(Cosh, math::cosh(x), std::cosh(x))
 FUNCTION(Gelu, V(0.5f) * x * math::erfc(x * V(-0.70710678f)), 0.5 * x * std::erfc(x * -0.70710678118654752))
 
 }  // namespace
@@ -169,6 +180,29 @@ TEST_CASE("sqrt is correctly rounded; rsqrt, floor and round keep their stated e
     check<Rsqrt>(1.5, 0, 100);
     check<Floor>(0, -100, 100);
     check<Round>(0, -100, 100);
+}
+
+TEST_CASE("exp2, log2, log10, ceil and trunc keep their stated error everywhere") {
+    check<Exp2>(1.03, -151, 129);
+    check<Log2>(1.02, 0, 10);
+    check<Log10>(0.93, 0, 10);
+    check<Ceil>(0, -100, 100);
+    check<Trunc>(0, -100, 100);
+    for (int k = -149; k < 128; ++k) {
+        const float power = std::ldexp(1.f, k);
+        CHECK(apply<Log2>({power})[0] == float(k));
+        CHECK(apply<Exp2>({float(k)})[0] == power);
+    }
+}
+
+TEST_CASE("tan, its inverse and the hyperbolic functions keep their stated error everywhere") {
+    check<Tan>(3.6, -100, 100);
+    check<Tan>(3.6, -12900, 12900);
+    check<Asin>(2.0, -1, 1);
+    check<Acos>(1.3, -1, 1);
+    check<Atan>(2.45, -5, 5);
+    check<Sinh>(1.65, -3, 3);
+    check<Cosh>(1.45, -3, 3);
 }
 
 TEST_CASE("gelu by erfc keeps its relative precision in the left tail") {
@@ -240,6 +274,59 @@ TEST_CASE("pow has libm's results for every pair of special values, and its accu
     CHECK(worst.ulp <= 0.7);
 }
 
+namespace {
+template <class F>
+struct ApplyPair {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(const float* x, const float* y, float* out, long n) {
+        using V = simd<float, Lanes>;
+        for (long i = 0; i < n; i += Lanes) F::f(V::load(x + i), V::load(y + i)).store(out + i);
+    }
+};
+#define FUNCTION2(name, value, reference)                                        \
+    struct name {                                                                \
+        template <class V>                                                       \
+        static TENON_ALWAYS_INLINE V f(const V& x, const V& y) { return value; } \
+        static double exact(double x, double y) { return reference; }            \
+    };
+FUNCTION2(Atan2, math::atan2(x, y), std::atan2(x, y))
+FUNCTION2(Hypot, math::hypot(x, y), std::hypot(x, y))
+FUNCTION2(Fmod, math::fmod(x, y), std::fmod(x, y))
+
+// Every pair of special values, and many ordinary ones.
+template <class F>
+void check_pairs(double limit) {
+    std::vector<float> x, y;
+    for (const float a : special())
+        for (const float b : special()) {
+            x.push_back(a);
+            y.push_back(b);
+        }
+    const std::vector<float> a = between(-30, 30), b = between(-20, 20);
+    x.insert(x.end(), a.begin(), a.end());
+    y.insert(y.end(), b.rbegin(), b.rend());
+    const std::size_t n = x.size();
+    x.resize((n + 15) / 16 * 16, 1.f);
+    y.resize(x.size(), 1.f);
+    std::vector<float> out(x.size());
+    dispatch<ApplyPair<F>>(static_cast<const float*>(x.data()), static_cast<const float*>(y.data()), out.data(), static_cast<long>(x.size()));
+    Worst worst;
+    float with = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const double u = ulps(F::exact(double(x[i]), double(y[i])), out[i]);
+        if (!(u <= worst.ulp)) worst = {u, x[i], out[i]}, with = y[i];
+    }
+    INFO("of " << worst.at << " and " << with << ": got " << worst.got << ", exact " << F::exact(double(worst.at), double(with)) << ", ISA " << name(isa()));
+    CHECK(worst.ulp <= limit);
+}
+}  // namespace
+
+TEST_CASE("atan2, hypot and fmod have libm's results for every pair of special values, and their stated error elsewhere") {
+    check_pairs<Atan2>(2.8);
+    check_pairs<Hypot>(1.2);
+    check_pairs<Fmod>(0.5);
+}
+
 TEST_CASE("double vectors agree with libm to the bit") {
     const double values[] = {0., -0., 0.3, -0.7, 1.5, -3., 20., 700., 1e-310, 1e300, std::numeric_limits<double>::infinity(), -1.};
     using V = simd<double, 4>;
@@ -259,6 +346,20 @@ TEST_CASE("double vectors agree with libm to the bit") {
                 CHECK(same(math::sin(x)[i], std::sin(in[i])));
                 CHECK(same(math::cos(x)[i], std::cos(in[i])));
                 CHECK(same(math::sqrt(x)[i], std::sqrt(in[i])));
+                CHECK(same(math::exp2(x)[i], std::exp2(in[i])));
+                CHECK(same(math::log2(x)[i], std::log2(in[i])));
+                CHECK(same(math::log10(x)[i], std::log10(in[i])));
+                CHECK(same(math::tan(x)[i], std::tan(in[i])));
+                CHECK(same(math::asin(x)[i], std::asin(in[i])));
+                CHECK(same(math::acos(x)[i], std::acos(in[i])));
+                CHECK(same(math::atan(x)[i], std::atan(in[i])));
+                CHECK(same(math::sinh(x)[i], std::sinh(in[i])));
+                CHECK(same(math::cosh(x)[i], std::cosh(in[i])));
+                CHECK(same(math::ceil(x)[i], std::ceil(in[i])));
+                CHECK(same(math::trunc(x)[i], std::trunc(in[i])));
+                CHECK(same(math::atan2(x, V::load(other))[i], std::atan2(in[i], other[i])));
+                CHECK(same(math::fmod(x, V::load(other))[i], std::fmod(in[i], other[i])));
+                CHECK(same(math::hypot(x, V::load(other))[i], std::hypot(in[i], other[i])));
                 CHECK(same(math::sigmoid(x)[i], math::sigmoid(in[i])));
                 CHECK(same(math::pow(x, V::load(other))[i], std::pow(in[i], other[i])));
             }

@@ -174,3 +174,28 @@ TEST_CASE("an exception of the data set arrives at its batch", "[loader]") {
     CHECK_THROWS_AS(batches(at_once, {.size = 0}), ValueError);
     CHECK_THROWS_AS(batches(at_once, {.size = 1, .prefetch = -1}), ValueError);
 }
+
+TEST_CASE("a range that begins further on gives what the whole one gives from there", "[loader]") {
+    for (const long rows : {0L, 1L, 95L, 100L})
+        for (const int prefetch : {0, 1, 3, 50}) {
+            const Numbers numbers{rows};
+            const data::BatchOptions whole{.size = 10, .shuffle = Key{4}, .prefetch = prefetch};
+            const auto all_batches = collect(numbers, whole);
+            for (const long first : {0L, 1L, 7L, 9L, 10L, 11L, 1000L}) {
+                INFO(rows << " rows, prefetch " << prefetch << ", first " << first);
+                data::BatchOptions rest = whole;
+                rest.first = first;
+                const std::size_t skipped = std::min(static_cast<std::size_t>(first), all_batches.size());
+                CHECK(collect(numbers, rest) == std::vector<std::vector<long>>(all_batches.begin() + static_cast<long>(skipped), all_batches.end()));
+                auto range = batches(numbers, rest);
+                CHECK(range.size() == static_cast<long>(all_batches.size()));
+                for (int round = 0; round < 2; ++round) {  // and again, from there
+                    std::size_t count = 0;
+                    for ([[maybe_unused]] auto& batch : range) ++count;
+                    CHECK(count == all_batches.size() - skipped);
+                }
+            }
+        }
+    const Numbers one{1};
+    CHECK_THROWS_AS(batches(one, {.size = 1, .first = -1}), ValueError);
+}

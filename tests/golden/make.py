@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/elementwise.hpp and operators.hpp: values and gradients of PyTorch in double precision.
+"""Writes tests/golden/elementwise.hpp: values and gradients of PyTorch in double precision.
 
 Run with a Python that has PyTorch.
 """
@@ -78,47 +78,3 @@ for name, (a, b, f) in binary.items():
     out += [f"namespace {name} {{\n", array("a", a), array("b", b), array("y", y), array("da", ga), array("db", gb), f"}}  // namespace {name}\n\n"]
 out.append("}  // namespace golden\n")
 (here / "elementwise.hpp").write_text("".join(out))
-
-# --- operators that are not elementwise -----------------------------------------------------------------------------
-out = [out[0], "namespace golden {\n\n"]
-
-
-def case(name, tensors, f):
-    leaves = {k: (v.clone().requires_grad_(True) if v.dtype.is_floating_point else v.clone()) for k, v in tensors.items()}
-    y = f(**leaves)
-    weight = torch.cos(torch.arange(y.numel(), dtype=torch.float64)).reshape(y.shape)
-    wanted = [k for k, v in leaves.items() if v.requires_grad]
-    grads = torch.autograd.grad((y * weight).sum(), [leaves[k] for k in wanted])
-    out.append(f"// The gradients are those of sum(y[i] * cos(i)), i in row-major order.\nnamespace {name} {{\n")
-    for k, v in leaves.items():
-        out.append(array(k, v.double()))
-    out.append(array("y", y))
-    for k, g in zip(wanted, grads):
-        out.append(array("d_" + k, g))
-    out.append(f"}}  // namespace {name}\n\n")
-
-
-def r(*shape):
-    return torch.randn(*shape, dtype=torch.float32).double()
-
-
-case("matmul", {"a": r(3, 4), "b": r(4, 5)}, lambda a, b: a @ b)
-case("matmul_batched", {"a": r(2, 1, 3, 4), "b": r(3, 4, 2)}, lambda a, b: a @ b)
-case("matmul_vector", {"a": r(4), "b": r(2, 4, 3)}, lambda a, b: a @ b)
-case("linear_relu", {"x": r(5, 4), "w": r(3, 4), "b": r(3)}, lambda x, w, b: torch.relu(F.linear(x, w, b)))
-case("linear_silu", {"x": r(2, 5, 4), "w": r(3, 4), "b": r(3)}, lambda x, w, b: F.silu(F.linear(x, w, b)))
-case("softmax", {"x": r(3, 5) * 3}, lambda x: torch.softmax(x, 1))
-case("softmax_first", {"x": r(3, 2, 2) * 3}, lambda x: torch.softmax(x, 0))
-case("log_softmax", {"x": r(3, 5) * 3}, lambda x: torch.log_softmax(x, 1))
-labels = torch.tensor([1, 0, 4, -100, 2])
-case("cross_entropy", {"x": r(5, 6) * 2, "labels": labels}, lambda x, labels: F.cross_entropy(x, labels))
-case("sum_axis", {"x": r(2, 3, 4)}, lambda x: x.sum(1))
-case("mean_axes", {"x": r(2, 3, 4)}, lambda x: x.mean((0, 2)))
-case("var_axis", {"x": r(2, 5, 3)}, lambda x: x.var(1))
-case("max_axis", {"x": r(2, 5, 3)}, lambda x: x.max(1).values)
-case("broadcast", {"x": r(3, 1, 2), "w": r(4, 1), "b": r(2)}, lambda x, w, b: torch.tanh(x * w + b) * x)
-case("index_select", {"x": r(4, 3), "indices": torch.tensor([2, 0, 2, 3])}, lambda x, indices: x.index_select(0, indices))
-case("gather", {"x": r(3, 4), "indices": torch.tensor([[0, 3], [1, 1], [2, 0]])}, lambda x, indices: x.gather(1, indices))
-case("concat", {"a": r(2, 3), "b": r(2, 2)}, lambda a, b: torch.cat([a, b * b], 1))
-out.append("}  // namespace golden\n")
-(here / "operators.hpp").write_text("".join(out))

@@ -104,6 +104,23 @@ TEST_CASE("a row that was cut short is dropped when rows are appended", "[csv]")
     CHECK(scratch.content() == "a,b\n7,8\n");
 }
 
+TEST_CASE("a run that goes on from a checkpoint drops the rows behind it", "[csv]") {
+    Scratch scratch;
+    long size = 0;
+    {
+        CsvLog log(scratch.path, {"a", "b"});
+        log.row(1, 2);
+        size = log.size();
+        CHECK(size == 8);
+        log.row(3, 4);
+    }
+    { CsvLog(scratch.path, {"a", "b"}, CsvMode::append, size).row(5, 6); }
+    CHECK(scratch.content() == "a,b\n1,2\n5,6\n");
+    CHECK(error_of([&] { CsvLog(scratch.path, {"a", "b"}, CsvMode::append, 13); }).find("has 12 bytes: expected at least 13") != std::string::npos);
+    { CsvLog(scratch.path, {"a", "b"}, CsvMode::append, 0).row(7, 8); }
+    CHECK(scratch.content() == "a,b\n7,8\n");
+}
+
 TEST_CASE("the CSV log says what is wrong", "[csv]") {
     Scratch scratch;
     scratch.put("x,y\n1,2\n");

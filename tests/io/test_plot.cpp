@@ -1,23 +1,8 @@
 // Plots: the files are valid PNGs, and what was asked for is where it should be, read back with another decoder.
+#include <tenon/io/image.hpp>
 #include <tenon/io/plot.hpp>
 
 #include <catch2/catch.hpp>
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#endif
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_PNG
-#define STB_IMAGE_IMPLEMENTATION
-#if __has_include(<stb/stb_image.h>)
-#include <stb/stb_image.h>
-#else
-#include <stb_image.h>
-#endif
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 #include <unistd.h>
 
@@ -40,13 +25,10 @@ struct Scratch {
     }
 };
 Image read_png(const std::string& path) {
-    Image image;
-    int channels = 0;
-    unsigned char* pixels = stbi_load(path.c_str(), &image.width, &image.height, &channels, 3);
-    REQUIRE(pixels != nullptr);
-    CHECK(channels == 3);
-    image.rgb.assign(pixels, pixels + static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
-    stbi_image_free(pixels);
+    const auto x = read_image(path);
+    CHECK(x.shape(2) == 3);
+    Image image{static_cast<int>(x.shape(1)), static_cast<int>(x.shape(0)), {}};
+    image.rgb.assign(x.data(), x.data() + x.size());
     return image;
 }
 Colour pixel(const Image& image, int x, int y) {

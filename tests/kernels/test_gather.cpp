@@ -86,6 +86,18 @@ TEMPLATE_TEST_CASE("rows are gathered", "[gather]", std::int64_t, std::int32_t) 
         }
 }
 
+TEST_CASE("results beyond the caches are streamed", "[gather]") {
+    const long width = 32, count = 300001;
+    const auto src = numbers<float>(1000 * width, 5);
+    const auto index = indices<std::int64_t>(count, 1000, 6);
+    float* out = static_cast<float*>(std::aligned_alloc(64, std::size_t(count * width) * 4));
+    std::vector<float> expected(std::size_t(count * width));
+    k::gather_rows(count, width * 4, src.data(), index.data(), out);
+    k::reference::gather_rows(count, width, src.data(), index.data(), expected.data());
+    CHECK(std::memcmp(out, expected.data(), expected.size() * 4) == 0);
+    std::free(out);
+}
+
 TEMPLATE_TEST_CASE("positions are sorted stably", "[gather]", std::int64_t, std::int32_t) {
     using I = TestType;
     for (long size : {1l, 2l, 7l, 300l, 5000l, 3000000l, 2000000000l})
@@ -261,4 +273,23 @@ TEST_CASE("large copies, transposes and fills", "[gather]") {
     for (long i = 0; i < n; ++i)
         for (long j = 0; j < m; ++j) right = right && z[std::size_t(i * m + j)] == (j == 0 || j == m - 1 ? x[std::size_t(i * m + j)] : 2.5f);
     CHECK(right);
+}
+
+TEMPLATE_TEST_CASE("transposes beyond the caches", "[gather]", float, double) {
+    using T = TestType;
+    // Rows of whole cache lines, which are streamed, and others; sizes that leave rests of tiles.
+    for (long m : {2048l, 2043l})
+        for (long n : {4096l, 4112l}) {
+            T* x = static_cast<T*>(std::aligned_alloc(64, std::size_t((m * n + 16) / 16 * 16) * sizeof(T)));
+            T* y = static_cast<T*>(std::aligned_alloc(64, std::size_t((m * n + 16) / 16 * 16) * sizeof(T)));
+            for (long i = 0; i < m * n; ++i) x[i] = static_cast<T>(i);
+            const long shape[] = {n, m}, transposed[] = {1, n}, dense[] = {m, 1};
+            k::copy_strided(2, shape, y, dense, x, transposed, static_cast<int>(sizeof(T)));
+            long wrong = 0;
+            for (long i = 0; i < n; ++i)
+                for (long j = 0; j < m; ++j) wrong += y[i * m + j] != x[j * n + i] ? 1 : 0;
+            CHECK(wrong == 0);
+            std::free(x);
+            std::free(y);
+        }
 }

@@ -6,6 +6,7 @@
 
 #include <tenon/autograd/tape.hpp>
 #include <tenon/expr/operators.hpp>
+#include <tenon/kernels/cpu/gather.hpp>
 
 #include <new>
 
@@ -129,15 +130,8 @@ inline void run_forward(const formula::Table& table, const Collector& c, int ran
 }
 
 // to = from, or to += from, of the same sizes and any strides.
-inline void copy_records(detail::Record* to, detail::Record* from) {
-    Collector c;
-    c.add(from);
-    switch (size_of(to->dtype)) {
-        case 1: return run_forward(formula::table<formula::In<std::uint8_t>, false>, c, to->rank, to->dims(), &to);
-        case 2: return run_forward(formula::table<formula::In<bf16>, false>, c, to->rank, to->dims(), &to);
-        case 4: return run_forward(formula::table<formula::In<std::int32_t>, false>, c, to->rank, to->dims(), &to);
-        default: return run_forward(formula::table<formula::In<std::int64_t>, false>, c, to->rank, to->dims(), &to);
-    }
+inline void copy_records(detail::Record* to, const detail::Record* from) {
+    kernels::cpu::copy_strided(to->rank, to->dims(), to->data(), to->strides(), from->data(), from->strides(), size_of(to->dtype));
 }
 inline void add_records(detail::Record* to, detail::Record* from) {
     Collector c;
@@ -351,15 +345,8 @@ inline bool wants_gradient(const formula::Table& table, const Collector& c) {
     return false;
 }
 
-// Evaluates a formula over its leaves into fresh tensors, and records it where gradients are wanted.
-inline void evaluate(const formula::Table& table, const Collector& c, int rank, const long* dims, Device device, detail::AnyTensor* results) {
-    check_cpu(table.name, device);
-    detail::Record* outputs[4];
-    for (int k = 0; k < table.outputs; ++k) {
-        results[k] = detail::AnyTensor(detail::new_record(table.output_types[k], rank, dims, device, table.name));
-        outputs[k] = results[k].get();
-    }
-    run_forward(table, c, rank, dims, outputs);
+// Makes values that are there already the results of a formula, where gradients are wanted.
+inline void record_evaluation(const formula::Table& table, const Collector& c, int rank, const long* dims, detail::Record* const* outputs) {
     if (!wants_gradient(table, c)) return;
     FusedNode* node = FusedNode::make(table, c, rank, dims);
     try {
@@ -375,13 +362,28 @@ inline void evaluate(const formula::Table& table, const Collector& c, int rank, 
     }
 }
 
+// Evaluates a formula over its leaves into fresh tensors, and records it where gradients are wanted.
+inline void evaluate(const formula::Table& table, const Collector& c, int rank, const long* dims, Device device, detail::AnyTensor* results) {
+    check_cpu(table.name, device);
+    detail::Record* outputs[4];
+    for (int k = 0; k < table.outputs; ++k) {
+        results[k] = detail::AnyTensor(detail::new_record(table.output_types[k], rank, dims, device, table.name));
+        outputs[k] = results[k].get();
+    }
+    run_forward(table, c, rank, dims, outputs);
+    record_evaluation(table, c, rank, dims, outputs);
+}
+
 // A contiguous copy, recorded where a gradient is wanted.
 template <class T>
 detail::AnyTensor recorded_copy(detail::Record* source) {
+    check_cpu("contiguous", source->storage->device);
+    detail::AnyTensor result(detail::new_record(source->dtype, source->rank, source->dims(), source->storage->device, "contiguous"));
+    copy_records(result.get(), source);
     Collector c;
     c.add(source);
-    detail::AnyTensor result;
-    evaluate(formula::table<formula::In<T>, true>, c, source->rank, source->dims(), source->storage->device, &result);
+    detail::Record* output = result.get();
+    record_evaluation(formula::table<formula::In<T>, true>, c, source->rank, source->dims(), &output);
     return result;
 }
 inline detail::AnyTensor recorded_copy_any(detail::Record* source) {
@@ -434,7 +436,7 @@ inline bool overlaps(const detail::Record* source, const detail::Record* destina
 // leaf it is how parameters are set.
 inline void check_unrecorded_write(const char* name, const detail::Record* destination) {
     for (int i = 0; i < destination->rank; ++i)
-        if (destination->strides()[i] == 0 && destination->dims()[i] > 1)
+        if (destination->strides()[i] == 0 && destination->dims()[i] > 1 && destination->size > 0)
             fail<ShapeError>(name, ": cannot write into an expanded tensor ", destination->description(), ": its elements share memory");
     const Node* made_by = destination->node;
     while (made_by != nullptr && made_by->view) made_by = made_by->inputs[0].node;

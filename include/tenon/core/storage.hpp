@@ -14,7 +14,7 @@ struct Storage {
     short header_class;        // size class of this header (and of the data, where they are one block)
     short data_class;          // size class of the data, -1: not ours to free, -2: inside the header's block
     Device device;
-    bool exported;             // lent out (DLPack): may not move
+    int exported;              // how often it is lent out (DLPack): above 0 it may not move
     char* data;
     std::size_t bytes;
     const char* writer;        // the operation that wrote last, for error texts
@@ -29,7 +29,7 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
     const bool inside = device.is_cpu() && bytes <= 1024;
     const int header_class = size_class(inside ? storage_header + bytes : storage_header);
     Storage* storage = static_cast<Storage*>(allocate_class(header_class));
-    *storage = Storage{1, 0, 0, static_cast<short>(header_class), -2, device, false, nullptr, bytes, "", nullptr, nullptr};
+    *storage = Storage{1, 0, 0, static_cast<short>(header_class), -2, device, 0, nullptr, bytes, "", nullptr, nullptr};
     if (inside) {
         storage->data = reinterpret_cast<char*>(storage) + storage_header;
         return storage;
@@ -54,7 +54,7 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
 inline Storage* new_foreign_storage(void* data, std::size_t bytes, Device device, void* owner, void (*release_owner)(void*)) {
     const int header_class = size_class(storage_header);
     Storage* storage = static_cast<Storage*>(allocate_class(header_class));
-    *storage = Storage{1,     0,    0,  static_cast<short>(header_class), -1, device, false, static_cast<char*>(data),
+    *storage = Storage{1,     0,    0,  static_cast<short>(header_class), -1, device, 0, static_cast<char*>(data),
                        bytes, "", release_owner, owner};
     return storage;
 }

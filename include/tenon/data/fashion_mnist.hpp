@@ -3,14 +3,13 @@
 
 #include <tenon/data/idx.hpp>
 #include <tenon/data/image_dataset.hpp>
+#include <tenon/data/split.hpp>
 
 #include <string>
 
 #include <sys/stat.h>
 
 namespace tenon::data {
-
-enum class Split { train, test };
 
 // Where Debian's package dataset-fashion-mnist puts the files.
 inline constexpr const char* fashion_mnist_folder = "/usr/share/datasets/fashion-mnist";

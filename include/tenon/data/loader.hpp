@@ -37,6 +37,7 @@ struct BatchOptions {
     Shuffle shuffle = {};    // none: the order of the data set
     bool drop_last = false;  // leave out a last batch that is not full
     int prefetch = 2;        // batches ready ahead of the caller; 0: no thread, batches are made as they are asked for
+    long first = 0;          // the batch to begin with: the ones before it are those of a run that goes on from here
 };
 
 // The range that batches() gives. One loop at a time: begin() starts over, in the same order.
@@ -65,6 +66,7 @@ public:
     Batches(const D& dataset, BatchOptions options) : dataset_(dataset), options_(options), rows_(dataset.size()) {
         if (options.size < 1) fail<ValueError>("batches: size is ", options.size, ": expected at least 1");
         if (options.prefetch < 0) fail<ValueError>("batches: prefetch is ", options.prefetch, ": expected 0 or more");
+        if (options.first < 0) fail<ValueError>("batches: first is ", options.first, ": expected 0 or more");
         const long full = rows_ / options.size;
         count_ = full + (!options.drop_last && rows_ % options.size != 0 ? 1 : 0);
         if (options.shuffle.on) {
@@ -84,16 +86,17 @@ public:
         pthread_mutex_destroy(&mutex_);
     }
 
-    // The number of batches, and of the rows of the data set.
+    // The number of batches (those before the first included), and of the rows of the data set.
     long size() const { return count_; }
     long rows() const { return rows_; }
 
     // Rethrows what the data set threw for the first batch; ++ does so for the others, in their place.
     Iterator begin() {
         stop();
-        taken_ = made_ = given_ = 0;
+        taken_ = made_ = given_ = options_.first < count_ ? options_.first : count_;
         stopping_ = false;
-        const std::size_t ahead = static_cast<std::size_t>(options_.prefetch < count_ ? options_.prefetch : count_);
+        const long left = count_ - taken_;
+        const std::size_t ahead = static_cast<std::size_t>(options_.prefetch < left ? options_.prefetch : left);
         slots_.clear();
         slots_.resize(ahead);
         // Where the system grants no thread, batches are made as they are asked for.
@@ -155,7 +158,8 @@ private:
         return nullptr;
     }
     void produce() {
-        for (long index = 0; index < count_; ++index) {
+        const long first = options_.first < count_ ? options_.first : count_;
+        for (long index = first; index < count_; ++index) {
             {
                 Lock lock(mutex_);
                 while (!stopping_ && index - given_ >= static_cast<long>(slots_.size())) pthread_cond_wait(&changed_, &mutex_);
@@ -208,7 +212,7 @@ private:
 // for (auto [images, labels] : data::batches(train, {.size = 128, .shuffle = Key{7}.split(epoch)})) ...
 // The order is a function of the key, the contents of the data set: prefetch and threads change nothing. The data set
 // must outlive the range. An exception of the data set reaches the caller at the batch that it belongs to. Throws
-// ValueError when size < 1 or prefetch < 0.
+// ValueError when size < 1, prefetch < 0 or first < 0.
 template <Dataset D>
 Batches<D> batches(const D& dataset, BatchOptions options = {}) {
     return Batches<D>(dataset, options);

@@ -93,6 +93,12 @@ TENON_ALWAYS_INLINE Dual<V> sin(const Dual<V>& x) { return Dual<V>(sin(x.v), cos
 template <class V>
 TENON_ALWAYS_INLINE Dual<V> cos(const Dual<V>& x) { return Dual<V>(cos(x.v), -(sin(x.v) * x.t)); }
 template <class V>
+TENON_ALWAYS_INLINE Dual<V> sinh(const Dual<V>& x) { return Dual<V>(sinh(x.v), cosh(x.v) * x.t); }
+template <class V>
+TENON_ALWAYS_INLINE Dual<V> cosh(const Dual<V>& x) { return Dual<V>(cosh(x.v), sinh(x.v) * x.t); }
+template <class V>
+TENON_ALWAYS_INLINE Dual<V> trunc(const Dual<V>& x) { return Dual<V>(trunc(x.v), V(0)); }
+template <class V>
 TENON_ALWAYS_INLINE Dual<V> floor(const Dual<V>& x) { return Dual<V>(floor(x.v), V(0)); }
 template <class V>
 TENON_ALWAYS_INLINE Dual<V> round(const Dual<V>& x) { return Dual<V>(round(x.v), V(0)); }

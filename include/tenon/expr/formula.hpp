@@ -44,6 +44,8 @@ template <> inline constexpr bool is_predicate<fn::greater_equal> = true;
 template <> inline constexpr bool is_predicate<fn::equal> = true;
 template <> inline constexpr bool is_predicate<fn::not_equal> = true;
 template <> inline constexpr bool is_predicate<fn::isnan> = true;
+template <> inline constexpr bool is_predicate<fn::isinf> = true;
+template <> inline constexpr bool is_predicate<fn::isfinite> = true;
 template <class Fn, class T, class... R>
     requires is_predicate<Fn>
 struct result<Fn, T, R...> { using type = bool; };

@@ -35,7 +35,10 @@ TENON_DUAL_UNARY(erf)
 TENON_DUAL_UNARY(erfc)
 TENON_DUAL_UNARY(sin)
 TENON_DUAL_UNARY(cos)
+TENON_DUAL_UNARY(sinh)
+TENON_DUAL_UNARY(cosh)
 TENON_DUAL_UNARY(floor)
+TENON_DUAL_UNARY(trunc)
 TENON_DUAL_UNARY(round)
 #undef TENON_DUAL_UNARY
 template <class V>
@@ -227,6 +230,74 @@ struct erf : FloatingFunctor {
     TENON_F f(const V& x) { return math::erf(x); }
     TENON_F df(const V& x, const V&) { return V(1.12837916709551257390) * math::exp(-(x * x)); }
 };
+struct erfc : FloatingFunctor {
+    static constexpr const char* name = "erfc";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::erfc(x); }
+    TENON_F df(const V& x, const V&) { return V(-1.12837916709551257390) * math::exp(-(x * x)); }
+};
+struct exp2 : FloatingFunctor {
+    static constexpr const char* name = "exp2";
+    static constexpr auto needs = tenon::needs::output;
+    TENON_F f(const V& x) { return math::exp2(x); }
+    TENON_F df(const V&, const V& y) { return y * V(0.69314718055994530942); }
+};
+struct log2 : FloatingFunctor {
+    static constexpr const char* name = "log2";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::log2(x); }
+    TENON_F df(const V& x, const V&) { return V(1) / (x * V(0.69314718055994530942)); }
+};
+struct log10 : FloatingFunctor {
+    static constexpr const char* name = "log10";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::log10(x); }
+    TENON_F df(const V& x, const V&) { return V(1) / (x * V(2.30258509299404568402)); }
+};
+struct tan : FloatingFunctor {
+    static constexpr const char* name = "tan";
+    static constexpr auto needs = tenon::needs::output;
+    TENON_F f(const V& x) { return math::tan(x); }
+    TENON_F df(const V&, const V& y) { return V(1) + y * y; }
+};
+struct asin : FloatingFunctor {
+    static constexpr const char* name = "asin";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::asin(x); }
+    TENON_F df(const V& x, const V&) { return V(1) / math::sqrt(V(1) - x * x); }
+};
+struct acos : FloatingFunctor {
+    static constexpr const char* name = "acos";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::acos(x); }
+    TENON_F df(const V& x, const V&) { return V(-1) / math::sqrt(V(1) - x * x); }
+};
+struct atan : FloatingFunctor {
+    static constexpr const char* name = "atan";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::atan(x); }
+    TENON_F df(const V& x, const V&) { return V(1) / (x * x + V(1)); }
+};
+struct sinh : FloatingFunctor {
+    static constexpr const char* name = "sinh";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::sinh(x); }
+    TENON_F df(const V& x, const V&) { return math::cosh(x); }
+};
+struct cosh : FloatingFunctor {
+    static constexpr const char* name = "cosh";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& x) { return math::cosh(x); }
+    TENON_F df(const V& x, const V&) { return math::sinh(x); }
+};
+struct ceil : FloatingFunctor {
+    static constexpr const char* name = "ceil";
+    TENON_F f(const V& x) { return math::ceil(x); }
+};
+struct trunc : FloatingFunctor {
+    static constexpr const char* name = "trunc";
+    TENON_F f(const V& x) { return math::trunc(x); }
+};
 struct floor : FloatingFunctor {
     static constexpr const char* name = "floor";
     TENON_F f(const V& x) { return math::floor(x); }
@@ -293,6 +364,56 @@ struct pow : FloatingFunctor {
         return Gradients2<V, V>{dx, dp};
     }
 };
+struct atan2 : FloatingFunctor {
+    static constexpr const char* name = "atan2";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& y, const V& x) { return math::atan2(y, x); }
+    TENON_F vjp(const V& y, const V& x, const V&, const V& dy) {
+        const V factor = dy / (y * y + x * x);
+        return Gradients2<V, V>{factor * x, -(factor * y)};
+    }
+};
+struct hypot : FloatingFunctor {
+    static constexpr const char* name = "hypot";
+    static constexpr auto needs = tenon::needs::both;
+    TENON_F f(const V& a, const V& b) { return math::hypot(a, b); }
+    TENON_F vjp(const V& a, const V& b, const V& y, const V& dy) { return Gradients2<V, V>{dy * (a / y), dy * (b / y)}; }
+};
+struct fmod : FloatingFunctor {
+    static constexpr const char* name = "fmod";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& a, const V& b) { return math::fmod(a, b); }
+    TENON_F vjp(const V& a, const V& b, const V&, const V& dy) { return Gradients2<V, V>{dy, -(dy * math::trunc(a / b))}; }
+};
+// The result has the sign of b.
+struct remainder : FloatingFunctor {
+    static constexpr const char* name = "remainder";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& a, const V& b) {
+        const V r = math::fmod(a, b);
+        return select(r < V(0), select(b > V(0), r + b, r), select(r > V(0), select(b < V(0), r + b, r), r));
+    }
+    TENON_F vjp(const V& a, const V& b, const V&, const V& dy) { return Gradients2<V, V>{dy, -(dy * math::floor(a / b))}; }
+};
+struct logaddexp : FloatingFunctor {
+    static constexpr const char* name = "logaddexp";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& a, const V& b) {
+        // Equal infinities have no difference.
+        return select(a == b, a + V(0.69314718055994530942), math::max(a, b) + math::log1p(math::exp(-math::abs(a - b))));
+    }
+    TENON_F vjp(const V& a, const V& b, const V&, const V& dy) { return Gradients2<V, V>{dy * math::sigmoid(a - b), dy * math::sigmoid(b - a)}; }
+};
+// a + w (b - a), from the nearer end.
+struct lerp : FloatingFunctor {
+    static constexpr const char* name = "lerp";
+    static constexpr auto needs = tenon::needs::inputs;
+    TENON_F f(const V& a, const V& b, const V& w) {
+        const V d = b - a;
+        return select(math::abs(w) < V(0.5), a + w * d, b - d * (V(1) - w));
+    }
+    TENON_F vjp(const V& a, const V& b, const V& w, const V&, const V& dy) { return Gradients3<V, V, V>{dy * (V(1) - w), dy * w, dy * (b - a)}; }
+};
 struct leaky_relu : FloatingFunctor {
     static constexpr const char* name = "leaky_relu";
     static constexpr auto needs = tenon::needs::inputs;
@@ -349,6 +470,14 @@ struct not_equal : AnyFunctor {
 struct isnan : FloatingFunctor {
     static constexpr const char* name = "isnan";
     TENON_F f(const V& a) { return a != a; }
+};
+struct isinf : FloatingFunctor {
+    static constexpr const char* name = "isinf";
+    TENON_F f(const V& a) { return math::abs(a) == V(__builtin_inf()); }
+};
+struct isfinite : FloatingFunctor {
+    static constexpr const char* name = "isfinite";
+    TENON_F f(const V& a) { return math::abs(a) < V(__builtin_inf()); }
 };
 struct logical_and : AnyFunctor {
     static constexpr const char* name = "logical_and";

@@ -72,9 +72,23 @@ TENON_UNARY(hardswish, hardswish)    // x * clamp(x + 3, 0, 6) / 6
 TENON_UNARY(sin, sin)
 TENON_UNARY(cos, cos)
 TENON_UNARY(erf, erf)
+TENON_UNARY(erfc, erfc)              // 1 - erf(x), accurate in the right tail
+TENON_UNARY(exp2, exp2)              // 2^x
+TENON_UNARY(log2, log2)
+TENON_UNARY(log10, log10)
+TENON_UNARY(tan, tan)
+TENON_UNARY(asin, asin)              // NaN outside of [-1, 1]
+TENON_UNARY(acos, acos)
+TENON_UNARY(atan, atan)
+TENON_UNARY(sinh, sinh)
+TENON_UNARY(cosh, cosh)
 TENON_UNARY(floor, floor)            // derivative 0
+TENON_UNARY(ceil, ceil)              // derivative 0
+TENON_UNARY(trunc, trunc)            // towards zero; derivative 0
 TENON_UNARY(round, round)            // to nearest, ties to even; derivative 0
 TENON_UNARY(isnan, isnan)            // bool
+TENON_UNARY(isinf, isinf)            // bool: an infinity of either sign
+TENON_UNARY(isfinite, isfinite)      // bool: neither infinite nor NaN
 #undef TENON_UNARY
 
 // The smaller / larger of two, NaN if either is; a tie shares the gradient.
@@ -94,6 +108,31 @@ template <Operand A, Operand B>
 template <Operand A, Operand B>
     requires(Expression<A> || Expression<B>)
 [[nodiscard]] auto pow(A&& x, B&& p) { return impl::binary<fn::pow>(static_cast<A&&>(x), static_cast<B&&>(p)); }
+// The angle of the point (x, y), in [-pi, pi].
+template <Operand A, Operand B>
+    requires(Expression<A> || Expression<B>)
+[[nodiscard]] auto atan2(A&& y, B&& x) { return impl::binary<fn::atan2>(static_cast<A&&>(y), static_cast<B&&>(x)); }
+// sqrt(a^2 + b^2), without overflow on the way; the derivative at the origin is NaN.
+template <Operand A, Operand B>
+    requires(Expression<A> || Expression<B>)
+[[nodiscard]] auto hypot(A&& a, B&& b) { return impl::binary<fn::hypot>(static_cast<A&&>(a), static_cast<B&&>(b)); }
+// The remainder of a / b with the sign of a (fmod) or of b (remainder), of floating types; NaN for b = 0 and infinite a.
+// Derivative: 1 for a, minus the quotient without its fraction for b.
+template <Operand A, Operand B>
+    requires(Expression<A> || Expression<B>)
+[[nodiscard]] auto fmod(A&& a, B&& b) { return impl::binary<fn::fmod>(static_cast<A&&>(a), static_cast<B&&>(b)); }
+template <Operand A, Operand B>
+    requires(Expression<A> || Expression<B>)
+[[nodiscard]] auto remainder(A&& a, B&& b) { return impl::binary<fn::remainder>(static_cast<A&&>(a), static_cast<B&&>(b)); }
+// log(exp(a) + exp(b)), without overflow.
+template <Operand A, Operand B>
+    requires(Expression<A> || Expression<B>)
+[[nodiscard]] auto logaddexp(A&& a, B&& b) { return impl::binary<fn::logaddexp>(static_cast<A&&>(a), static_cast<B&&>(b)); }
+// a + weight * (b - a).
+template <Expression A, Operand B, Operand W>
+[[nodiscard]] auto lerp(A&& a, B&& b, W&& weight) {
+    return impl::ternary<fn::lerp>(static_cast<A&&>(a), static_cast<B&&>(b), static_cast<W&&>(weight));
+}
 // min(max(x, low), high); gradient 1 within the bounds (both included), 0 outside.
 template <Expression X, Operand L, Operand H>
 [[nodiscard]] auto clamp(X&& x, L&& low, H&& high) {

@@ -27,9 +27,10 @@ enum class CsvMode {
 class CsvLog {
 public:
     // Opens path and writes the header, unless rows are appended to a file that has it; the rest of a row cut short at
-    // the end of such a file is dropped. Throws FileError when the file cannot be written or has other columns,
-    // ValueError without columns.
-    CsvLog(std::string path, std::vector<std::string> columns, CsvMode mode = CsvMode::replace)
+    // the end of such a file is dropped. keep, with CsvMode::append: how many bytes of the file stay, what size() was at
+    // the checkpoint that a run goes on from; rows behind are dropped, since the run will write them again. Throws
+    // FileError when the file cannot be written, has other columns or is shorter than keep, ValueError without columns.
+    CsvLog(std::string path, std::vector<std::string> columns, CsvMode mode = CsvMode::replace, long keep = -1)
         : path_(std::move(path)), columns_(columns.size()) {
         if (columns.empty()) fail<ValueError>("CsvLog: \"", path_.c_str(), "\" without columns: expected at least one");
         std::string header;
@@ -38,6 +39,7 @@ public:
         file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (mode == CsvMode::replace ? O_TRUNC : 0), 0666);
         if (file_ < 0) failed("open", "\nhint: does the folder exist, and may this user write into it?");
         try {
+            if (mode == CsvMode::append && keep >= 0) cut(keep);
             if (resume(header)) return;
             write(header);
         } catch (...) {
@@ -68,8 +70,20 @@ public:
     }
 
     const std::string& path() const { return path_; }
+    // Bytes in the file.
+    long size() const {
+        struct stat status;
+        if (::fstat(file_, &status) != 0) failed("read", "");
+        return static_cast<long>(status.st_size);
+    }
 
 private:
+    void cut(long keep) const {
+        if (size() < keep)
+            fail<FileError>("CsvLog: \"", path_.c_str(), "\" has ", size(), " bytes: expected at least ", keep,
+                            ", the rows up to the checkpoint\nhint: was it removed or edited? Start the run anew");
+        if (::ftruncate(file_, static_cast<off_t>(keep)) != 0) failed("shorten", "");
+    }
     static void add_cell(std::string& line, const char* text) {
         if (std::strpbrk(text, ",\"\r\n") == nullptr) {
             line += text;

@@ -1,12 +1,11 @@
 // Writing PNG files. Needs the stb headers (stb_image_write.h); defines its functions as static ones of this file, so
-// include this header in the sources that write pictures only.
+// include this header in the sources that write pictures only. Tensors as pictures, and reading them: io/image.hpp.
 #pragma once
 
-#include <tenon/base/error.hpp>
+#include <tenon/io/file.hpp>
 
-#include <cerrno>
 #include <cstdint>
-#include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -27,6 +26,33 @@ struct Image {
     std::vector<std::uint8_t> rgb;
 };
 
+namespace detail {
+
+// Rows from the top, `channels` bytes per pixel (1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha).
+inline void write_png_bytes(const std::string& path, int width, int height, int channels, const std::uint8_t* bytes) {
+    AtomicFile file("write_png", path);
+    struct Sink {
+        AtomicFile& file;
+        std::exception_ptr error;
+    } sink{file, nullptr};
+    // No exception may pass through the encoder, which is written in C.
+    const auto write = [](void* context, void* piece, int size) {
+        Sink& to = *static_cast<Sink*>(context);
+        if (to.error) return;
+        try {
+            to.file.write(piece, static_cast<std::size_t>(size));
+        } catch (...) {
+            to.error = std::current_exception();
+        }
+    };
+    const int encoded = stbi_write_png_to_func(write, &sink, width, height, channels, bytes, channels * width);
+    if (sink.error) std::rethrow_exception(sink.error);
+    if (encoded == 0) fail<MemoryError>("write_png: no memory to encode ", width, " x ", height, " pixels for \"", path.c_str(), "\"");
+    file.commit(false);
+}
+
+}  // namespace detail
+
 // Writes image as a PNG file: under another name first, then renamed, so that a reader never sees half a file. Throws
 // ValueError when the image is empty or its size does not match, FileError when the file cannot be written.
 inline void write_png(const std::string& path, const Image& image) {
@@ -34,27 +60,7 @@ inline void write_png(const std::string& path, const Image& image) {
         image.rgb.size() != static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3)
         fail<ValueError>("write_png: ", image.width, " x ", image.height, " pixels with ",
                          static_cast<unsigned long>(image.rgb.size()), " bytes: expected a non-empty image with 3 bytes per pixel");
-    const std::string unfinished = path + ".part";
-    std::FILE* file = std::fopen(unfinished.c_str(), "wb");
-    if (file == nullptr)
-        fail<FileError>("write_png: cannot create \"", unfinished.c_str(), "\": ", std::strerror(errno),
-                        "\nhint: does the folder exist, and may this user write into it?");
-    struct Sink {
-        std::FILE* file;
-        bool good;
-    } sink{file, true};
-    const auto write = [](void* context, void* bytes, int size) {
-        Sink& to = *static_cast<Sink*>(context);
-        const std::size_t count = static_cast<std::size_t>(size);
-        to.good = to.good && std::fwrite(bytes, 1, count, to.file) == count;
-    };
-    const int encoded = stbi_write_png_to_func(write, &sink, image.width, image.height, 3, image.rgb.data(), 3 * image.width);
-    const bool closed = std::fclose(file) == 0;
-    if (encoded == 0 || !sink.good || !closed || std::rename(unfinished.c_str(), path.c_str()) != 0) {
-        const int why = errno;
-        std::remove(unfinished.c_str());
-        fail<FileError>("write_png: cannot write \"", path.c_str(), "\": ", std::strerror(why), "\nhint: is the disk full?");
-    }
+    detail::write_png_bytes(path, image.width, image.height, 3, image.rgb.data());
 }
 
 }  // namespace tenon::io

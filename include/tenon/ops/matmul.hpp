@@ -121,6 +121,22 @@ void run_product(const ProductSpec& s, T* c, const kernels::cpu::GemmOptions<T>&
     });
 }
 
+// Products of T that this translation unit can make: those of bf16 and half cost who includes <tenon/ops/matmul_half.hpp>.
+template <class T>
+inline constexpr bool has_product = std::is_same_v<T, float> || std::is_same_v<T, double>;
+
+// What products of T are summed in where a batch shares one gradient, and the kernel that makes C of it or of T.
+template <class T>
+struct ProductSum {
+    using type = T;
+    using View = kernels::cpu::MatrixView<T>;
+    static void multiply(long m, long n, long k, View a, View b, T* c, bool accumulate) {
+        kernels::cpu::GemmOptions<T> options;
+        options.accumulate = accumulate;
+        kernels::cpu::gemm<T>(m, n, k, a, b, c, n, options);
+    }
+};
+
 // dA = dC B', dB = A' dC; with broadcast batches summed in order.
 template <class T>
 class ProductNode final : public detail::OperationNode<2> {
@@ -140,34 +156,43 @@ public:
     void backward() override {
         using View = kernels::cpu::MatrixView<T>;
         const T* dc = reinterpret_cast<const T*>(gradient()->data());
-        kernels::cpu::GemmOptions<T> options;
         if (wanted(0)) {
             const T* b = reinterpret_cast<const T*>(b_.check(name)->data());
-            const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-            T* da = reinterpret_cast<T*>(to.record->data());
-            clear_shared(to, s_.a_batch_strides);
-            each(to.record, s_.a_batch_strides, s_.batch_rank, [&](long p, long offset, bool again, long, long bo) {
-                options.accumulate = to.mode == 2 || again;
-                kernels::cpu::gemm<T>(s_.m, s_.k, s_.n, View{dc + p * s_.m * s_.n, s_.n, 1}, View{b + bo, s_.b_column, s_.b_row}, da + offset, s_.k, options);
+            collect(edges_[0], s_.a_batch_strides, [&](auto* da, long p, long, long bo, bool accumulate) {
+                ProductSum<T>::multiply(s_.m, s_.k, s_.n, View{dc + p * s_.m * s_.n, s_.n, 1}, View{b + bo, s_.b_column, s_.b_row}, da, accumulate);
             });
         }
         if (wanted(1)) {
             const T* a = reinterpret_cast<const T*>(a_.check(name)->data());
-            const detail::GradientTarget to = detail::gradient_target(edges_[1]);
-            T* db = reinterpret_cast<T*>(to.record->data());
-            clear_shared(to, s_.b_batch_strides);
-            each(to.record, s_.b_batch_strides, s_.batch_rank, [&](long p, long offset, bool again, long ao, long) {
-                options.accumulate = to.mode == 2 || again;
+            collect(edges_[1], s_.b_batch_strides, [&](auto* db, long p, long ao, long, bool accumulate) {
                 const T* dcp = dc + p * s_.m * s_.n;
-                if (s_.b_transposed)
-                    kernels::cpu::gemm<T>(s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, View{a + ao, s_.a_row, s_.a_column}, db + offset, s_.k, options);
-                else
-                    kernels::cpu::gemm<T>(s_.k, s_.n, s_.m, View{a + ao, s_.a_column, s_.a_row}, View{dcp, s_.n, 1}, db + offset, s_.n, options);
+                if (s_.b_transposed) ProductSum<T>::multiply(s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, View{a + ao, s_.a_row, s_.a_column}, db, accumulate);
+                else ProductSum<T>::multiply(s_.k, s_.n, s_.m, View{a + ao, s_.a_column, s_.a_row}, View{dcp, s_.n, 1}, db, accumulate);
             });
         }
     }
 
 private:
+    // Calls product(gradient, index, a offset, b offset, whether to add) for every matrix of the batch.
+    template <class F>
+    void collect(const Edge& edge, const long* strides, F product) const {
+        const detail::GradientTarget to = detail::gradient_target(edge);
+        T* const gradient = reinterpret_cast<T*>(to.record->data());
+        using S = typename ProductSum<T>::type;
+        if constexpr (!std::is_same_v<S, T>)
+            if (shared(strides)) {
+                // Rounded once, when all are added.
+                const detail::AnyTensor sums(detail::new_record(dtype_of<S>, to.record->rank, to.record->dims(), to.record->storage->device));
+                S* const sum = reinterpret_cast<S*>(sums->data());
+                std::memset(sum, 0, static_cast<std::size_t>(sums->size) * sizeof(S));
+                each(sums.get(), strides, s_.batch_rank, [&](long p, long offset, bool, long ao, long bo) { product(sum + offset, p, ao, bo, true); });
+                for (long i = 0; i < sums->size; ++i) gradient[i] = T(to.mode == 2 ? static_cast<S>(gradient[i]) + sum[i] : sum[i]);
+                return;
+            }
+        clear_shared(to, strides);
+        each(to.record, strides, s_.batch_rank,
+             [&](long p, long offset, bool again, long ao, long bo) { product(gradient + offset, p, ao, bo, to.mode == 2 || again); });
+    }
     // Matrices of a broadcast batch share one gradient; the visits to it add up in order, from zero.
     bool shared(const long* strides) const {
         for (int i = 0; i < s_.batch_rank; ++i)
@@ -361,13 +386,14 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
     node->x.from_output = from_output;
     try {
         node->connect(c);
-        if (from_output) node->x.output.save(result.get());
     } catch (...) {
         detail::release_node(node);
         throw;
     }
     detail::set_slot(node->slots[0], result.get());
     detail::attach(result.get(), node, 0);
+    // Only now: a result that has its node is saved without it, or the two would keep each other.
+    if (from_output) node->x.output.save(result.get());
     return result;
 }
 
@@ -457,7 +483,7 @@ template <class W>
 detail::AnyTensor evaluate_with_product(const W& w) {
     using T = typename W::Scalar;
     Collector c;
-    if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    if constexpr (has_product<T>) {
         c.fuse = TENON_LIKELY(detail::watch == nullptr) || !detail::watch->every_result;  // in anomaly mode every operation has a result of its own
         c.product_rank = W::rank;
         c.product_dims = w.dims();
@@ -467,7 +493,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
         if (c.product == nullptr) return detail::AnyTensor::share(c.leaves[0]);
         return evaluate_product<T>(*static_cast<const ProductSpec*>(c.product), W::rank, w.dims());
     } else {
-        if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>)
+        if constexpr (has_product<T>)
             if (c.product != nullptr)
                 return evaluate_fused_product<T, typename W::Formula>(*static_cast<const ProductSpec*>(c.product), c, W::rank, w.dims(), w.device());
         detail::AnyTensor result;
@@ -496,13 +522,15 @@ template <class T, int R>
 impl::ProductLeaf<T, R> wrap(Product<T, R>&& p) { return {static_cast<Product<T, R>&&>(p)}; }
 
 // matmul(a, b): [..., m, k] x [..., k, n] -> [..., m, n]; a vector on the left is a row, on the right a column, and its
-// axis is dropped from the result; leading axes broadcast. float and double, any strides. Throws ShapeError where inner
+// axis is dropped from the result; leading axes broadcast. float and double (bf16 and half with
+// <tenon/ops/matmul_half.hpp>), any strides. Throws ShapeError where inner
 // sizes differ. Derivative: da = dc b', db = a' dc.
 template <Expression A, Expression B>
 [[nodiscard]] auto matmul(A&& a, B&& b) {
     using T = common_scalar_t<A>;
     static_assert(std::is_same_v<T, common_scalar_t<B>>, "tenon: matmul: the operands have different element types: write cast<T>(x) on one of them");
-    static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "tenon: matmul: products are defined for float and double: write cast<float>(x) first");
+    static_assert(impl::has_product<T>, "tenon: matmul: products are defined for float and double: write cast<float>(x) first; those of bf16 and half need "
+                                        "<tenon/ops/matmul_half.hpp>, those of int8 matmul_int8 of <tenon/ops/quantize.hpp>");
     auto left = impl::as_tensor(static_cast<A&&>(a));
     auto right = impl::as_tensor(static_cast<B&&>(b));
     constexpr int ra = decltype(left)::rank, rb = decltype(right)::rank;
@@ -517,6 +545,8 @@ template <Expression A, Expression B>
 template <Expression X, class T>
 [[nodiscard]] auto linear(X&& x, const Tensor<T, 2>& weight) {
     static_assert(std::is_same_v<T, common_scalar_t<X>>, "tenon: linear: input and weight have different element types");
+    static_assert(impl::has_product<T>, "tenon: linear: products are defined for float and double: write cast<float>(x) first; those of bf16 and half need "
+                                        "<tenon/ops/matmul_half.hpp>");
     auto left = impl::as_tensor(static_cast<X&&>(x));
     static_assert(decltype(left)::rank >= 1, "tenon: linear: the input needs an axis of features");
     impl::ProductSpec spec;

@@ -3,9 +3,14 @@
 #pragma once
 
 #include <tenon/autograd/functional.hpp>
+#include <tenon/ops/second_order/count.hpp>
 #include <tenon/ops/second_order/fused.hpp>
 #include <tenon/ops/second_order/index.hpp>
 #include <tenon/ops/second_order/matmul.hpp>
+#include <tenon/ops/second_order/norm.hpp>
+#include <tenon/ops/second_order/norm_layers.hpp>
 #include <tenon/ops/second_order/reduce.hpp>
+#include <tenon/ops/second_order/scan.hpp>
+#include <tenon/ops/second_order/shape.hpp>
 #include <tenon/ops/second_order/softmax.hpp>
 #include <tenon/ops/second_order/views.hpp>

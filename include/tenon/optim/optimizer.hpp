@@ -25,6 +25,7 @@ using tenon::detail::Storage;
 struct SgdRule {
     using Options = SgdOptions;
     static constexpr const char* name = "sgd";
+    static constexpr const char* state_names[] = {"momentum"};
     static int states(const Options& o) { return o.momentum != 0 ? 1 : 0; }
     static void check(const Options& o) { kernels::cpu::sgd_scalars(1, o); }
     template <class T>
@@ -39,6 +40,7 @@ template <bool Amsgrad>
 struct AdamRule {
     using Options = AdamOptions;
     static constexpr const char* name = Amsgrad ? "amsgrad" : "adam";
+    static constexpr const char* state_names[] = {"m", "v", "v_max"};
     static int states(const Options&) { return Amsgrad ? 3 : 2; }
     static void check(const Options& o) { kernels::cpu::adam_scalars(1, o); }
     template <class T>
@@ -50,6 +52,7 @@ template <bool Amsbound>
 struct AdaBoundRule {
     using Options = AdaBoundOptions;
     static constexpr const char* name = Amsbound ? "amsbound" : "adabound";
+    static constexpr const char* state_names[] = {"m", "v", "v_max"};
     static int states(const Options&) { return Amsbound ? 3 : 2; }
     static void check(const Options& o) { kernels::cpu::adabound_scalars(1, o); }
     template <class T>
@@ -71,6 +74,28 @@ inline Record* record_in(Storage* block, long first, const Record* like) {
                                                        block, [](void* held) { tenon::detail::release(static_cast<Storage*>(held)); });
     return tenon::detail::new_record_on(part, like->dtype, like->rank, like->dims());
 }
+
+// The name of a parameter: text of its own, since the visit that gave it is over.
+class Name {
+public:
+    Name() = default;
+    Name(const char* prefix, const char* text) {
+        const std::size_t first = std::strlen(prefix), second = std::strlen(text);
+        text_ = new char[first + second + 1];
+        std::memcpy(text_, prefix, first);
+        std::memcpy(text_ + first, text, second + 1);
+    }
+    Name(Name&& other) noexcept : text_(std::exchange(other.text_, nullptr)) {}
+    Name& operator=(Name&& other) noexcept {
+        std::swap(text_, other.text_);
+        return *this;
+    }
+    ~Name() { delete[] text_; }
+    const char* text() const { return text_ != nullptr ? text_ : ""; }
+
+private:
+    char* text_ = nullptr;
+};
 
 }  // namespace detail
 
@@ -174,6 +199,22 @@ public:
     Options& options(std::size_t group = 0) { return groups_.at(group); }
     const StepStatistics& statistics() const { return statistics_; }
 
+    // What a checkpoint keeps. Calls tensor(parameter, state, values) for every block of state ("m", "v", "v_max",
+    // "momentum") of every parameter, values being a detail::AnyTensor over the state itself, and
+    // steps(parameter, count) with a reference to its number of steps; parameters have the names of their visit, tied
+    // ones the first, those of later groups with "group1." in front. Options, schedules and gradients are no state.
+    static constexpr const char* rule_name = Rule::name;
+    template <class Tensor, class Steps>
+    void visit_state(Tensor&& tensor, Steps&& steps) {
+        for (Parameter& p : parameters_) {
+            const Arena& arena = arenas_[p.arena];
+            for (int i = 0; i < Rule::states(groups_[p.group]); ++i)
+                tensor(p.name.text(), Rule::state_names[i], detail::AnyTensor(detail::record_in(arena.states[i], p.first, p.tensor.get())));
+            steps(p.name.text(), p.steps);
+        }
+    }
+    void restore(const StepStatistics& statistics) { statistics_ = statistics; }
+
     // How many coordinates had their rate at the lower bound, between, and at the upper bound in the last step.
     kernels::cpu::BoundCounts bound_histogram() const
         requires requires(const Options& o) { o.final_lr; }
@@ -201,6 +242,7 @@ public:
 private:
     struct Parameter {
         detail::AnyTensor tensor;
+        detail::Name name;
         std::size_t arena = 0, group = 0;
         long first = 0, padded = 0, steps = 0;
     };
@@ -223,6 +265,9 @@ private:
             fail<DeviceError>(Rule::name, ": parameter \"", name, "\" is on ", r->storage->device, ", and this translation unit was compiled without CUDA");
         if (!r->contiguous || r->is_view || r->offset != 0 || r->storage->bytes != static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)))
             fail<ValueError>(Rule::name, ": parameter \"", name, "\" is a view or not contiguous");
+        if (r->storage->exported > 0)
+            fail<Error>(Rule::name, ": the memory of parameter \"", name, "\" is lent out through DLPack and may not move into the optimiser's arena",
+                        "\n       hint: let the other library go of it first, or train a copy: clone(x)");
         for (const std::vector<Parameter>* list : {&parameters_, &fresh})
             for (const Parameter& p : *list)
                 if (p.tensor->node == r->node) return;  // tied
@@ -231,6 +276,9 @@ private:
         Parameter p;
         p.tensor = detail::AnyTensor::share(r);
         p.group = groups_.size();
+        Message prefix;
+        if (p.group > 0) prefix << "group" << static_cast<unsigned long>(p.group) << '.';
+        p.name = detail::Name(prefix.text(), name);
         fresh.push_back(static_cast<Parameter&&>(p));
     }
 

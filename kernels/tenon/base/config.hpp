@@ -54,10 +54,14 @@
 #define TENON_DISPATCH 1
 #define TENON_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define TENON_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+#define TENON_TARGET_AVX512_BF16 __attribute__((target("avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+#define TENON_TARGET_AVX512_VNNI __attribute__((target("avx512vnni,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #else
 #define TENON_DISPATCH 0
 #define TENON_TARGET_AVX2
 #define TENON_TARGET_AVX512
+#define TENON_TARGET_AVX512_BF16
+#define TENON_TARGET_AVX512_VNNI
 #endif
 // A loop compiled for one instruction set: everything it calls must be inlined into it.
 #define TENON_LOOP __attribute__((flatten, noinline))

@@ -60,6 +60,8 @@ struct GradError : Error { using Error::Error; };
 struct ValueError : Error { using Error::Error; };
 // A file that is missing, truncated or not what it claims to be.
 struct FileError : Error { using Error::Error; };
+// A matrix that is singular or not positive definite where it must not be, or a decomposition that does not converge.
+struct LinalgError : Error { using Error::Error; };
 // Memory could not be had.
 struct MemoryError : Error { using Error::Error; };
 

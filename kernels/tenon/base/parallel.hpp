@@ -199,4 +199,15 @@ void parallel_for(long tasks, F&& f) {
         [](void* context, long index) { (*static_cast<Body*>(context))(index); });
 }
 
+// What one thread does in less time than this is not worth a fork: a second core must be woken or at least told, fetches
+// what it reads from the caches of the first and hands back what it writes.
+inline constexpr double fork_nanoseconds = 15000;
+
+// The same for tasks that take one thread about this long in all: run in line where a fork would not pay.
+template <class F>
+void parallel_for(long tasks, double nanoseconds, F&& f) {
+    if (nanoseconds >= fork_nanoseconds) return parallel_for(tasks, static_cast<F&&>(f));
+    for (long i = 0; i < tasks; ++i) f(i);
+}
+
 }  // namespace tenon

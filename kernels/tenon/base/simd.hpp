@@ -105,7 +105,11 @@ struct simd {
     }
     TENON_ALWAYS_INLINE simd& operator=(const simd& o) { v = o.v; return *this; }
 
-    static TENON_ALWAYS_INLINE simd load(const T* p) { return simd(Raw(*reinterpret_cast<const Unaligned*>(p))); }
+    static TENON_ALWAYS_INLINE simd load(const T* p) {
+        // A copy with a name: clang binds the reference of simd(Raw(...)) to the memory itself, which is not aligned.
+        const Raw raw = *reinterpret_cast<const Unaligned*>(p);
+        return simd(raw);
+    }
     TENON_ALWAYS_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
     TENON_ALWAYS_INLINE T operator[](int i) const { return v[i]; }
 
@@ -174,6 +178,7 @@ inline void sqrt_into(f64x2& out, const f64x2& a) { out = __builtin_ia32_sqrtpd(
 TENON_TARGET_AVX2 inline void sqrt_into(f32x8& out, const f32x8& a) { out = __builtin_ia32_sqrtps256(a); }
 TENON_TARGET_AVX2 inline void sqrt_into(f64x4& out, const f64x4& a) { out = __builtin_ia32_sqrtpd256(a); }
 TENON_TARGET_AVX2 inline void half_to_float_into(f32x8& out, const i16x8& a) { out = __builtin_ia32_vcvtph2ps256(a); }
+TENON_TARGET_AVX2 inline void half_to_float_into(f32x4& out, const i16x8& a) { out = __builtin_ia32_vcvtph2ps(a); }
 TENON_TARGET_AVX2 inline void float_to_half_into(i16x8& out, const f32x8& a) { out = __builtin_ia32_vcvtps2ph256(a, 0); }
 #endif
 #endif

@@ -44,6 +44,17 @@ TENON_SCALAR_UNARY(sin)
 TENON_SCALAR_UNARY(cos)
 TENON_SCALAR_UNARY(sqrt)
 TENON_SCALAR_UNARY(floor)
+TENON_SCALAR_UNARY(ceil)
+TENON_SCALAR_UNARY(trunc)
+TENON_SCALAR_UNARY(exp2)
+TENON_SCALAR_UNARY(log2)
+TENON_SCALAR_UNARY(log10)
+TENON_SCALAR_UNARY(tan)
+TENON_SCALAR_UNARY(asin)
+TENON_SCALAR_UNARY(acos)
+TENON_SCALAR_UNARY(atan)
+TENON_SCALAR_UNARY(sinh)
+TENON_SCALAR_UNARY(cosh)
 #undef TENON_SCALAR_UNARY
 
 TENON_HD TENON_ALWAYS_INLINE float abs(float x) { return TENON_LIBM(fabsf)(x); }
@@ -55,6 +66,13 @@ TENON_HD TENON_ALWAYS_INLINE float copysign(float x, float s) { return TENON_LIB
 TENON_HD TENON_ALWAYS_INLINE double copysign(double x, double s) { return TENON_LIBM(copysign)(x, s); }
 TENON_HD TENON_ALWAYS_INLINE float pow(float x, float y) { return TENON_LIBM(powf)(x, y); }
 TENON_HD TENON_ALWAYS_INLINE double pow(double x, double y) { return TENON_LIBM(pow)(x, y); }
+#define TENON_SCALAR_BINARY(name)                                                                        \
+    TENON_HD TENON_ALWAYS_INLINE float name(float x, float y) { return TENON_LIBM(name##f)(x, y); }      \
+    TENON_HD TENON_ALWAYS_INLINE double name(double x, double y) { return TENON_LIBM(name)(x, y); }
+TENON_SCALAR_BINARY(atan2)
+TENON_SCALAR_BINARY(fmod)
+TENON_SCALAR_BINARY(hypot)
+#undef TENON_SCALAR_BINARY
 TENON_HD TENON_ALWAYS_INLINE float rsqrt(float x) { return 1.f / sqrt(x); }
 TENON_HD TENON_ALWAYS_INLINE double rsqrt(double x) { return 1. / sqrt(x); }
 // A NaN in either argument is the result, as in the vector versions.
@@ -103,7 +121,7 @@ TENON_ALWAYS_INLINE V polynomial(const V& x, Coefficients... c) {
     return x * odd + even;
 }
 
-enum class Function { exp, expm1, log, log1p, tanh, erf, erfc, sin, cos };
+enum class Function { exp, expm1, log, log1p, tanh, erf, erfc, sin, cos, exp2, log2, log10, tan, asin, acos, atan, sinh, cosh };
 
 // The scalar function for n lanes, in memory: out of line so that its users stay small.
 template <Function function, class T>
@@ -117,8 +135,34 @@ TENON_NOINLINE void each_lane(const T* in, T* out, int n) {
         else if constexpr (function == Function::erf) out[i] = math::erf(in[i]);
         else if constexpr (function == Function::erfc) out[i] = math::erfc(in[i]);
         else if constexpr (function == Function::sin) out[i] = math::sin(in[i]);
-        else out[i] = math::cos(in[i]);
+        else if constexpr (function == Function::cos) out[i] = math::cos(in[i]);
+        else if constexpr (function == Function::exp2) out[i] = math::exp2(in[i]);
+        else if constexpr (function == Function::log2) out[i] = math::log2(in[i]);
+        else if constexpr (function == Function::log10) out[i] = math::log10(in[i]);
+        else if constexpr (function == Function::tan) out[i] = math::tan(in[i]);
+        else if constexpr (function == Function::asin) out[i] = math::asin(in[i]);
+        else if constexpr (function == Function::acos) out[i] = math::acos(in[i]);
+        else if constexpr (function == Function::atan) out[i] = math::atan(in[i]);
+        else if constexpr (function == Function::sinh) out[i] = math::sinh(in[i]);
+        else out[i] = math::cosh(in[i]);
     }
+}
+enum class Function2 { atan2, fmod, hypot };
+template <Function2 function, class T>
+TENON_NOINLINE void each_lane(const T* x, const T* y, T* out, int n) {
+    for (int i = 0; i < n; ++i) {
+        if constexpr (function == Function2::atan2) out[i] = math::atan2(x[i], y[i]);
+        else if constexpr (function == Function2::fmod) out[i] = math::fmod(x[i], y[i]);
+        else out[i] = math::hypot(x[i], y[i]);
+    }
+}
+template <Function2 function, class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> by_lanes(const simd<T, N>& x, const simd<T, N>& y) {
+    T xs[N], ys[N], out[N];
+    x.store(xs);
+    y.store(ys);
+    each_lane<function, T>(xs, ys, out, N);
+    return simd<T, N>::load(out);
 }
 template <class T>
 TENON_NOINLINE void each_pow(const T* x, const T* y, T* out, int n) {
@@ -177,9 +221,17 @@ inline void max_into(f32x4& out, const f32x4& a, const f32x4& b) { out = __built
 TENON_TARGET_AVX2 inline void min_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_minps256(a, b); }
 TENON_TARGET_AVX2 inline void max_into(f32x8& out, const f32x8& a, const f32x8& b) { out = __builtin_ia32_maxps256(a, b); }
 TENON_TARGET_AVX2 inline void signs_into(int& out, const f32x8& a) { out = __builtin_ia32_movmskps256(a); }
+using f32x16 = Float<16>::Raw;
+#if defined(__clang__)
+TENON_TARGET_AVX512 inline void min_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_minps512(a, b, 4); }
+TENON_TARGET_AVX512 inline void max_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_maxps512(a, b, 4); }
+#else
+TENON_TARGET_AVX512 inline void min_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_minps512_mask(a, b, a, -1, 4); }
+TENON_TARGET_AVX512 inline void max_into(f32x16& out, const f32x16& a, const f32x16& b) { out = __builtin_ia32_maxps512_mask(a, b, a, -1, 4); }
+#endif
 #endif
 template <int N>
-inline constexpr bool has_min_max = N == 4 || (N == 8 && TENON_DISPATCH);
+inline constexpr bool has_min_max = N == 4 || ((N == 8 || N == 16) && TENON_DISPATCH);
 #else
 template <int N>
 inline constexpr bool has_min_max = false;
@@ -323,18 +375,23 @@ TENON_ALWAYS_INLINE void sin_cos_near_zero(const Float<N>& r, Float<N>& sine, Fl
     cosine = (z * z) * polynomial(z, 0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e80cp-16f) +
              (Float<N>(1.f) - z * Float<N>(0.5f));
 }
+// a = n pi / 2 + r, 0 <= a <= 12800, |r| <= pi / 4: sets r, returns n + Bias. Up to there n has 13 bits, and its product with
+// each 11-bit part of pi / 2 is exact, with FMA or without.
+template <int Bias, int N>
+TENON_ALWAYS_INLINE Int<N> reduce_quarters(const Float<N>& a, Float<N>& r) {
+    Float<N> n;
+    const Int<N> quadrant = nearest<Bias>(a * Float<N>(0x1.45f306p-1f), n);
+    r = (((a - n * Float<N>(0x1.920p+0f)) - n * Float<N>(0x1.fb4p-12f)) - n * Float<N>(0x1.444p-24f)) - n * Float<N>(0x1.68c234p-39f);
+    return quadrant;
+}
 // sin(x + quarter_turns * pi / 2) for quarter_turns 0 or 1.
 template <int quarter_turns, int N>
 TENON_ALWAYS_INLINE Float<N> sin_shifted(const Float<N>& x) {
     const Float<N> a = abs(x);
-    // Up to here n has 13 bits, and its product with each 11-bit part of pi / 2 is exact, with FMA or without.
     if (TENON_UNLIKELY(any(a > Float<N>(12800.f))))
         return by_lanes<quarter_turns == 0 ? Function::sin : Function::cos>(x);
-    Float<N> n;
-    const Int<N> quadrant = nearest<quarter_turns>(a * Float<N>(0x1.45f306p-1f), n);
-    const Float<N> r = (((a - n * Float<N>(0x1.920p+0f)) - n * Float<N>(0x1.fb4p-12f)) - n * Float<N>(0x1.444p-24f)) -
-                       n * Float<N>(0x1.68c234p-39f);
-    Float<N> sine, cosine;
+    Float<N> r, sine, cosine;
+    const Int<N> quadrant = reduce_quarters<quarter_turns>(a, r);
     sin_cos_near_zero(r, sine, cosine);
     const auto odd = (quadrant.v & 1) != 0;
     const Float<N> y = select(simd_mask<4, N>(typename simd_mask<4, N>::Raw(odd)), cosine, sine);
@@ -457,6 +514,141 @@ TENON_ALWAYS_INLINE simd<float, N> sin(const simd<float, N>& x) { return impl::s
 template <int N>
 TENON_ALWAYS_INLINE simd<float, N> cos(const simd<float, N>& x) { return impl::sin_shifted<1>(x); }
 
+// 3.6 ulp; arguments beyond 12800 take libm lane by lane.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> tan(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x);
+    if (TENON_UNLIKELY(impl::any(a > V(12800.f)))) return impl::by_lanes<impl::Function::tan>(x);
+    V r, sine, cosine;
+    const auto quadrant = impl::reduce_quarters<0>(a, r);
+    impl::sin_cos_near_zero(r, sine, cosine);
+    const simd_mask<4, N> odd(typename simd_mask<4, N>::Raw((quadrant.v & 1) != 0));
+    const V y = select(odd, -cosine, sine) / select(odd, sine, cosine);
+    return bit_cast<float>(impl::Int<N>(typename impl::Int<N>::Raw(bit_cast<std::int32_t>(y).v ^ (bit_cast<std::int32_t>(x).v & std::int32_t(0x80000000u)))));
+}
+
+namespace impl {
+// atan(a) for 0 <= a <= 1.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> atan_to_one(const Float<N>& a) {
+    const Float<N> z = a * a;
+    return a + (a * z) * polynomial(z, -0x1.555552p-2f, 0x1.9997e0p-3f, -0x1.247374p-3f, 0x1.c4f1dcp-4f, -0x1.68e6ecp-4f, 0x1.14229cp-4f,
+                                    -0x1.6e1928p-5f, 0x1.714a4ep-6f, -0x1.df9584p-8f, 0x1.23f7f6p-10f);
+}
+// asin(a) - a for 0 <= a <= 1/2, from a and a^2.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> asin_correction(const Float<N>& a, const Float<N>& z) {
+    return (a * z) * polynomial(z, 0x1.55554cp-3f, 0x1.33387cp-4f, 0x1.6caed2p-5f, 0x1.04919ep-5f, 0x1.d91fcap-7f, 0x1.3355b4p-5f);
+}
+inline constexpr float half_pi = 0x1.921fb6p+0f, half_pi_rest = -0x1.777a5cp-25f;
+// e^a / 2 for a >= 0.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> half_exp(const Float<N>& a) {
+    Float<N> r;
+    const auto n = reduce_exp<253>(at_most(a, 90.f), r);
+    return scale(expm1_near_zero(r) + Float<N>(1.f), n);
+}
+}  // namespace impl
+
+// Inverse tangent, in [-pi/2, pi/2]; 1.8 ulp (SSE2: 2.45).
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> atan(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x);
+    const auto large = a > V(1.f);
+    const V y = impl::atan_to_one(select(large, V(1.f) / a, a));
+    return impl::with_sign(select(large, (V(impl::half_pi) - y) + V(impl::half_pi_rest), y), x);
+}
+// The angle of (x, y), in [-pi, pi]; zeros and infinities as in libm; 2.8 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> atan2(const simd<float, N>& y, const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x), b = abs(y), zero(0.f), one(1.f);
+    const auto steep = b > a;
+    const V larger = select(steep, b, a), smaller = select(steep, a, b);
+    // 0 / 0 counts as 0, inf / inf as 1.
+    const V ratio = select(larger == zero, larger, select(smaller == V(__builtin_inff()), one, smaller / larger));
+    V r = impl::atan_to_one(ratio);
+    r = select(steep, (V(impl::half_pi) - r) + V(impl::half_pi_rest), r);
+    const auto left = bit_cast<std::int32_t>(x) < impl::Int<N>(0);
+    r = select(left, (V(2 * impl::half_pi) - r) + V(2 * impl::half_pi_rest), r);
+    return select((x != x) | (y != y), x + y, impl::with_sign(r, y));
+}
+
+// Inverse sine, in [-pi/2, pi/2]; NaN outside of [-1, 1]; 2 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> asin(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x);
+    const auto large = a > V(0.5f);
+    const V z = select(large, V(0.5f) - V(0.5f) * a, a * a);
+    const V s = select(large, sqrt(z), a), c = impl::asin_correction(s, z);
+    return impl::with_sign(select(large, (V(impl::half_pi) - (s + s)) - ((c + c) - V(impl::half_pi_rest)), a + c), x);
+}
+// Inverse cosine, in [0, pi]; NaN outside of [-1, 1]; 1.3 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> acos(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x);
+    const auto large = a > V(0.5f);
+    const V z = select(large, V(0.5f) - V(0.5f) * a, a * a);
+    const V s = select(large, sqrt(z), impl::with_sign(a, x)), c = impl::asin_correction(s, z), twice = (s + s) + (c + c);
+    const V ends = select(x < V(0.f), (V(2 * impl::half_pi) - twice) + V(2 * impl::half_pi_rest), twice);
+    return select(large, ends, (V(impl::half_pi) - s) - (c - V(impl::half_pi_rest)));
+}
+
+// (e^x - e^-x) / 2; 1.65 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> sinh(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = abs(x), z = a * a;
+    const V small = a + (a * z) * impl::polynomial(z, 0x1.555556p-3f, 0x1.111112p-7f, 0x1.a01a02p-13f, 0x1.71de3ap-19f);
+    const V h = impl::half_exp(a);
+    return impl::with_sign(select(a < V(1.f), small, h - V(0.25f) / h), x);
+}
+// (e^x + e^-x) / 2; 1.45 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> cosh(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V h = impl::half_exp(abs(x));
+    return h + V(0.25f) / h;
+}
+
+// 2^x, exact for whole x; 1.03 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> exp2(const simd<float, N>& x) {
+    using V = simd<float, N>;
+    const V a = impl::at_least(impl::at_most(x, 129.f), -152.f);
+    V n;
+    const auto biased = impl::nearest<254>(a, n);
+    return impl::scale(impl::expm1_near_zero((a - n) * V(0x1.62e430p-1f)) + V(1.f), biased);
+}
+namespace impl {
+// The logarithm to another base: log(x) = e ln2 + f + low, times the factor in two parts; a whole power of 2 is exact where
+// the base is 2.
+template <int N>
+TENON_ALWAYS_INLINE Float<N> log_to_base(const Float<N>& x, float of_two, float of_two_rest, float factor, float factor_rest) {
+    Float<N> f;
+    const auto subnormal = x < Float<N>(0x1p-126f);
+    const auto k = split_log(select(subnormal, x * Float<N>(0x1p23f), x), f);
+    const Float<N> e = convert<float>(k) - select(subnormal, Float<N>(23.f), Float<N>(0.f));
+    // f in two parts, the first with 12 bits: its product with the factor's 12 bits is exact.
+    const Float<N> head = bit_cast<float>(Int<N>(typename Int<N>::Raw(bit_cast<std::int32_t>(f).v & std::int32_t(0xfffff000u))));
+    const Float<N> rest = (f - head) + log_correction(f);
+    const Float<N> low = e * Float<N>(of_two_rest) + (rest * Float<N>(factor) + (head + rest) * Float<N>(factor_rest));
+    return log_ends(x, e * Float<N>(of_two) + (head * Float<N>(factor) + low));
+}
+}  // namespace impl
+// Logarithm to base 2, exact for powers of 2; 1.02 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> log2(const simd<float, N>& x) { return impl::log_to_base(x, 1.f, 0.f, 0x1.71p+0f, 0x1.51d94ap-10f); }
+// Logarithm to base 10; 0.93 ulp.
+template <int N>
+TENON_ALWAYS_INLINE simd<float, N> log10(const simd<float, N>& x) {
+    return impl::log_to_base(x, 0x1.344p-2f, 0x1.3509f8p-18f, 0x1.bcp-2f, 0x1.6f62a4p-11f);
+}
+
 // ---- Both -----------------------------------------------------------------------------------------------------------
 
 // 1 / sqrt(x); 1.5 ulp.
@@ -477,6 +669,36 @@ TENON_ALWAYS_INLINE simd<T, N> pow(const simd<T, N>& x, const simd<T, N>& y) {
     return simd<T, N>::load(out);
 }
 
+template <class T, int N>
+    requires std::is_floating_point_v<T>
+TENON_ALWAYS_INLINE simd<T, N> ceil(const simd<T, N>& x) { return -floor(-x); }
+// Towards zero.
+template <class T, int N>
+    requires std::is_floating_point_v<T>
+TENON_ALWAYS_INLINE simd<T, N> trunc(const simd<T, N>& x) {
+    using I = typename tenon::impl::int_of<int(sizeof(T))>::type;
+    return select(abs(x) < simd<T, N>(sizeof(T) == 4 ? 0x1p23 : 0x1p52), copysign(convert<T>(convert<I>(x)), x), x);
+}
+// The remainder of a division that is cut towards zero: exact, by libm lane by lane.
+template <class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> fmod(const simd<T, N>& x, const simd<T, N>& y) { return impl::by_lanes<impl::Function2::fmod>(x, y); }
+// sqrt(x^2 + y^2) without overflow on the way; an infinity is stronger than a NaN; 1.2 ulp.
+template <class T, int N>
+TENON_ALWAYS_INLINE simd<T, N> hypot(const simd<T, N>& x, const simd<T, N>& y) {
+    using V = simd<T, N>;
+    if constexpr (std::is_same_v<T, double>) {
+        return impl::by_lanes<impl::Function2::hypot>(x, y);
+    } else {
+        const V a = abs(x), b = abs(y), larger = select(b > a, b, a), smaller = select(b > a, a, b), infinity(__builtin_inff());
+        // A power of two brings the larger one near 1, exactly; what the smaller one loses does not count.
+        const auto big = larger > V(0x1p60f), tiny = larger < V(0x1p-60f);
+        const V down = select(big, V(0x1p-100f), select(tiny, V(0x1p100f), V(1.f))), up = select(big, V(0x1p100f), select(tiny, V(0x1p-100f), V(1.f)));
+        const V u = larger * down, v = smaller * down;
+        const V r = sqrt(u * u + v * v) * up;
+        return select((a == infinity) | (b == infinity), infinity, select((x != x) | (y != y), x + y, r));
+    }
+}
+
 // ---- Double vectors -------------------------------------------------------------------------------------------------
 
 #define TENON_DOUBLE_UNARY(name)                                                 \
@@ -493,7 +715,18 @@ TENON_DOUBLE_UNARY(erf)
 TENON_DOUBLE_UNARY(erfc)
 TENON_DOUBLE_UNARY(sin)
 TENON_DOUBLE_UNARY(cos)
+TENON_DOUBLE_UNARY(exp2)
+TENON_DOUBLE_UNARY(log2)
+TENON_DOUBLE_UNARY(log10)
+TENON_DOUBLE_UNARY(tan)
+TENON_DOUBLE_UNARY(asin)
+TENON_DOUBLE_UNARY(acos)
+TENON_DOUBLE_UNARY(atan)
+TENON_DOUBLE_UNARY(sinh)
+TENON_DOUBLE_UNARY(cosh)
 #undef TENON_DOUBLE_UNARY
+template <int N>
+TENON_ALWAYS_INLINE simd<double, N> atan2(const simd<double, N>& y, const simd<double, N>& x) { return impl::by_lanes<impl::Function2::atan2>(y, x); }
 template <int N>
 TENON_ALWAYS_INLINE simd<double, N> sigmoid(const simd<double, N>& x) {
     using V = simd<double, N>;

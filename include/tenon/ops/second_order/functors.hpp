@@ -203,7 +203,8 @@ inline const bool second_order_functors = enable_second_orders<
     fn::neg, fn::abs, fn::sign, fn::square, fn::reciprocal, fn::exp, fn::expm1, fn::log, fn::log1p, fn::sqrt, fn::rsqrt, fn::tanh, fn::sigmoid, fn::relu,
     fn::silu, fn::gelu, fn::gelu_tanh, fn::softplus, fn::mish, fn::hardswish, fn::sin, fn::cos, fn::erf, fn::floor, fn::round, fn::add, fn::sub, fn::mul,
     fn::div, fn::minimum, fn::maximum, fn::pow, fn::leaky_relu, fn::elu, fn::clamp, fn::less, fn::less_equal, fn::greater, fn::greater_equal, fn::equal,
-    fn::not_equal, fn::isnan, fn::logical_and, fn::logical_or, fn::logical_not, fn::where>();
+    fn::not_equal, fn::isnan, fn::isinf, fn::isfinite, fn::erfc, fn::exp2, fn::log2, fn::log10, fn::tan, fn::asin, fn::acos, fn::atan, fn::sinh, fn::cosh,
+    fn::ceil, fn::trunc, fn::atan2, fn::hypot, fn::fmod, fn::remainder, fn::logaddexp, fn::lerp, fn::logical_and, fn::logical_or, fn::logical_not, fn::where>();
 
 }  // namespace impl
 }  // namespace TENON_CONFIG_NAMESPACE

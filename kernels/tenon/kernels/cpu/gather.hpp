@@ -99,6 +99,51 @@ long find_bad_index(const I* index, long count, long size) {
     return at;
 }
 
+namespace impl {
+
+// Results of this size leave the caches before anybody reads them: they are written past the caches.
+constexpr long stream_bytes = 1l << 25;
+
+// Sixteen bytes past the caches, to an aligned address.
+TENON_ALWAYS_INLINE void stream_store(void* to, const simd<float, 4>::Raw& v) {
+#if defined(__clang__)
+    __builtin_nontemporal_store(v, static_cast<simd<float, 4>::Raw*>(to));
+#elif defined(__x86_64__)
+    __builtin_ia32_movntps(static_cast<float*>(to), v);
+#else
+    *static_cast<simd<float, 4>::Unaligned*>(to) = v;
+#endif
+}
+TENON_ALWAYS_INLINE void stream_fence() {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
+// Whole cache lines, written past the caches where the machine can.
+struct StreamRowsBody {
+    template <int Lanes, class I>
+    static TENON_ALWAYS_INLINE void run(long count, long bytes, const char* src, const I* index, char* dst) {
+        using V = simd<float, 4>;
+        for (long i = 0; i < count; ++i) {
+            const char* from = src + static_cast<long>(index[i]) * bytes;
+            char* to = dst + i * bytes;
+            if (i + 8 < count) {
+                const char* next = src + static_cast<long>(index[i + 8]) * bytes;
+                for (long line = 0; line < bytes && line < 512; line += 64) __builtin_prefetch(next + line);
+            }
+            for (long b = 0; b < bytes; b += 64)
+                TENON_UNROLL(4)
+                for (long q = b; q < b + 64; q += 16) {
+                    stream_store(to + q, V::Raw(*reinterpret_cast<const V::Unaligned*>(from + q)));
+                }
+        }
+        stream_fence();
+    }
+};
+
+}  // namespace impl
+
 // dst[i, :] = src[index[i], :] for i in [0, count); rows of `bytes` bytes.
 template <class I>
 void gather_rows(long count, long bytes, const void* src, const I* index, void* dst) {
@@ -107,7 +152,12 @@ void gather_rows(long count, long bytes, const void* src, const I* index, void* 
     char* to = static_cast<char*>(dst);
     long rows = impl::move_bytes / bytes;
     if (rows < 1) rows = 1;
-    parallel_for((count + rows - 1) / rows, [&](long task) {
+    if (bytes % 64 == 0 && reinterpret_cast<std::uintptr_t>(dst) % 64 == 0 && count * bytes >= impl::stream_bytes)
+        return parallel_for((count + rows - 1) / rows, [&](long task) {
+            const long first = task * rows, own = first + rows < count ? rows : count - first;
+            dispatch<impl::StreamRowsBody, Isa::avx2>(own, bytes, from, index + first, to + first * bytes);
+        });
+    parallel_for((count + rows - 1) / rows, 0.05 * double(count) * double(bytes), [&](long task) {
         const long first = task * rows, last = first + rows < count ? first + rows : count;
         // Sizes that are one move of the machine are worth a loop of their own.
         auto each = [&](auto size) {
@@ -180,6 +230,10 @@ struct sum_type { using type = T; };
 template <> struct sum_type<bf16> { using type = float; };
 template <> struct sum_type<half> { using type = float; };
 
+// Lanes of A in a vector of so many floats; vectors have 16 at most.
+template <class A, int Lanes>
+constexpr int move_lanes = Lanes * 4 / int(sizeof(A)) < 16 ? Lanes * 4 / int(sizeof(A)) : 16;
+
 template <class A, int N, class T>
 TENON_ALWAYS_INLINE simd<A, N> move_load(const T* p, long count) {
     if (count < N) {
@@ -206,48 +260,99 @@ TENON_ALWAYS_INLINE void move_store(T* p, const simd<A, N>& a, long count) {
     }
 }
 
-// to[0, width) = (add ? to : 0) + sum over k of src[order[k], :], in the order given.
-struct SegmentSumBody {
-    template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(const T* src, long width, const std::int64_t* order, long count, bool add, T* to) {
+// to[0, width) = (add ? to : 0) + scale * sum over k of coefficient[k] * src[order[k], :], in the order given. order null:
+// rows 0, 1, ...; coefficient null: ones.
+struct RowsSumBody {
+    template <int Lanes, class T, class I>
+    static TENON_ALWAYS_INLINE void run(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to) {
+        if (order == nullptr) {
+            if (coefficient == nullptr) sum<Lanes, false, false>(src, width, order, coefficient, count, scale, add, to);
+            else sum<Lanes, false, true>(src, width, order, coefficient, count, scale, add, to);
+        } else if (coefficient == nullptr) {
+            sum<Lanes, true, false>(src, width, order, coefficient, count, scale, add, to);
+        } else {
+            sum<Lanes, true, true>(src, width, order, coefficient, count, scale, add, to);
+        }
+    }
+
+private:
+    template <int Lanes, bool Ordered, bool Weighted, class T, class I>
+    static TENON_ALWAYS_INLINE void sum(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to) {
         using A = typename sum_type<T>::type;
-        constexpr int N = Lanes * 4 / int(sizeof(A));
+        constexpr int N = move_lanes<A, Lanes>;
+        long j = 0;
+        // A block of rows is added before it joins the total, so that long sums lose less.
+        for (; j + 4 * N <= width; j += 4 * N) columns<Lanes, Ordered, Weighted, 4>(src, width, order, coefficient, count, scale, add, to, j, N);
+        for (; j + N <= width; j += N) columns<Lanes, Ordered, Weighted, 1>(src, width, order, coefficient, count, scale, add, to, j, N);
+        if (j < width) columns<Lanes, Ordered, Weighted, 1>(src, width, order, coefficient, count, scale, add, to, j, width - j);
+    }
+    template <int Lanes, bool Ordered, bool Weighted, int Q, class T, class I>
+    static TENON_ALWAYS_INLINE void columns(const T* src, long width, const I* order, const T* coefficient, long count, double scale, bool add, T* to, long j,
+                                            long rest) {
+        using A = typename sum_type<T>::type;
+        constexpr int N = move_lanes<A, Lanes>;
         using V = simd<A, N>;
         const V zero(0);
-        long j = 0;
-        for (; j + 4 * N <= width; j += 4 * N) {
-            V total[4], a[4];
+        V total[Q], a[Q];
+        TENON_UNROLL(4)
+        for (int q = 0; q < Q; ++q) total[q] = zero;
+        for (long begin = 0; begin < count; begin += scatter_block) {
+            const long end = begin + scatter_block < count ? begin + scatter_block : count;
             TENON_UNROLL(4)
-            for (int q = 0; q < 4; ++q) total[q] = zero;
-            for (long begin = 0; begin < count; begin += scatter_block) {
-                const long end = begin + scatter_block < count ? begin + scatter_block : count;
-                TENON_UNROLL(4)
-                for (int q = 0; q < 4; ++q) a[q] = zero;
-                for (long k = begin; k < end; ++k) {
-                    const T* p = src + order[k] * width + j;
+            for (int q = 0; q < Q; ++q) a[q] = zero;
+            for (long k = begin; k < end; ++k) {
+                const T* p = src + (Ordered ? static_cast<long>(order[k]) : k) * width + j;
+                if constexpr (Weighted) {
+                    const V c(static_cast<A>(coefficient[k]));
                     TENON_UNROLL(4)
-                    for (int q = 0; q < 4; ++q) a[q] += move_load<A, N>(p + q * N, N);
+                    for (int q = 0; q < Q; ++q) a[q] += c * move_load<A, N>(p + q * N, rest);
+                } else {
+                    TENON_UNROLL(4)
+                    for (int q = 0; q < Q; ++q) a[q] += move_load<A, N>(p + q * N, rest);
                 }
-                TENON_UNROLL(4)
-                for (int q = 0; q < 4; ++q) total[q] += a[q];
             }
             TENON_UNROLL(4)
-            for (int q = 0; q < 4; ++q) {
-                if (add) total[q] += move_load<A, N>(to + j + q * N, N);
-                move_store<A, N>(to + j + q * N, total[q], N);
-            }
+            for (int q = 0; q < Q; ++q) total[q] += a[q];
         }
-        for (; j < width; j += N) {
-            const long rest = width - j;
-            V total = zero;
-            for (long begin = 0; begin < count; begin += scatter_block) {
-                const long end = begin + scatter_block < count ? begin + scatter_block : count;
-                V a = zero;
-                for (long k = begin; k < end; ++k) a += move_load<A, N>(src + order[k] * width + j, rest);
-                total += a;
+        if (scale != 1) {
+            const V factor(static_cast<A>(scale));
+            TENON_UNROLL(4)
+            for (int q = 0; q < Q; ++q) total[q] *= factor;
+        }
+        TENON_UNROLL(4)
+        for (int q = 0; q < Q; ++q) {
+            if (add) total[q] += move_load<A, N>(to + j + q * N, rest);
+            move_store<A, N>(to + j + q * N, total[q], rest);
+        }
+    }
+};
+
+// Asks for the rows of the next segments early: rows lie anywhere.
+template <class T, class I>
+TENON_ALWAYS_INLINE void prefetch_rows(const T* src, long width, const I* order, long count) {
+    const long bytes = width * static_cast<long>(sizeof(T));
+    for (long k = 0; k < count && k < 64; ++k) {
+        const char* p = reinterpret_cast<const char*>(src + static_cast<long>(order[k]) * width);
+        for (long line = 0; line < bytes && line < 512; line += 64) __builtin_prefetch(p + line);
+    }
+}
+
+// dst[index[i], begin ... end) += src[i, begin ... end), one row after the other.
+struct AddRowsBody {
+    template <int Lanes, class T, class I>
+    static TENON_ALWAYS_INLINE void run(long count, long width, long begin, long end, const T* src, const I* index, T* dst) {
+        constexpr int N = move_lanes<T, Lanes>;
+        const long bytes = (end - begin) * static_cast<long>(sizeof(T));
+        for (long i = 0; i < count; ++i) {
+            if (i + 8 < count) {
+                const char* next = reinterpret_cast<const char*>(dst + static_cast<long>(index[i + 8]) * width + begin);
+                for (long line = 0; line < bytes && line < 512; line += 64) __builtin_prefetch(next + line, 1);
             }
-            if (add) total += move_load<A, N>(to + j, rest);
-            move_store<A, N>(to + j, total, rest);
+            const T* from = src + i * width;
+            T* to = dst + static_cast<long>(index[i]) * width;
+            long j = begin;
+            for (; j + N <= end; j += N) (simd<T, N>::load(to + j) + simd<T, N>::load(from + j)).store(to + j);
+            for (; j < end; ++j) to[j] = (simd<T, 2>(to[j]) + simd<T, 2>(from[j]))[0];
         }
     }
 };
@@ -256,13 +361,26 @@ struct SegmentSumBody {
 
 // dst[index[i], :] += src[i, :] for i in [0, count): the backward of gather_rows. dst has `rows` rows of `width`; with
 // accumulate = false it is overwritten (rows without a source become 0). Rows with the same index are added in the order
-// of i, so the result does not depend on threads. Returns how many different rows were touched and lists them, ascending,
-// in touched[0, min(count, rows)) unless that is null. T: float, double, bf16, half (added in float), integers.
+// of i, so the result does not depend on threads. Where an index comes rarely, straight into dst, columns apart between the
+// threads; else sorted, so that long sums are added in blocks. Lists the different rows that were touched, ascending, in
+// touched[0, min(count, rows)) unless that is null, and then returns their number. T: float, double, bf16, half (added in float), integers.
 template <class T, class I>
 long scatter_add_rows(long count, long width, const T* src, const I* index, long rows, T* dst, bool accumulate,
                       std::int64_t* touched = nullptr) {
     if (!accumulate && rows > 0 && width > 0) std::memset(static_cast<void*>(dst), 0, static_cast<std::size_t>(rows * width) * sizeof(T));
     if (count <= 0) return 0;
+    if constexpr (std::is_same_v<typename impl::sum_type<T>::type, T> && !std::is_same_v<T, bool>) {
+        if (touched == nullptr && width > 0 && count <= impl::scatter_block * rows) {
+            const long line = 64 / static_cast<long>(sizeof(T)), least = count * width <= 65536 ? width : 2 * line;
+            long block = ((width + 7) / 8 + line - 1) / line * line;
+            if (block < least) block = least;
+            parallel_for((width + block - 1) / block, [&](long task) {
+                const long begin = task * block, end = begin + block < width ? begin + block : width;
+                dispatch<impl::AddRowsBody, Isa::avx2>(count, width, begin, end, src, index, dst);
+            });
+            return -1;
+        }
+    }
     const impl::MoveBuffer<std::int64_t> order(count), starts(count + 1);
     sort_positions(count, index, rows, order.data());
     long segments = 0;
@@ -278,16 +396,18 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
     // Tasks of about as many source rows: a task owns the segments that begin in its share.
     long share = impl::move_bytes / (width * static_cast<long>(sizeof(T)));
     if (share < 1) share = 1;
-    parallel_for((count + share - 1) / share, [&](long task) {
+    parallel_for((count + share - 1) / share, 0.2 * double(count) * double(width), [&](long task) {
         long low = 0, high = segments;
         while (low < high) {
             const long middle = (low + high) / 2;
             if (starts[middle] < task * share) low = middle + 1;
             else high = middle;
         }
-        for (long s = low; s < segments && starts[s] < (task + 1) * share; ++s)
-            dispatch<impl::SegmentSumBody, Isa::avx2>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), starts[s + 1] - starts[s],
-                                           accumulate, dst + static_cast<long>(index[order[starts[s]]]) * width);
+        for (long s = low; s < segments && starts[s] < (task + 1) * share; ++s) {
+            if (s + 1 < segments) impl::prefetch_rows(src, width, order.data() + starts[s + 1], starts[s + 2] - starts[s + 1]);
+            dispatch<impl::RowsSumBody, Isa::avx2>(src, width, static_cast<const std::int64_t*>(order.data() + starts[s]), static_cast<const T*>(nullptr),
+                                                   starts[s + 1] - starts[s], 1.0, accumulate, dst + static_cast<long>(index[order[starts[s]]]) * width);
+        }
     });
     return segments;
 }
@@ -300,12 +420,12 @@ void for_columns(long outer, long work, long inner, F&& f) {
     const long per_outer = work / outer;
     if (per_outer <= 16384) {
         const long group = 16384 / (per_outer < 1 ? 1 : per_outer);
-        parallel_for((outer + group - 1) / group, [&](long task) {
+        parallel_for((outer + group - 1) / group, 0.3 * double(work), [&](long task) {
             for (long o = task * group; o < (task + 1) * group && o < outer; ++o) f(o, 0l, inner);
         });
         return;
     }
-    const long block = 64, blocks = (inner + block - 1) / block;
+    const long block = inner < 256 ? 16 : 64, blocks = (inner + block - 1) / block;
     parallel_for(outer * blocks, [&](long task) {
         const long j = task % blocks * block;
         f(task / blocks, j, j + block < inner ? j + block : inner);
@@ -431,28 +551,61 @@ template <> struct MoveElement<2> { typedef std::uint16_t type __attribute__((ma
 template <> struct MoveElement<4> { typedef std::uint32_t type __attribute__((may_alias)); };
 template <> struct MoveElement<8> { typedef std::uint64_t type __attribute__((may_alias)); };
 
-// to[r * to_stride + c] = from[c * from_stride + r] for r < rows, c < columns: both sides touch whole cache lines.
+// The lower (upper) halves of two vectors, element by element in turn.
+template <class V>
+TENON_ALWAYS_INLINE V interleave_low(const V& a, const V& b) {
+    constexpr int n = int(sizeof(V) / sizeof(a[0]));
+    if constexpr (n == 2) return __builtin_shufflevector(a, b, 0, 2);
+    else if constexpr (n == 4) return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    else if constexpr (n == 8) return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    else return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+template <class V>
+TENON_ALWAYS_INLINE V interleave_high(const V& a, const V& b) {
+    constexpr int n = int(sizeof(V) / sizeof(a[0]));
+    if constexpr (n == 2) return __builtin_shufflevector(a, b, 1, 3);
+    else if constexpr (n == 4) return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    else if constexpr (n == 8) return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    else return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// to[r * to_stride + c] = from[c * from_stride + r] for r < rows, c < columns. Squares of 16-byte vectors are transposed in
+// registers: shuffling rows i and i + n / 2 into each other log2(n) times does it.
 template <class E>
-void transpose_block(long rows, long columns, E* to, long to_stride, const E* from, long from_stride) {
+void transpose_block(long rows, long columns, E* to, long to_stride, const E* from, long from_stride, bool stream) {
     long r = 0;
-    if constexpr (sizeof(E) == 4) {
-        // Four vectors of the baseline's width, transposed in registers.
-        using V = simd<std::uint32_t, 4>::Raw;
-        using U = simd<std::uint32_t, 4>::Unaligned;
-        for (; r + 4 <= rows; r += 4) {
+    if constexpr (sizeof(E) <= 8) {
+        constexpr int n = 16 / int(sizeof(E)), steps = n == 2 ? 1 : n == 4 ? 2 : n == 8 ? 3 : 4;
+        using V = typename simd<E, n>::Raw;
+        using U = typename simd<E, n>::Unaligned;
+        // (Into caches, two long rows in turn are slower than one after the other, element by element.)
+        const long squares = n == 2 && !stream ? 0 : rows;
+        for (; r + n <= squares; r += n) {
             long c = 0;
-            for (; c + 4 <= columns; c += 4) {
-                const V a = *reinterpret_cast<const U*>(from + c * from_stride + r), b = *reinterpret_cast<const U*>(from + (c + 1) * from_stride + r);
-                const V d = *reinterpret_cast<const U*>(from + (c + 2) * from_stride + r), e = *reinterpret_cast<const U*>(from + (c + 3) * from_stride + r);
-                const V ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-                const V de0 = __builtin_shufflevector(d, e, 0, 4, 1, 5), de1 = __builtin_shufflevector(d, e, 2, 6, 3, 7);
-                *reinterpret_cast<U*>(to + r * to_stride + c) = __builtin_shufflevector(ab0, de0, 0, 1, 4, 5);
-                *reinterpret_cast<U*>(to + (r + 1) * to_stride + c) = __builtin_shufflevector(ab0, de0, 2, 3, 6, 7);
-                *reinterpret_cast<U*>(to + (r + 2) * to_stride + c) = __builtin_shufflevector(ab1, de1, 0, 1, 4, 5);
-                *reinterpret_cast<U*>(to + (r + 3) * to_stride + c) = __builtin_shufflevector(ab1, de1, 2, 3, 6, 7);
+            for (; c + n <= columns; c += n) {
+                V a[n], b[n];
+                TENON_UNROLL(16)
+                for (int i = 0; i < n; ++i) a[i] = *reinterpret_cast<const U*>(from + (c + i) * from_stride + r);
+                TENON_UNROLL(4)
+                for (int step = 0; step < steps; ++step) {
+                    TENON_UNROLL(8)
+                    for (int i = 0; i < n / 2; ++i) {
+                        b[2 * i] = interleave_low(a[i], a[i + n / 2]);
+                        b[2 * i + 1] = interleave_high(a[i], a[i + n / 2]);
+                    }
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) a[i] = b[i];
+                }
+                if (stream) {
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) stream_store(to + (r + i) * to_stride + c, (simd<float, 4>::Raw)a[i]);
+                } else {
+                    TENON_UNROLL(16)
+                    for (int i = 0; i < n; ++i) *reinterpret_cast<U*>(to + (r + i) * to_stride + c) = a[i];
+                }
             }
             for (; c < columns; ++c)
-                for (long q = 0; q < 4; ++q) to[(r + q) * to_stride + c] = from[c * from_stride + r + q];
+                for (long q = 0; q < n; ++q) to[(r + q) * to_stride + c] = from[c * from_stride + r + q];
         }
     }
     for (; r < rows; ++r)
@@ -476,28 +629,40 @@ void copy_elements(CopyPlan& plan, E* dst, const E* src) {
             plan.to[d] = plan.to[d + 1];
             plan.from[d] = plan.from[d + 1];
         }
-        constexpr long tile = 64;
+        // Half a page of one row of the source at a time, and whole cache lines of the destination.
+        constexpr long tile = 512 / long(sizeof(E)), depth = 64;
         const long bands = (rows + tile - 1) / tile;
         long outer = 1;
-        for (int d = 0; d < last - 1; ++d) outer *= plan.shape[d];
-        const long total = outer * bands;
-        long group = move_bytes / (tile * length * static_cast<long>(sizeof(E)));
-        if (group < 1) group = 1;
-        parallel_for((total + group - 1) / group, [&](long task) {
-            for (long item = task * group; item < (task + 1) * group && item < total; ++item) {
+        std::uintptr_t misaligned = reinterpret_cast<std::uintptr_t>(dst) | static_cast<std::uintptr_t>(to_row) * sizeof(E);
+        for (int d = 0; d < last - 1; ++d) {
+            outer *= plan.shape[d];
+            misaligned |= static_cast<std::uintptr_t>(plan.to[d]) * sizeof(E);
+        }
+        // (Squares of narrow elements have more rows than the machine has buffers for streams.)
+        const bool stream = sizeof(E) >= 4 && misaligned % 64 == 0 && outer * rows * length * static_cast<long>(sizeof(E)) >= stream_bytes;
+        // A task is a piece of a band.
+        long piece = move_bytes / (tile * static_cast<long>(sizeof(E))) / depth * depth;
+        if (piece < depth) piece = depth;
+        const long pieces = (length + piece - 1) / piece, total = outer * bands;
+        long group = move_bytes / ((rows < tile ? rows : tile) * length * static_cast<long>(sizeof(E)));
+        if (group < 1 || pieces > 1) group = 1;
+        parallel_for((total + group - 1) / group * pieces, [&](long task) {
+            for (long item = task / pieces * group; item < (task / pieces + 1) * group && item < total; ++item) {
                 const long band = item % bands * tile, height = rows - band < tile ? rows - band : tile;
+                const long first = task % pieces * piece, end = first + piece < length ? first + piece : length;
                 walk(plan, last - 1, item / bands, item / bands + 1, [&](long to, long from) {
                     // Through a buffer: whole lines are read, whatever the stride does to the sets of the cache.
-                    E buffer[tile * tile];
-                    for (long c = 0; c < length; c += tile) {
-                        const long width = length - c < tile ? length - c : tile;
+                    alignas(64) E buffer[tile * depth];
+                    for (long c = first; c < end; c += depth) {
+                        const long width = end - c < depth ? end - c : depth;
                         for (long q = 0; q < width; ++q)
                             __builtin_memcpy(static_cast<void*>(buffer + q * tile), src + from + band + (c + q) * from_step,
                                              static_cast<std::size_t>(height) * sizeof(E));
-                        transpose_block(height, width, dst + to + band * to_row + c, to_row, buffer, tile);
+                        transpose_block(height, width, dst + to + band * to_row + c, to_row, static_cast<const E*>(buffer), tile, stream);
                     }
                 });
             }
+            if (stream) stream_fence();
         });
         return;
     }

@@ -67,7 +67,7 @@ void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long l
     }
     // B small enough for the second cache, and rows of A that do not fall on the same lines of the first: no need to pack A.
     const double b_bytes = double(n) * double(k) * sizeof(T);
-    const bool aliased = a.column_stride == 1 && a.row_stride * long(sizeof(T)) % (gemm_impl::kernels<T>().vectors == 3 ? 1024 : 2048) == 0;
+    const bool aliased = a.column_stride == 1 && a.row_stride * long(sizeof(T)) % 2048 == 0;
     if (n <= 64 || double(m) * double(n) * double(k) <= 64.0 * 64 * 64 || (m <= 32 && b_bytes <= 1 << 18) ||
         (m <= 1024 && b_bytes <= 1 << 20 && !aliased))
         return gemm_impl::gemm_direct(m, n, k, a, b, c, ldc, options);
@@ -103,10 +103,10 @@ void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_ba
         for (long p = 0; p < batch; ++p) one(p);
         return;
     }
-    long tasks = long(flops * double(batch) / gemm_impl::serial_flops);
+    const double all = flops * double(batch);
+    long tasks = all < gemm_impl::serial_flops ? 1 : long(2 * all / gemm_impl::serial_flops);
     if (tasks > 32) tasks = 32;
     if (tasks > batch) tasks = batch;
-    if (tasks < 1) tasks = 1;
     parallel_for(tasks, [&](long t) {
         const gemm_impl::Part part(batch, tasks, t);
         for (long p = part.first; p < part.last; ++p) one(p);

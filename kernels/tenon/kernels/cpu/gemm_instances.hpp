@@ -4,6 +4,7 @@
 // source file provides the code:
 //     #define TENON_INSTANTIATE_KERNELS
 //     #include <tenon/kernels/cpu/gemm.hpp>
+// and gemm_half.hpp, gemm_int8.hpp where the program uses products of those types.
 // The files must agree in compiler, optimisation and -m flags, which the inline namespace names: a program that mixes
 // them fails to link instead of misbehaving.
 #pragma once

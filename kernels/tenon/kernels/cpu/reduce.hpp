@@ -99,7 +99,7 @@ void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
 
 namespace impl {
 
-enum class Fold { sum, prod, max, min, squares, exponentials };
+enum class Fold { sum, prod, max, min, squares, exponentials, largest_magnitude, smallest_magnitude };
 
 // The arithmetic type of a fold over T. The order of maxima needs no wider integers than int32 for the small ones.
 template <Fold kind, class T>
@@ -126,21 +126,21 @@ template <Fold kind, class A>
 TENON_ALWAYS_INLINE constexpr A fold_identity() {
     if constexpr (kind == Fold::prod) return A(1);
     else if constexpr (kind == Fold::max) return lowest_value<A>();
-    else if constexpr (kind == Fold::min) return highest_value<A>();
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return highest_value<A>();
     else return A(0);
 }
 template <Fold kind, class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> fold_combine(const simd<T, N>& a, const simd<T, N>& b) {
     if constexpr (kind == Fold::prod) return a * b;
-    else if constexpr (kind == Fold::max) return max(a, b);
-    else if constexpr (kind == Fold::min) return min(a, b);
+    else if constexpr (kind == Fold::max || kind == Fold::largest_magnitude) return max(a, b);
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return min(a, b);
     else return a + b;
 }
 template <Fold kind, class A>
 TENON_ALWAYS_INLINE A fold_scalars(A a, A b) {
     if constexpr (kind == Fold::prod) return a * b;
-    else if constexpr (kind == Fold::max) return b > a || b != b ? b : a;
-    else if constexpr (kind == Fold::min) return b < a || b != b ? b : a;
+    else if constexpr (kind == Fold::max || kind == Fold::largest_magnitude) return b > a || b != b ? b : a;
+    else if constexpr (kind == Fold::min || kind == Fold::smallest_magnitude) return b < a || b != b ? b : a;
     else return a + b;
 }
 // What is folded of an element; shift is the mean or the maximum where one is needed.
@@ -151,6 +151,9 @@ TENON_ALWAYS_INLINE V fold_map(const V& x, const V& shift) {
         return d * d;
     } else if constexpr (kind == Fold::exponentials) {
         return math::exp(x - shift);
+    } else if constexpr (kind == Fold::largest_magnitude || kind == Fold::smallest_magnitude) {
+        (void)shift;
+        return math::abs(x);
     } else {
         (void)shift;
         return x;
@@ -230,9 +233,48 @@ TENON_ALWAYS_INLINE void turn_in(long rows, long columns, const T* x, A* buffer)
         for (int l = 0; l < N; ++l) buffer[c * N + l] = l < rows ? static_cast<A>(x[l * columns + c]) : A(0);
 }
 
-// Four accumulators over one contiguous block, then halves: the order depends on n only.
+template <Fold kind>
+inline constexpr bool takes_larger = kind == Fold::max || kind == Fold::largest_magnitude;
+template <Fold kind>
+inline constexpr bool takes_smaller = kind == Fold::min || kind == Fold::smallest_magnitude;
+
+// The extreme of one contiguous block. NaN is watched apart: one machine instruction each for the extreme and for NaN.
 template <Fold kind, class A, int N, class T>
-TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
+TENON_ALWAYS_INLINE A fold_extreme(const T* x, long n) {
+    using V = simd<A, N>;
+    const V identity(fold_identity<kind, A>());
+    V a[4];
+    TENON_UNROLL(4)
+    for (int k = 0; k < 4; ++k) a[k] = identity;
+    auto nan = identity != identity;
+    auto take = [&](V& to, const V& from) __attribute__((always_inline)) {
+        const V v = fold_map<kind>(from, identity);
+        to = takes_larger<kind> ? select(v > to, v, to) : select(v < to, v, to);
+        nan = nan | (v != v);
+    };
+    long i = 0;
+    for (; i + 4 * N <= n; i += 4 * N) {
+        TENON_UNROLL(4)
+        for (int k = 0; k < 4; ++k) take(a[k], load_lanes<A, N>(x + i + k * N));
+    }
+    for (; i + N <= n; i += N) take(a[0], load_lanes<A, N>(x + i));
+    // The last vector overlaps the one before it: twice is as good as once.
+    if (i < n && n >= N) take(a[1], load_lanes<A, N>(x + n - N));
+    else if (i < n) take(a[1], select(lane_numbers<A, N>() < V(A(n - i)), load_part<A, N>(x + i, n - i), identity));
+    if (math::impl::any(nan)) return A(__builtin_nan(""));
+    A lane[N];
+    V all = takes_larger<kind> ? select(a[1] > a[0], a[1], a[0]) : select(a[1] < a[0], a[1], a[0]);
+    const V other = takes_larger<kind> ? select(a[3] > a[2], a[3], a[2]) : select(a[3] < a[2], a[3], a[2]);
+    all = takes_larger<kind> ? select(other > all, other, all) : select(other < all, other, all);
+    all.store(lane);
+    A best = lane[0];
+    for (int k = 1; k < N; ++k) best = (takes_larger<kind> ? lane[k] > best : lane[k] < best) ? lane[k] : best;
+    return best;
+}
+
+// Four accumulators, then halves: the order depends on n only.
+template <Fold kind, class A, int N, class T>
+TENON_ALWAYS_INLINE A fold_sums(const T* x, long n, A shift_value) {
     using V = simd<A, N>;
     const V shift(shift_value), identity(fold_identity<kind, A>());
     V a0 = identity, a1 = identity, a2 = identity, a3 = identity;
@@ -259,6 +301,17 @@ TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
     for (int half_of = N / 2; half_of > 0; half_of /= 2)
         for (int k = 0; k < half_of; ++k) lane[k] = fold_scalars<kind>(lane[k], lane[k + half_of]);
     return lane[0];
+}
+
+// The fold of one contiguous block.
+template <Fold kind, class A, int N, class T>
+TENON_ALWAYS_INLINE A fold_contiguous(const T* x, long n, A shift_value) {
+    if constexpr ((takes_larger<kind> || takes_smaller<kind>) && std::is_floating_point_v<A>) {
+        (void)shift_value;
+        return fold_extreme<kind, A, N>(x, n);
+    } else {
+        return fold_sums<kind, A, N>(x, n, shift_value);
+    }
 }
 
 // Items of a row fold: item = row * parts + p is elements [p * part, (p + 1) * part) of that row.
@@ -388,7 +441,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
         if (parts == 1) {
             long rows = 32768 / n;
             rows = rows < 1 ? 1 : rows > 256 ? 256 : rows;
-            parallel_for((outer + rows - 1) / rows, [&](long task) {
+            parallel_for((outer + rows - 1) / rows, 0.1 * double(outer) * double(n), [&](long task) {
                 const long first = task * rows, count = outer - first < rows ? outer - first : rows;
                 Wide total[256];
                 dispatch<FoldRowsBody<kind>, reduce_isa>(x, n, part, 1l, first, count, shifts, static_cast<Wide*>(total));
@@ -419,7 +472,7 @@ void fold_axis(long outer, long n, long inner, const T* x, const Wide* shifts, F
         if (partial == nullptr) fail<MemoryError>("reduce: out of memory for ", parts, " partial results per output");
     }
     const long outers = (outer + group - 1) / group;
-    parallel_for(outers * blocks * parts, [&](long task) {
+    parallel_for(outers * blocks * parts, 0.1 * double(outer) * double(n) * double(inner), [&](long task) {
         const long p = task % parts, block = task / parts % blocks, first = task / parts / blocks * group;
         const long j = block * most, width = inner - j < most ? inner - j : most;
         const long rows = n - p * part < part ? n - p * part : part;
@@ -462,6 +515,28 @@ private:
     T* data_;
 };
 
+// Two folds of which the second needs the first's result as its shift: between(output, total of the first), which writes
+// shifts[output], then finish(output, total of the second). Rows are folded twice while they are in cache.
+template <Fold first_kind, Fold second_kind, class T, class Between, class Finish>
+void fold_twice(long outer, long n, long inner, const T* x, double* shifts, Between&& between, Finish&& finish) {
+    const double* const none = nullptr;
+    if (inner != 1 || n <= 0 || n > fold_part) {
+        fold_axis<first_kind>(outer, n, inner, x, none, between);
+        fold_axis<second_kind>(outer, n, inner, x, static_cast<const double*>(shifts), finish);
+        return;
+    }
+    long rows = 32768 / n;
+    rows = rows < 1 ? 1 : rows > 256 ? 256 : rows;
+    parallel_for((outer + rows - 1) / rows, [&](long task) {
+        const long first = task * rows, count = outer - first < rows ? outer - first : rows;
+        double total[256];
+        dispatch<FoldRowsBody<first_kind>, reduce_isa>(x, n, fold_part, 1l, first, count, none, static_cast<double*>(total));
+        for (long i = 0; i < count; ++i) between(first + i, total[i]);
+        dispatch<FoldRowsBody<second_kind>, reduce_isa>(x, n, fold_part, 1l, first, count, static_cast<const double*>(shifts), static_cast<double*>(total));
+        for (long i = 0; i < count; ++i) finish(first + i, total[i]);
+    });
+}
+
 // The first position of value (any NaN if it is one) in x[0, n).
 struct FindBody {
     template <int Lanes, class T, class A>
@@ -469,14 +544,13 @@ struct FindBody {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
         const V wanted(value);
+        auto hit = [&](long first) __attribute__((always_inline)) {
+            const V v = load_lanes<A, N>(x + first);
+            return value == value ? v == wanted : v != v;
+        };
         long i = 0;
-        for (; i + N <= n; i += N) {
-            const V v = load_lanes<A, N>(x + i);
-            const auto hit = value == value ? v == wanted : v != v;
-            // One test per vector: any lane set shows in the sum of the lanes.
-            const simd<typename V::Mask::Lane, N> lanes(hit.v);
-            if (reduce_add(lanes) != 0) break;
-        }
+        for (; i + 4 * N <= n; i += 4 * N)
+            if (math::impl::any((hit(i) | hit(i + N)) | (hit(i + 2 * N) | hit(i + 3 * N)))) break;
         for (; i < n; ++i) {
             const A v = static_cast<A>(x[i]);
             if (value == value ? v == value : v != v) break;
@@ -570,7 +644,7 @@ void reduce_extreme(const char* name, long outer, long n, long inner, const T* x
     // Several parts: each leaves its best, and they meet in order.
     const Scratch<A> best(parts > 1 ? outer * parts * inner : 0);
     const Scratch<std::int64_t> where(parts > 1 ? outer * parts * inner : 0);
-    parallel_for(outer * parts * blocks, [&](long task) {
+    parallel_for(outer * parts * blocks, 0.2 * double(outer) * double(n) * double(inner), [&](long task) {
         const long p = task % parts, j = task / parts % blocks * most, o = task / parts / blocks;
         const long width = inner - j < most ? inner - j : most, rows = n - p * part < part ? n - p * part : part;
         A local[fold_width];
@@ -656,18 +730,29 @@ void reduce_min(long outer, long n, long inner, const T* x, T* values, std::int6
     impl::reduce_extreme<false>("min", outer, n, inner, x, values, indices);
 }
 
+// Largest / smallest |x| over the axis (floating types); NaN wins. Throws ShapeError for an empty axis.
+template <class T>
+void reduce_magnitude(bool largest, long outer, long n, long inner, const T* x, T* out) {
+    using A = accumulator<T>;
+    if (outer <= 0 || inner <= 0) return;
+    if (n <= 0) fail<ShapeError>("norm: expected at least one element along the axis, got 0");
+    auto finish = [&](long at, double total) { out[at] = static_cast<T>(static_cast<A>(total)); };
+    if (largest) impl::fold_axis<impl::Fold::largest_magnitude>(outer, n, inner, x, static_cast<const double*>(nullptr), finish);
+    else impl::fold_axis<impl::Fold::smallest_magnitude>(outer, n, inner, x, static_cast<const double*>(nullptr), finish);
+}
+
 // Variance over the axis, divided by n - correction, and the mean. Two passes; NaN where n <= correction.
 template <class T>
 void reduce_var(long outer, long n, long inner, const T* x, long correction, T* variance, accumulator<T>* mean) {
     using A = accumulator<T>;
     if (outer <= 0 || inner <= 0) return;
     const impl::Scratch<double> means(outer * inner);
-    impl::fold_axis<impl::Fold::sum>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double total) {
+    const double divisor = double(n > correction ? n - correction : 0);
+    auto between = [&](long at, double total) {
         means[at] = total / double(n);
         if (mean != nullptr) mean[at] = static_cast<A>(means[at]);
-    });
-    const double divisor = double(n > correction ? n - correction : 0);
-    impl::fold_axis<impl::Fold::squares>(outer, n, inner, x, static_cast<const double*>(means.data()), [&](long at, double total) {
+    };
+    impl::fold_twice<impl::Fold::sum, impl::Fold::squares>(outer, n, inner, x, means.data(), between, [&](long at, double total) {
         // The deviations were taken from the rounded mean: what that added is known.
         const double off = means[at] - double(static_cast<A>(means[at]));
         const double squares = total - double(n) * off * off;
@@ -681,12 +766,13 @@ void reduce_logsumexp(long outer, long n, long inner, const T* x, T* out) {
     using A = accumulator<T>;
     if (outer <= 0 || inner <= 0) return;
     const impl::Scratch<double> shifts(outer * inner);
-    impl::fold_axis<impl::Fold::max>(outer, n, inner, x, static_cast<const double*>(nullptr), [&](long at, double largest) {
+    auto between = [&](long at, double largest) {
         // An infinite maximum would give inf - inf; its exponentials are right without a shift.
         shifts[at] = largest - largest == 0 || largest != largest ? largest : 0;
+    };
+    impl::fold_twice<impl::Fold::max, impl::Fold::exponentials>(outer, n, inner, x, shifts.data(), between, [&](long at, double total) {
+        out[at] = static_cast<T>(static_cast<A>(__builtin_log(total) + shifts[at]));
     });
-    impl::fold_axis<impl::Fold::exponentials>(outer, n, inner, x, static_cast<const double*>(shifts.data()),
-                                              [&](long at, double total) { out[at] = static_cast<T>(static_cast<A>(__builtin_log(total) + shifts[at])); });
 }
 
 // Backward of max and min (and of any selection of one element per output): dx[o, indices[o, i], i] gets dy[o, i], the
@@ -696,7 +782,7 @@ void reduce_select_backward(long outer, long n, long inner, const T* dy, const s
     if (outer <= 0 || n <= 0 || inner <= 0) return;
     long group = 32768 / (n * inner);
     if (group < 1) group = 1;
-    parallel_for((outer + group - 1) / group, [&](long task) {
+    parallel_for((outer + group - 1) / group, 0.2 * double(outer) * double(n) * double(inner), [&](long task) {
         const long last = (task + 1) * group < outer ? (task + 1) * group : outer;
         for (long o = task * group; o < last; ++o) {
             T* block = dx + o * n * inner;
@@ -705,6 +791,61 @@ void reduce_select_backward(long outer, long n, long inner, const T* dy, const s
                 T& to = block[indices[o * inner + i] * inner + i];
                 const accumulator<T> d = static_cast<accumulator<T>>(dy[o * inner + i]);
                 to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(to) + d : d);
+            }
+        }
+    });
+}
+
+namespace impl {
+// Whether a product is far enough from the ends of T's range to be divided by its factors.
+template <class T>
+inline bool safe_product(T y) {
+    constexpr double least = std::is_same_v<T, double> ? 0x1p-1000 : std::is_same_v<T, half> ? 0x1p-14 : 0x1p-120;
+    constexpr double most = std::is_same_v<T, double> ? 0x1p1000 : std::is_same_v<T, half> ? 65504. : 0x1p120;
+    const double v = static_cast<double>(static_cast<accumulator<T>>(y)), magnitude = v < 0 ? -v : v;
+    return magnitude >= least && magnitude <= most;
+}
+template <class T>
+inline void put(T* to, double value, bool accumulate) {
+    const accumulator<T> v = static_cast<accumulator<T>>(value);
+    *to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(*to) + v : v);
+}
+}  // namespace impl
+
+// Backward of the product: dx = dy times the product of the others; accumulate adds to dx. That is dy y / x where y is a
+// plain number, and elsewhere (zeros, results out of range) the product of what comes before and what comes behind.
+template <class T>
+void reduce_prod_backward(long outer, long n, long inner, const T* x, const T* y, const T* dy, T* dx, bool accumulate) {
+    if (outer <= 0 || n <= 0 || inner <= 0) return;
+    const long rows = n * inner <= 32768 ? n : inner >= 32768 ? 1 : 32768 / inner, per = (n + rows - 1) / rows;
+    long group = 32768 / (n * inner);
+    if (group < 1) group = 1;
+    parallel_for((outer + group - 1) / group * per, [&](long task) {
+        for (long o = task / per * group; o < (task / per + 1) * group && o < outer; ++o) {
+            const long first = task % per * rows, last = first + rows < n ? first + rows : n;
+            for (long r = first; r < last; ++r)
+                for (long i = 0; i < inner; ++i) {
+                    const long at = (o * n + r) * inner + i, out = o * inner + i;
+                    if (impl::safe_product(y[out]))
+                        impl::put(dx + at, static_cast<double>(static_cast<accumulator<T>>(dy[out])) * static_cast<double>(static_cast<accumulator<T>>(y[out])) /
+                                               static_cast<double>(static_cast<accumulator<T>>(x[at])), accumulate);
+                }
+        }
+    });
+    parallel_for(outer, [&](long o) {
+        for (long i = 0; i < inner; ++i) {
+            if (impl::safe_product(y[o * inner + i])) continue;
+            const impl::Scratch<double> before(n);
+            const long first = o * n * inner + i;
+            double product = 1;
+            for (long r = 0; r < n; ++r) {
+                before[r] = product;
+                product *= static_cast<double>(static_cast<accumulator<T>>(x[first + r * inner]));
+            }
+            product = static_cast<double>(static_cast<accumulator<T>>(dy[o * inner + i]));
+            for (long r = n - 1; r >= 0; --r) {
+                impl::put(dx + first + r * inner, before[r] * product, accumulate);
+                product *= static_cast<double>(static_cast<accumulator<T>>(x[first + r * inner]));
             }
         }
     });

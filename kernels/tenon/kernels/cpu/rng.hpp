@@ -129,6 +129,12 @@ inline void product_into(u64x2& out, const u64x2& a, const u64x2& b) {
 TENON_TARGET_AVX2 inline void product_into(u64x4& out, const u64x4& a, const u64x4& b) {
     out = (u64x4)__builtin_ia32_pmuludq256((i32x8)a, (i32x8)b);
 }
+using u64x8 = simd<std::uint64_t, 8>::Raw;
+typedef long long i64x8 __attribute__((vector_size(64)));
+using i32x16 = simd<std::int32_t, 16>::Raw;
+TENON_TARGET_AVX512 inline void product_into(u64x8& out, const u64x8& a, const u64x8& b) {
+    out = (u64x8)__builtin_ia32_pmuludq512_mask((i32x16)a, (i32x16)b, (i64x8)a, -1);
+}
 #endif
 #else
 template <class V>
@@ -179,7 +185,10 @@ TENON_ALWAYS_INLINE void philox_into(std::uint32_t* out, std::uint64_t counter, 
         const V back(typename V::Raw((c2[b] & 0xffffffffu) | (c3[b] << 32)));
         using Out = simd<std::uint32_t, 2 * W>;
         std::uint32_t* to = out + b * 4 * W;
-        if constexpr (W == 4) {
+        if constexpr (W == 8) {
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 0, 8, 1, 9, 2, 10, 3, 11)).store(to);
+            Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 4, 12, 5, 13, 6, 14, 7, 15)).store(to + 2 * W);
+        } else if constexpr (W == 4) {
             Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 0, 4, 1, 5)).store(to);
             Out((typename Out::Raw)__builtin_shufflevector(front.v, back.v, 2, 6, 3, 7)).store(to + 2 * W);
         } else {
@@ -190,9 +199,9 @@ TENON_ALWAYS_INLINE void philox_into(std::uint32_t* out, std::uint64_t counter, 
 }
 
 template <int Lanes>
-inline constexpr int lanes64 = Lanes >= 8 ? 4 : 2;
+inline constexpr int lanes64 = Lanes / 2;
 template <int Lanes>
-inline constexpr int blocks = Lanes == 16 ? 4 : 2;  // as the registers allow
+inline constexpr int blocks = 2;  // as the registers allow
 // Counters per call of philox_into.
 template <int Lanes>
 inline constexpr int group = lanes64<Lanes> * blocks<Lanes>;

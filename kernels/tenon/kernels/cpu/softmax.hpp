@@ -1,4 +1,4 @@
-// Softmax, log-softmax and cross-entropy, forward and backward.
+// Softmax and log-softmax, forward and backward.
 //
 // Rows are contiguous: [rows, columns]. Short rows are turned on their side, a vector's lanes are rows then; long ones
 // make three passes in cache (maximum; exponentials and their sum; scale). Softmax also runs over the middle axis of
@@ -51,37 +51,6 @@ void softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T
             }
         }
 }
-template <class T, class I>
-void cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss) {
-    using A = accumulator<T>;
-    for (long r = 0; r < rows; ++r) {
-        double largest = -__builtin_inf(), sum = 0;
-        for (long c = 0; c < columns; ++c)
-            if (double(A(x[r * columns + c])) > largest) largest = double(A(x[r * columns + c]));
-        for (long c = 0; c < columns; ++c) sum += __builtin_exp(double(A(x[r * columns + c])) - largest);
-        const long label = static_cast<long>(labels[r]);
-        loss[r] = label == ignore_index ? A(0) : A(largest - double(A(x[r * columns + label])) + __builtin_log(sum));
-    }
-}
-template <class T, class I>
-void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* scale, T* dx,
-                            bool accumulate) {
-    using A = accumulator<T>;
-    for (long r = 0; r < rows; ++r) {
-        double largest = -__builtin_inf(), sum = 0;
-        for (long c = 0; c < columns; ++c)
-            if (double(A(x[r * columns + c])) > largest) largest = double(A(x[r * columns + c]));
-        for (long c = 0; c < columns; ++c) sum += __builtin_exp(double(A(x[r * columns + c])) - largest);
-        const long label = static_cast<long>(labels[r]);
-        for (long c = 0; c < columns; ++c) {
-            T& to = dx[r * columns + c];
-            const double p = __builtin_exp(double(A(x[r * columns + c])) - largest) / sum;
-            const double d = label == ignore_index ? 0 : (p - (c == label ? 1 : 0)) * double(scale[r]);
-            to = T(A(d + (accumulate ? double(A(to)) : 0)));
-        }
-    }
-}
-
 }  // namespace reference
 
 namespace impl {
@@ -89,6 +58,25 @@ namespace impl {
 constexpr long softmax_short = fold_short;  // rows up to here are turned on their side
 constexpr long softmax_task = 16384;        // elements per task
 constexpr long softmax_width = 64;          // columns per task of the middle-axis form
+
+// Exponentials of long rows of floats are worth 16 lanes; comparisons stay at 8 (see reduce_isa).
+template <class T>
+inline constexpr Isa row_isa = std::is_same_v<T, float> ? Isa::avx512 : reduce_isa;
+template <class A, int N>
+inline constexpr int fold_lanes = N > 32 / int(sizeof(A)) ? 32 / int(sizeof(A)) : N;
+
+// e^x for x that is at most little above 0, or NaN. What would be subnormal is 0: from -88.1 down the factor 2^n has the bits
+// of zero, so that no comparison is needed.
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> row_exp(const simd<A, N>& x) {
+    if constexpr (std::is_same_v<A, float>) {
+        simd<float, N> r;
+        const auto n = math::impl::reduce_exp<127>(math::impl::at_least(x, -88.1f), r);
+        return (math::impl::expm1_near_zero(r) + simd<float, N>(1.f)) * math::impl::power_of_two(n);
+    } else {
+        return math::exp(x);
+    }
+}
 
 // Element k of lane l is x[k * stride + l]: every lane is a softmax of its own.
 template <bool Part, class A, int N, class T>
@@ -103,7 +91,7 @@ TENON_ALWAYS_INLINE void lanes_softmax(long n, const T* x, T* y, long stride, lo
     const V m = lanes_max<Part, A, N>(n, x, stride, count);
     V sum(0);
     for (long k = 0; k < n; ++k) {
-        const V e = math::exp(load_some<Part, A, N>(x + k * stride, count) - m);
+        const V e = row_exp(load_some<Part, A, N>(x + k * stride, count) - m);
         // 16-bit outputs cannot hold the intermediate; they take the exponential twice.
         if constexpr (!Log && std::is_same_v<A, T>) store_some<Part, A, N>(y + k * stride, e, count);
         sum += e;
@@ -117,7 +105,7 @@ TENON_ALWAYS_INLINE void lanes_softmax(long n, const T* x, T* y, long stride, lo
         for (long k = 0; k < n; ++k) {
             V e;
             if constexpr (std::is_same_v<A, T>) e = load_some<Part, A, N>(y + k * stride, count);
-            else e = math::exp(load_some<Part, A, N>(x + k * stride, count) - m);
+            else e = row_exp(load_some<Part, A, N>(x + k * stride, count) - m);
             store_some<Part, A, N>(y + k * stride, e * factor, count);
         }
     }
@@ -134,7 +122,7 @@ TENON_ALWAYS_INLINE void lanes_softmax_backward(long n, const T* y, const T* dy,
     for (long k = 0; k < n; ++k) {
         const V p = load_some<Part, A, N>(y + k * stride, count), d = load_some<Part, A, N>(dy + k * stride, count);
         V r;
-        if constexpr (Log) r = d - math::exp(p) * sum;
+        if constexpr (Log) r = d - row_exp(p) * sum;
         else r = p * (d - sum);
         if (accumulate) r = r + load_some<Part, A, N>(dx + k * stride, count);
         store_some<Part, A, N>(dx + k * stride, r, count);
@@ -161,7 +149,7 @@ TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y)
         V a(0), b(0);
         long i = begin;
         for (; i + 2 * N <= end; i += 2 * N) {
-            const V e = math::exp(load_lanes<A, N>(x + i) - m), f = math::exp(load_lanes<A, N>(x + i + N) - m);
+            const V e = row_exp(load_lanes<A, N>(x + i) - m), f = row_exp(load_lanes<A, N>(x + i + N) - m);
             if constexpr (Store) {
                 store_lanes<A, N>(y + i, e);
                 store_lanes<A, N>(y + i + N, f);
@@ -170,14 +158,17 @@ TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y)
             b += f;
         }
         for (; i + N <= end; i += N) {
-            const V e = math::exp(load_lanes<A, N>(x + i) - m);
+            const V e = row_exp(load_lanes<A, N>(x + i) - m);
             if constexpr (Store) store_lanes<A, N>(y + i, e);
             a += e;
         }
         if (i < end) {
-            const V e = math::exp(last - m);
+            const V e = row_exp(last - m);
             if constexpr (Store) store_lanes<A, N>(y + n - N, e);
-            b += select(lane_numbers<A, N>() >= V(A(N - (end - i))), e, V(0));
+            A lane[N], rest(0);
+            e.store(lane);
+            for (long l = N - (end - i); l < N; ++l) rest += lane[l];
+            total += static_cast<double>(rest);
         }
         total += static_cast<double>(reduce_add(a + b));
     }
@@ -191,20 +182,12 @@ struct SoftmaxRowsBody {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
-        if (columns <= softmax_short) {
-            A in[softmax_short * N], out[softmax_short * N];
-            for (long r = 0; r < rows; r += N) {
-                const long count = rows - r < N ? rows - r : N;
-                turn_in<A, N>(count, columns, x + r * columns, in);
-                lanes_softmax<Log, false, A, N>(columns, in, out, N, N);
-                turn_out<A, N>(count, columns, out, y + r * columns);
-            }
-            return;
-        }
+        if constexpr (Lanes <= 8)
+            if (columns <= softmax_short) return turned<A, N>(rows, columns, x, y);
         for (long r = 0; r < rows; ++r) {
             const T* from = x + r * columns;
             T* to = y + r * columns;
-            const A largest = fold_contiguous<Fold::max, A, N>(from, columns, A(0));
+            const A largest = fold_contiguous<Fold::max, A, fold_lanes<A, N>>(from, columns, A(0));
             constexpr bool keep = !Log && std::is_same_v<A, T>;
             const double sum = row_exponentials<keep, A, N>(from, columns, largest, to);
             const V m(largest), factor(A(1 / sum)), l(Log ? A(math::log(sum)) : A(0));
@@ -214,11 +197,21 @@ struct SoftmaxRowsBody {
             store_lanes<A, N>(to + columns - N, last);
         }
     }
+    template <class A, int N, class T>
+    static TENON_ALWAYS_INLINE void turned(long rows, long columns, const T* x, T* y) {
+        A in[softmax_short * N], out[softmax_short * N];
+        for (long r = 0; r < rows; r += N) {
+            const long count = rows - r < N ? rows - r : N;
+            turn_in<A, N>(count, columns, x + r * columns, in);
+            lanes_softmax<Log, false, A, N>(columns, in, out, N, N);
+            turn_out<A, N>(count, columns, out, y + r * columns);
+        }
+    }
     template <bool Kept, class V>
     static TENON_ALWAYS_INLINE V step(const V& v, const V& m, const V& factor, const V& l) {
         if constexpr (Log) return (v - m) - l;
         else if constexpr (Kept) return v * factor;
-        else return math::exp(v - m) * factor;
+        else return row_exp(v - m) * factor;
     }
 };
 
@@ -284,7 +277,7 @@ struct SoftmaxRowsBackwardBody {
     static TENON_ALWAYS_INLINE simd<A, N> step(const T* p, const T* q, const T* to, const simd<A, N>& sum, bool accumulate) {
         const simd<A, N> v = load_lanes<A, N>(p), d = load_lanes<A, N>(q);
         simd<A, N> result;
-        if constexpr (Log) result = d - math::exp(v) * sum;
+        if constexpr (Log) result = d - row_exp(v) * sum;
         else result = v * (d - sum);
         if (accumulate) result = result + load_lanes<A, N>(to);
         return result;
@@ -311,103 +304,6 @@ struct SoftmaxAxisBackwardBody {
         long j = 0;
         for (; j + N <= width; j += N) lanes_softmax_backward<Log, false, A, N>(n, y + j, dy + j, dx + j, inner, N, accumulate);
         if (j < width) lanes_softmax_backward<Log, true, A, N>(n, y + j, dy + j, dx + j, inner, width - j, accumulate);
-    }
-};
-
-// Loss and log-sum-exp per row; labels are known to be in range.
-struct CrossEntropyBody {
-    template <int Lanes, class T, class I>
-    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss,
-                                        accumulator<T>* lse) {
-        using A = accumulator<T>;
-        constexpr int N = Lanes * 4 / int(sizeof(A));
-        using V = simd<A, N>;
-        A largest[N], logs[N];
-        A in[softmax_short * N];
-        for (long r = 0; r < rows; r += N) {
-            const long count = rows - r < N ? rows - r : N;
-            if (columns <= softmax_short) {
-                turn_in<A, N>(count, columns, x + r * columns, in);
-                const V m = lanes_max<false, A, N>(columns, in, N, N);
-                V sum(0);
-                for (long c = 0; c < columns; ++c) sum += math::exp(V::load(in + c * N) - m);
-                m.store(largest);
-                math::log(sum).store(logs);
-            } else {
-                for (long l = 0; l < count; ++l) {
-                    const T* row = x + (r + l) * columns;
-                    largest[l] = fold_contiguous<Fold::max, A, N>(row, columns, A(0));
-                    logs[l] = A(math::log(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr))));
-                }
-            }
-            for (long l = 0; l < count; ++l) {
-                const long label = static_cast<long>(labels[r + l]);
-                lse[r + l] = largest[l] + logs[l];
-                // The maximum cancels first: a loss near zero keeps its digits.
-                loss[r + l] = label == ignore_index ? A(0) : (largest[l] - static_cast<A>(x[(r + l) * columns + label])) + logs[l];
-            }
-        }
-    }
-};
-
-struct CrossEntropyBackwardBody {
-    template <int Lanes, class T, class I>
-    static TENON_ALWAYS_INLINE void run(long rows, long columns, const T* x, const I* labels, long ignore_index,
-                                        const accumulator<T>* lse, const accumulator<T>* scale, T* dx, bool accumulate) {
-        using A = accumulator<T>;
-        constexpr int N = Lanes * 4 / int(sizeof(A));
-        using V = simd<A, N>;
-        using Lane = typename V::Mask::Lane;
-        const simd<Lane, N> lanes = lane_numbers<Lane, N>();
-        if (columns <= softmax_short) {
-            A in[softmax_short * N], out[softmax_short * N], l[N] = {}, s[N] = {};
-            for (long r = 0; r < rows; r += N) {
-                const long count = rows - r < N ? rows - r : N;
-                simd<Lane, N> at(-1);
-                for (int k = 0; k < int(count); ++k) {
-                    const bool ignored = static_cast<long>(labels[r + k]) == ignore_index;
-                    at.v[k] = ignored ? Lane(-1) : static_cast<Lane>(labels[r + k]);
-                    l[k] = lse[r + k];
-                    s[k] = scale[r + k];
-                }
-                turn_in<A, N>(count, columns, x + r * columns, in);
-                if (accumulate) turn_in<A, N>(count, columns, dx + r * columns, out);
-                const V lv = V::load(l), sv = V::load(s), zero(0), one(1);
-                const auto used = at >= simd<Lane, N>(0);
-                for (long c = 0; c < columns; ++c) {
-                    const V p = math::exp(V::load(in + c * N) - lv);
-                    // Chosen, not multiplied by zero: an ignored row may hold anything.
-                    V d = select(used, select(at == simd<Lane, N>(c), p - one, p) * sv, zero);
-                    if (accumulate) d = d + V::load(out + c * N);
-                    d.store(out + c * N);
-                }
-                turn_out<A, N>(count, columns, out, dx + r * columns);
-            }
-            return;
-        }
-        for (long r = 0; r < rows; ++r) {
-            const long label = static_cast<long>(labels[r]);
-            const T* from = x + r * columns;
-            T* to = dx + r * columns;
-            if (label == ignore_index) {
-                if (!accumulate) __builtin_memset(static_cast<void*>(to), 0, static_cast<unsigned long>(columns) * sizeof(T));
-                continue;
-            }
-            const V l(lse[r]), s(scale[r]);
-            const long tail = columns - N;
-            const V last = step(from + tail, to + tail, l, s, lanes, label - tail, accumulate);
-            for (long c = 0; c + N <= columns; c += N) store_lanes<A, N>(to + c, step(from + c, to + c, l, s, lanes, label - c, accumulate));
-            store_lanes<A, N>(to + tail, last);
-        }
-    }
-    template <class A, int N, class T, class Lane>
-    static TENON_ALWAYS_INLINE simd<A, N> step(const T* from, const T* to, const simd<A, N>& l, const simd<A, N>& s,
-                                               const simd<Lane, N>& lanes, long at, bool accumulate) {
-        simd<A, N> p = math::exp(load_lanes<A, N>(from) - l);
-        if (at >= 0 && at < N) p = select(lanes == simd<Lane, N>(at), p - simd<A, N>(1), p);
-        p = p * s;
-        if (accumulate) p = p + load_lanes<A, N>(to);
-        return p;
     }
 };
 
@@ -438,7 +334,10 @@ void for_axis(long outer, long n, long inner, F&& f) {
 template <bool Log, class T>
 void softmax_any(long outer, long n, long inner, const T* x, T* y) {
     if (inner == 1)
-        for_rows(outer, n, [&](long first, long rows) { dispatch<SoftmaxRowsBody<Log>, reduce_isa>(rows, n, x + first * n, y + first * n); });
+        for_rows(outer, n, [&](long first, long rows) {
+            if (n <= softmax_short) dispatch<SoftmaxRowsBody<Log>, reduce_isa>(rows, n, x + first * n, y + first * n);
+            else dispatch<SoftmaxRowsBody<Log>, row_isa<T>>(rows, n, x + first * n, y + first * n);
+        });
     else
         for_axis(outer, n, inner, [&](long at, long width) { dispatch<SoftmaxAxisBody<Log>, reduce_isa>(n, inner, width, x + at, y + at); });
 }
@@ -476,42 +375,6 @@ void softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T
 template <class T>
 void log_softmax_backward(long outer, long n, long inner, const T* y, const T* dy, T* dx, bool accumulate) {
     impl::softmax_backward_any<true>(outer, n, inner, y, dy, dx, accumulate);
-}
-
-// Cross-entropy of rows x [rows, columns] with one label each (int64 or int32): loss[r] = lse[r] - x[r, label], 0 where
-// the label is ignore_index; lse[r] = log(sum(exp(x[r, :]))) for the backward; *counted = rows that are not ignored.
-// Returns -1, or the first row whose label lies outside of [0, columns) (then nothing is computed).
-template <class T, class I>
-long cross_entropy(long rows, long columns, const T* x, const I* labels, long ignore_index, accumulator<T>* loss, accumulator<T>* lse,
-                   long* counted) {
-    long used = 0;
-    for (long r = 0; r < rows; ++r) {
-        const long label = static_cast<long>(labels[r]);
-        if (label == ignore_index) continue;
-        if (label < 0 || label >= columns) return r;
-        ++used;
-    }
-    *counted = used;
-    if (columns <= 0)
-        for (long r = 0; r < rows; ++r) {
-            loss[r] = 0;
-            lse[r] = -static_cast<accumulator<T>>(__builtin_inf());
-        }
-    impl::for_rows(rows, columns, [&](long first, long count) {
-        dispatch<impl::CrossEntropyBody, impl::reduce_isa>(count, columns, x + first * columns, labels + first, ignore_index, loss + first, lse + first);
-    });
-    return -1;
-}
-
-// dx[r, :] = (softmax(x[r, :]) - onehot(label)) * scale[r] in one pass over x, from the forward's lse; 0 for ignored
-// rows. accumulate adds to dx. dx may be x without accumulate. Labels must have passed the forward's check.
-template <class T, class I>
-void cross_entropy_backward(long rows, long columns, const T* x, const I* labels, long ignore_index, const accumulator<T>* lse,
-                            const accumulator<T>* scale, T* dx, bool accumulate) {
-    impl::for_rows(rows, columns, [&](long first, long count) {
-        dispatch<impl::CrossEntropyBackwardBody, impl::reduce_isa>(count, columns, x + first * columns, labels + first, ignore_index, lse + first,
-                                                 scale + first, dx + first * columns, accumulate);
-    });
 }
 
 }  // namespace kernels::cpu

@@ -62,18 +62,35 @@ void pack_panels(const ColumnPacker& pack_columns, const Panels& panels, long p,
     }
 }
 
-// The tiles of `part` times panel p, one chunk of K.
+// The tiles of `part` times the panels of `span`, one chunk of K: packed_b holds the panels of the span, `apart` steps of
+// each, of which the chunk starts at `done`. Tiles are outside, panels inside: a tile of A stays in the first cache while C
+// is walked along its rows, page by page.
 template <class T>
-void multiply_panel(const Kernels<T>& kernel, Tile<T>& tile, const RowTiles& tiles, const Part& part, const T* packed_a, T* c) {
-    const long width = tile.b_step / kernel.lanes, row = tiles.first(part.first);
+void multiply_panels(const Kernels<T>& kernel, Tile<T>& tile, const RowTiles& tiles, const Part& part, const T* packed_a, const Panels& panels,
+                     const Part& span, const T* packed_b, long apart, T* c, const T* bias, long done = 0) {
+    const long row = tiles.first(part.first);
     for (long t = part.first; t < part.last; ++t) {
         const long i = tiles.first(t);
         tile.a_step = tiles.height(t);
         tile.a = packed_a + (i - row) * tile.k;
-        tile.c = c + i * tile.ldc;
         tile.rows = tiles.end(t + 1) - i;
-        kernel.packed[t >= tiles.larges][width](&tile);
+        for (long p = span.first; p < span.last; ++p) {
+            const long first = panels.first(p), width = panels.width(p);
+            tile.b_step = width * panels.lanes;
+            tile.b = packed_b + (panels.first_vector(p) - panels.first_vector(span.first)) * panels.lanes * apart + done * tile.b_step;
+            tile.columns = panels.first(p + 1) - first;
+            tile.c = c + i * tile.ldc + first;
+            tile.bias = bias != nullptr ? bias + first : nullptr;
+            kernel.packed[t >= tiles.larges][width](&tile);
+        }
     }
+}
+
+// Panels whose slice of B a task goes through at once: half a megabyte, to stay in the second cache.
+template <class T>
+long group_of(const Panels& panels, long steps) {
+    const long count = (1 << 19) / (panels.most * panels.lanes * steps * long(sizeof(T)));
+    return count < 1 ? 1 : count;
 }
 
 // Few rows: every task packs some panels of B into its own second cache and uses them up at once.
@@ -107,20 +124,11 @@ void gemm_flat(long m, long n, long k, const RowPacker& pack_rows, const ColumnP
             tile.k = tile.chunk = now;
             tile.load = options.accumulate || done > 0;
             tile.relu = last && options.relu;
-            for (long p = span.first; p < span.last; ++p) {
-                const long column = panels.first(p);
-                tile.b_step = panels.width(p) * panels.lanes;
-                tile.b = packed_b + (panels.first_vector(p) - panels.first_vector(span.first)) * panels.lanes * now;
-                tile.columns = panels.first(p + 1) - column;
-                tile.bias = last && options.bias != nullptr ? options.bias + column : nullptr;
-                multiply_panel(kernel, tile, tiles, all, packed_a, c + column);
-            }
+            multiply_panels(kernel, tile, tiles, all, packed_a, panels, span, packed_b, now, c, last ? options.bias : nullptr);
         }
         finish_block(options.epilogue, 0, m, first, end - first);
     };
-    if (2.0 * double(m) * double(n) * double(k) >= serial_flops) parallel_for(tasks, compute);
-    else
-        for (long t = 0; t < tasks; ++t) compute(t);
+    parallel_for(tasks, 2.0 * double(m) * double(n) * double(k) * nanoseconds_per_flop, compute);
 }
 
 template <class T, class RowPacker, class ColumnPacker>
@@ -130,7 +138,7 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
     const long chunk = chunk_of<T>(k);
     const RowTiles tiles(m, kernel.packed_rows[0], kernel.packed_rows[1]);
     const Blocking blocking = Blocking::of<T>(n, k);
-    const bool parallel = 2.0 * double(m) * double(n) * double(k) >= serial_flops;
+    const double nanoseconds = 2.0 * double(m) * double(n) * double(k) * nanoseconds_per_flop;
     const long row_tiles = tiles.count();
     for (long slice = 0; slice < n; slice += blocking.slice_columns) {
         const long columns = n - slice < blocking.slice_columns ? n - slice : blocking.slice_columns;
@@ -172,28 +180,24 @@ void gemm_blocked(long m, long n, long k, const RowPacker& pack_rows, const Colu
                     tile.alpha = options.alpha;
                     tile.load = options.accumulate || !first_slice || done > 0;
                     tile.relu = last && options.relu;
-                    long handed = panels.first(span.first);
-                    for (long p = span.first; p < span.last; ++p) {
-                        const long first = panels.first(p), end = panels.first(p + 1);
-                        tile.b_step = panels.width(p) * panels.lanes;
-                        tile.b = packed_b + panels.first_vector(p) * panels.lanes * steps + done * tile.b_step;
-                        tile.columns = end - first;
-                        tile.bias = last && options.bias != nullptr ? options.bias + slice + first : nullptr;
-                        multiply_panel(kernel, tile, tiles, part, packed_a, c + slice + first);
-                        if (last && (p + 1 == span.last || (end - handed) * (row_end - row) * long(sizeof(T)) >= 1 << 17)) {
-                            finish_block(options.epilogue, row, row_end - row, slice + handed, end - handed);
-                            handed = end;
+                    const long group = group_of<T>(panels, now);
+                    const T* const bias = last && options.bias != nullptr ? options.bias + slice : nullptr;
+                    for (long p = span.first; p < span.last; p += group) {
+                        Part now_span = span;
+                        now_span.first = p;
+                        if (p + group < span.last) now_span.last = p + group;
+                        // A panel of several chunks holds them one after the other.
+                        const T* const at = packed_b + panels.first_vector(p) * panels.lanes * steps;
+                        multiply_panels(kernel, tile, tiles, part, packed_a, panels, now_span, at, steps, c + slice, bias, done);
+                        if (last) {
+                            const long first = panels.first(p), end = panels.first(now_span.last);
+                            finish_block(options.epilogue, row, row_end - row, slice + first, end - first);
                         }
                     }
                 }
             };
-            if (parallel) {
-                parallel_for((panels.count + together - 1) / together, pack_group);
-                parallel_for(row_blocks * column_blocks, compute);
-            } else {
-                for (long g = 0; g * together < panels.count; ++g) pack_group(g);
-                for (long t = 0; t < row_blocks * column_blocks; ++t) compute(t);
-            }
+            parallel_for((panels.count + together - 1) / together, nanoseconds, pack_group);
+            parallel_for(row_blocks * column_blocks, nanoseconds, compute);
         }
     }
 }

@@ -86,10 +86,6 @@ struct DirectProduct {
             // Where K has several chunks, the panel of one stays in the first cache for some tiles.
             const long tile_rows = kernel.strided[panels.width(p0)][0].rows, group = k > tile.chunk ? 8 * tile_rows : tile_rows;
             for (long i = row; i < row_end; i += group) {
-                // Short rows of A end before the hardware has begun to look ahead.
-                if (a.column_stride == 1 && k <= tile.chunk)
-                    for (long r = i + group; r < i + 2 * group && r < row_end; ++r)
-                        for (long l = 0; l < k; l += long(64 / sizeof(T))) __builtin_prefetch(a.data + r * a.row_stride + l);
                 for (from = 0; from < k; from += tile.chunk) {
                     tile.k = k - from < tile.chunk ? k - from : tile.chunk;
                     tile.load = options.accumulate || from > 0;
@@ -132,12 +128,10 @@ void gemm_direct(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c,
                         panels.width(p) * panels.lanes, panels.first(p + 1) - first, b.data + first * b.column_stride,
                         b.column_stride, b.row_stride, k);
         };
-        if (packed > 1 << 14) parallel_for(panels.count - packed_from, pack_panel);
-        else
-            for (long p = 0; p < panels.count - packed_from; ++p) pack_panel(p);
+        parallel_for(panels.count - packed_from, 0.3 * double(packed), pack_panel);
         const DirectProduct<T> product{kernel, panels, m, k, a, b.data, b.row_stride, packed_b, packed_from, c, ldc, options};
         if (flops < serial_flops) return product.fill(0, m, 0, panels.count);
-        long tasks = flops >= 64 * serial_flops ? 32 : long(flops / serial_flops) * 2;
+        long tasks = flops >= 16 * serial_flops ? 32 : long(2 * flops / serial_flops);
         if (m >= n) {
             const long unit = kernel.strided[panels.width(0)][0].rows, tiles = (m + unit - 1) / unit;
             if (tasks > tiles) tasks = tiles;

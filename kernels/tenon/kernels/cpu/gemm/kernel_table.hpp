@@ -1,8 +1,9 @@
 // The micro-kernels of one instruction set, as a table that is chosen once per call.
 //
-// Tiles, in rows x vectors: AVX-512 8x3 (24 accumulators of 32 registers), 12x2 and 24x1 for narrow C; AVX2 and the
-// baseline 6x2 and 12x1 (12 of 16 registers). The strided ones read A where it lies, for products too narrow, too
-// flat or too small to pay for packing.
+// Tiles, in rows x vectors: AVX-512 12x2 (24 accumulators of 32 registers) and 24x1 for narrow C; AVX2 and the baseline
+// 6x2 and 12x1 (12 of 16 registers). Tiles as square as that read the fewest bytes per product; two heights that share a
+// divisor leave few rows over. All read A by strides, packed or where it lies, for products too narrow, too flat or too
+// small to pay for packing; the two that do most of the work have a twin that knows A and B to be packed.
 #pragma once
 
 #include <tenon/kernels/cpu/gemm/pack.hpp>
@@ -24,48 +25,45 @@ struct Kernels {
     long lanes;               // values in a vector
     long vectors;             // most vectors of a tile
     long packed_rows[2];      // rows of a tile with packed A: large and small
-    TileFunction packed[2][4];  // by size, by vectors
-    Strided strided[4][8];    // by vectors, rows falling, ends with one row
+    TileFunction packed[2][3];  // by size, by vectors
+    Strided strided[3][6];    // by vectors, rows falling, ends with one row
     PackFunction pack;
 };
 
-#define TENON_TILE(RUN, MR, NV, PACKED) &tenon::impl::RUN<TileBody<T, MR, NV, PACKED>, const Tile<T>*>
-#define TENON_STRIDED(RUN, MR, NV) {MR, TENON_TILE(RUN, MR, NV, false)}
+#define TENON_TILE(RUN, ...) &tenon::impl::RUN<TileBody<T, __VA_ARGS__>, const Tile<T>*>
+#define TENON_STRIDED(RUN, MR, NV) {MR, TENON_TILE(RUN, MR, NV)}
 #define TENON_PACK(RUN) &tenon::impl::RUN<PackBody<T>, T*, long, long, const T*, long, long, long>
 
 template <class T>
 inline constexpr Kernels<T> baseline_kernels = {
-    int(16 / sizeof(T)), 2, {6, 4},
-    {{nullptr, TENON_TILE(run_baseline, 6, 1, true), TENON_TILE(run_baseline, 6, 2, true), nullptr},
-     {nullptr, TENON_TILE(run_baseline, 4, 1, true), TENON_TILE(run_baseline, 4, 2, true), nullptr}},
+    int(16 / sizeof(T)), 2, {6, 6},
+    {{nullptr, TENON_TILE(run_baseline, 6, 1), TENON_TILE(run_baseline, 6, 2)},
+     {nullptr, TENON_TILE(run_baseline, 6, 1), TENON_TILE(run_baseline, 6, 2)}},
     {{},
-     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 3, 1), TENON_STRIDED(run_baseline, 1, 1)},
-     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 3, 2), TENON_STRIDED(run_baseline, 1, 2)},
-     {}},
+     {TENON_STRIDED(run_baseline, 6, 1), TENON_STRIDED(run_baseline, 1, 1)},
+     {TENON_STRIDED(run_baseline, 6, 2), TENON_STRIDED(run_baseline, 2, 2), TENON_STRIDED(run_baseline, 1, 2)}},
     TENON_PACK(run_baseline)};
 
 #if TENON_DISPATCH
 template <class T>
 inline constexpr Kernels<T> avx2_kernels = {
     int(32 / sizeof(T)), 2, {6, 4},
-    {{nullptr, TENON_TILE(run_avx2, 6, 1, true), TENON_TILE(run_avx2, 6, 2, true), nullptr},
-     {nullptr, TENON_TILE(run_avx2, 4, 1, true), TENON_TILE(run_avx2, 4, 2, true), nullptr}},
+    {{nullptr, TENON_TILE(run_avx2, 6, 1), TENON_TILE(run_avx2, 6, 2, true)},
+     {nullptr, TENON_TILE(run_avx2, 4, 1), TENON_TILE(run_avx2, 4, 2, true)}},
     {{},
-     {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 8, 1), TENON_STRIDED(run_avx2, 4, 1), TENON_STRIDED(run_avx2, 1, 1)},
-     {TENON_STRIDED(run_avx2, 6, 2), TENON_STRIDED(run_avx2, 4, 2), TENON_STRIDED(run_avx2, 2, 2), TENON_STRIDED(run_avx2, 1, 2)},
-     {}},
+     {TENON_STRIDED(run_avx2, 12, 1), TENON_STRIDED(run_avx2, 6, 1), TENON_STRIDED(run_avx2, 4, 1), TENON_STRIDED(run_avx2, 1, 1)},
+     {TENON_STRIDED(run_avx2, 6, 2), TENON_STRIDED(run_avx2, 4, 2), TENON_STRIDED(run_avx2, 2, 2), TENON_STRIDED(run_avx2, 1, 2)}},
     TENON_PACK(run_avx2)};
 template <class T>
 inline constexpr Kernels<T> avx512_kernels = {
-    int(64 / sizeof(T)), 3, {8, 4},
-    {{nullptr, TENON_TILE(run_avx512, 8, 1, true), TENON_TILE(run_avx512, 8, 2, true), TENON_TILE(run_avx512, 8, 3, true)},
-     {nullptr, TENON_TILE(run_avx512, 4, 1, true), TENON_TILE(run_avx512, 4, 2, true), TENON_TILE(run_avx512, 4, 3, true)}},
+    int(64 / sizeof(T)), 2, {12, 8},
+    {{nullptr, TENON_TILE(run_avx512, 12, 1), TENON_TILE(run_avx512, 12, 2, true)},
+     {nullptr, TENON_TILE(run_avx512, 8, 1), TENON_TILE(run_avx512, 8, 2, true)}},
     {{},
-     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 16, 1), TENON_STRIDED(run_avx512, 8, 1),
+     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 8, 1),
       TENON_STRIDED(run_avx512, 4, 1), TENON_STRIDED(run_avx512, 1, 1)},
      {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 8, 2), TENON_STRIDED(run_avx512, 4, 2),
-      TENON_STRIDED(run_avx512, 2, 2), TENON_STRIDED(run_avx512, 1, 2)},
-     {TENON_STRIDED(run_avx512, 8, 3), TENON_STRIDED(run_avx512, 4, 3), TENON_STRIDED(run_avx512, 2, 3), TENON_STRIDED(run_avx512, 1, 3)}},
+      TENON_STRIDED(run_avx512, 2, 2), TENON_STRIDED(run_avx512, 1, 2)}},
     TENON_PACK(run_avx512)};
 #endif
 #undef TENON_TILE

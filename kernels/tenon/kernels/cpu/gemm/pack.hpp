@@ -38,32 +38,47 @@ TENON_ALWAYS_INLINE void copy_part(T* to, const T* from, long width) {
 // filled up with zeros) that follow one another: out[(i / lanes * steps + l) * lanes + i % lanes].
 template <class T>
 struct PackBody {
-    // Width lanes (2 or 4) from four rows of contiguous steps, of which `rows` exist.
-    template <int Width>
-    static TENON_ALWAYS_INLINE void transpose(T* out, long lanes, const T* in, long lane_stride, long rows, long steps) {
-        using V = typename vector_of<T, 4>::type;
-        using U = typename vector_of<T, 4>::unaligned;
-        using W = typename vector_of<T, Width>::unaligned;
+    // `width` lanes (2 or 4) from four rows of contiguous steps, of which `rows` exist; S steps (4 or 8) at a time.
+    template <int S>
+    static TENON_ALWAYS_INLINE void transpose(T* out, long width, long lanes, const T* in, long lane_stride, long rows, long steps) {
+        using V = typename vector_of<T, S>::type;
+        using U = typename vector_of<T, S>::unaligned;
+        using V4 = typename vector_of<T, 4>::type;
+        using U4 = typename vector_of<T, 4>::unaligned;
+        using U2 = typename vector_of<T, 2>::unaligned;
         // Rows that are not there read the first one; their lanes are zeroed.
         const T* p[4] = {in, rows > 1 ? in + lane_stride : in, rows > 2 ? in + 2 * lane_stride : in, rows > 3 ? in + 3 * lane_stride : in};
-        const V keep{T(1), T(rows > 1), T(rows > 2), T(rows > 3)};
+        const V4 keep{T(1), T(rows > 1), T(rows > 2), T(rows > 3)};
         long l = 0;
-        for (; l + 4 <= steps; l += 4) {
+        for (; l + S <= steps; l += S) {
             const V r0 = *reinterpret_cast<const U*>(p[0] + l), r1 = *reinterpret_cast<const U*>(p[1] + l);
             const V r2 = *reinterpret_cast<const U*>(p[2] + l), r3 = *reinterpret_cast<const U*>(p[3] + l);
-            const V t0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-            const V t2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-            V o[4] = {__builtin_shufflevector(t0, t1, 0, 1, 4, 5), __builtin_shufflevector(t0, t1, 2, 3, 6, 7),
-                      __builtin_shufflevector(t2, t3, 0, 1, 4, 5), __builtin_shufflevector(t2, t3, 2, 3, 6, 7)};
-            TENON_UNROLL(4)
-            for (int s = 0; s < 4; ++s, out += lanes) {
-                if (rows < Width) o[s] = keep != V{} ? o[s] : V{};
-                if constexpr (Width == 4) *reinterpret_cast<W*>(out) = o[s];
-                else *reinterpret_cast<W*>(out) = __builtin_shufflevector(o[s], o[s], 0, 1);
+            V4 o[S];
+            if constexpr (S == 4) {
+                const V t0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+                const V t2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+                o[0] = __builtin_shufflevector(t0, t1, 0, 1, 4, 5), o[1] = __builtin_shufflevector(t0, t1, 2, 3, 6, 7);
+                o[2] = __builtin_shufflevector(t2, t3, 0, 1, 4, 5), o[3] = __builtin_shufflevector(t2, t3, 2, 3, 6, 7);
+            } else {
+                // Two transposes side by side, each within its half of the registers.
+                const V t0 = __builtin_shufflevector(r0, r1, 0, 8, 1, 9, 4, 12, 5, 13), t1 = __builtin_shufflevector(r2, r3, 0, 8, 1, 9, 4, 12, 5, 13);
+                const V t2 = __builtin_shufflevector(r0, r1, 2, 10, 3, 11, 6, 14, 7, 15), t3 = __builtin_shufflevector(r2, r3, 2, 10, 3, 11, 6, 14, 7, 15);
+                const V u0 = __builtin_shufflevector(t0, t1, 0, 1, 8, 9, 4, 5, 12, 13), u1 = __builtin_shufflevector(t0, t1, 2, 3, 10, 11, 6, 7, 14, 15);
+                const V u2 = __builtin_shufflevector(t2, t3, 0, 1, 8, 9, 4, 5, 12, 13), u3 = __builtin_shufflevector(t2, t3, 2, 3, 10, 11, 6, 7, 14, 15);
+                o[0] = __builtin_shufflevector(u0, u0, 0, 1, 2, 3), o[4] = __builtin_shufflevector(u0, u0, 4, 5, 6, 7);
+                o[1] = __builtin_shufflevector(u1, u1, 0, 1, 2, 3), o[5] = __builtin_shufflevector(u1, u1, 4, 5, 6, 7);
+                o[2] = __builtin_shufflevector(u2, u2, 0, 1, 2, 3), o[6] = __builtin_shufflevector(u2, u2, 4, 5, 6, 7);
+                o[3] = __builtin_shufflevector(u3, u3, 0, 1, 2, 3), o[7] = __builtin_shufflevector(u3, u3, 4, 5, 6, 7);
+            }
+            TENON_UNROLL(8)
+            for (int s = 0; s < S; ++s, out += lanes) {
+                if (rows < width) o[s] = keep != V4{} ? o[s] : V4{};
+                if (width == 4) *reinterpret_cast<U4*>(out) = o[s];
+                else *reinterpret_cast<U2*>(out) = __builtin_shufflevector(o[s], o[s], 0, 1);
             }
         }
         for (; l < steps; ++l, out += lanes)
-            for (long i = 0; i < Width; ++i) out[i] = i < rows ? p[i][l] : T(0);
+            for (long i = 0; i < width; ++i) out[i] = i < rows ? p[i][l] : T(0);
     }
 
     template <int Lanes>
@@ -71,6 +86,7 @@ struct PackBody {
         constexpr int L = int(Lanes * 4 / sizeof(T));
         using U = typename vector_of<T, L>::unaligned;
         using U4 = typename vector_of<T, 4>::unaligned;
+        constexpr int S = Lanes >= 8 && sizeof(T) == 4 ? 8 : 4;
         if (lane_stride == 1) {
             for (long l = 0; l < steps; ++l, out += lanes, in += step) {
                 const T* from = in;
@@ -102,8 +118,7 @@ struct PackBody {
                 long i = 0;
                 for (; i < count; i += 4) {
                     const T* from = in + i * lane_stride + l;
-                    if (lanes - i >= 4) transpose<4>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
-                    else transpose<2>(out + l * lanes + i, lanes, from, lane_stride, count - i, now);
+                    transpose<S>(out + l * lanes + i, lanes - i >= 4 ? 4 : 2, lanes, from, lane_stride, count - i, now);
                 }
                 for (; i < lanes; i += 4)
                     for (long s = 0; s < now; ++s)

@@ -1,6 +1,7 @@
 // The columns of C, cut into panels as wide as a tile, and the rows, cut into tiles.
 #pragma once
 
+#include <tenon/base/parallel.hpp>
 #include <tenon/kernels/cpu/gemm/kernel_table.hpp>
 
 namespace tenon {
@@ -58,8 +59,9 @@ struct Part {
     Part(long count, long parts, long index) : first(count * index / parts), last(count * (index + 1) / parts) {}
 };
 
-// Below this, waking a second thread costs more than it saves.
-inline constexpr double serial_flops = 2e5;
+// How long a product takes one thread, roughly; below serial_flops it is not worth a fork.
+inline constexpr double nanoseconds_per_flop = 0.01;
+inline constexpr double serial_flops = fork_nanoseconds / nanoseconds_per_flop;
 
 }  // namespace gemm_impl
 }  // namespace kernels::cpu

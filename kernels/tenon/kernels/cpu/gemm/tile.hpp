@@ -50,41 +50,88 @@ TENON_ALWAYS_INLINE void scale_by(V& sum, T alpha) {
     sum = scaled;
 }
 
-// `columns` finished sums of one row into C: whole vectors, then what is left through buffers. `sums` may be read up to
-// a whole vector.
-template <class T, int L>
-TENON_ALWAYS_INLINE void finish_row(T* c, const T* sums, long columns, T alpha, bool load, const T* bias, bool relu) {
-    using V = typename vector_of<T, L>::type;
-    using U = typename vector_of<T, L>::unaligned;
-    for (long j = 0; j < columns; j += L) {
-        const long width = columns - j;
-        if (width < L && !load && bias == nullptr && !relu && alpha == T(1)) {
-            copy_part<T, L>(c + j, sums + j, width);
-            return;
-        }
-        alignas(64) T old[L] = {}, add[L] = {};
-        T* to = c + j;
-        const T* from = bias;
-        if (bias != nullptr) from += j;
-        if (width < L) {
-            to = old;
-            if (load) copy_part<T, L>(old, c + j, width);
-            if (bias != nullptr) {
-                copy_part<T, L>(add, from, width);
-                from = add;
+// What happens to finished sums: where they go, and what is added and applied.
+template <class T>
+struct Finish {
+    T* c;
+    long ldc, rows, columns;
+    T alpha;
+    bool load;          // added to what C holds
+    const T* bias;      // of the first column, or null
+    bool relu;
+};
+
+// Finished sums into C, row after row; sums[i * stride + j] may be read up to a whole vector. Out of line and shared by all
+// tiles: it is most of their code and little of their time.
+template <class T>
+struct FinishBody {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(const Finish<T>* job, const T* sums, long stride) {
+        constexpr int L = int(Lanes * 4 / sizeof(T));
+        using V = typename vector_of<T, L>::type;
+        using U = typename vector_of<T, L>::unaligned;
+        const long columns = job->columns, ldc = job->ldc, rest = columns % L;
+        const T alpha = job->alpha;
+        const bool load = job->load, relu = job->relu;
+        const T* const bias = job->bias;
+        alignas(64) T last_bias[L] = {};
+        if (bias != nullptr) copy_part<T, L>(last_bias, bias + (columns - rest), rest);
+        // Where the rows of C touch, a vector may run over into the rows below, which are written after it.
+        const bool over = !load && ldc == columns;
+        long room = over ? job->rows * columns : columns;
+        T* c = job->c;
+        long i = 0;
+        if (over && columns <= L && alpha == T(1)) {
+            // Narrow results: one vector a row.
+            const V add = *reinterpret_cast<const U*>(rest != 0 || bias == nullptr ? last_bias : bias);
+            for (; i < job->rows && room >= L; ++i, c += columns, sums += stride, room -= columns) {
+                V r = *reinterpret_cast<const U*>(sums);
+                if (bias != nullptr) r = r + add;
+                if (relu) r = r < V{} ? V{} : r;
+                *reinterpret_cast<U*>(c) = r;
             }
         }
-        V r = *reinterpret_cast<const U*>(sums + j);
-        if (alpha != T(1)) scale_by(r, alpha);
-        if (load) r = r + *reinterpret_cast<const U*>(to);
-        if (bias != nullptr) r = r + *reinterpret_cast<const U*>(from);
-        if (relu) r = r < V{} ? V{} : r;
-        *reinterpret_cast<U*>(to) = r;
-        if (width < L) copy_part<T, L>(c + j, old, width);
+        for (; i < job->rows; ++i, c += ldc, sums += stride) {
+            for (long j = 0; j < columns; j += L) {
+                const long width = columns - j;
+                V r = *reinterpret_cast<const U*>(sums + j);
+                if (alpha != T(1)) scale_by(r, alpha);
+                if (load) {
+                    alignas(64) T old[L];
+                    const T* from = c + j;
+                    if (width < L) {
+                        for (int l = 0; l < L; ++l) old[l] = T(0);
+                        copy_part<T, L>(old, from, width);
+                        from = old;
+                    }
+                    r = r + *reinterpret_cast<const U*>(from);
+                }
+                if (bias != nullptr) r = r + *reinterpret_cast<const U*>(width < L ? last_bias : bias + j);
+                if (relu) r = r < V{} ? V{} : r;
+                if (j + L <= room) {
+                    *reinterpret_cast<U*>(c + j) = r;
+                } else {
+                    alignas(64) T part[L];
+                    *reinterpret_cast<U*>(part) = r;
+                    copy_part<T, L>(c + j, part, width);
+                }
+            }
+            if (over) room -= columns;
+        }
     }
+};
+
+template <int Lanes, class T>
+TENON_ALWAYS_INLINE void finish(const Finish<T>* job, const T* sums, long stride) {
+    using Body = FinishBody<T>;
+#if TENON_DISPATCH
+    if constexpr (Lanes == 16) return tenon::impl::run_avx512<Body>(job, sums, stride);
+    if constexpr (Lanes == 8) return tenon::impl::run_avx2<Body>(job, sums, stride);
+#endif
+    tenon::impl::run_baseline<Body>(job, sums, stride);
 }
 
-template <class T, int MR, int NV, bool Packed>
+template <class T, int MR, int NV, bool Packed = false>
 struct TileBody {
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const Tile<T>* tile) {
@@ -106,9 +153,14 @@ struct TileBody {
         do {
             const long steps = left < tile->chunk ? left : tile->chunk;
             left -= steps;
-            // C is touched when the sums are ready: its lines travel meanwhile.
-            for (long i = tile->skip; i < rows; ++i)
-                for (long j = 0; j < NV * L; j += long(64 / sizeof(T))) __builtin_prefetch(tile->c + i * tile->ldc + j, 1);
+            // C is touched when the sums are ready: its lines travel meanwhile. Many are asked for a row per step, as more
+            // requests than the first cache can hold open stall what follows.
+            constexpr bool spread = Packed && MR * NV > 12;
+            const T* next = tile->c + tile->skip * tile->ldc;
+            const T* const bottom = tile->c + (rows - 1) * tile->ldc;
+            if (!spread && load)
+                for (; next <= bottom; next += tile->ldc)
+                    for (long j = 0; j < NV * L; j += long(64 / sizeof(T))) __builtin_prefetch(next + j, 1);
             V sum[MR][NV];
             TENON_UNROLL(32)
             for (int i = 0; i < MR; ++i)
@@ -118,13 +170,25 @@ struct TileBody {
                 V row[NV];
                 TENON_UNROLL(4)
                 for (int v = 0; v < NV; ++v) row[v] = *reinterpret_cast<const U*>(b + v * L);
+                if constexpr (spread) {
+                    TENON_UNROLL(4)
+                    for (int j = 0; j < NV * L; j += int(64 / sizeof(T))) __builtin_prefetch(next + j, 1);
+                    next += next < bottom ? tile->ldc : 0;
+                }
+                // B comes from the second cache, tiles of A from there or the first. The hardware does not look far beyond a page.
+                if constexpr (MR * NV >= 12) {
+                    const T* const ahead = b + (Packed ? 32 * NV * L : 6 * b_step);
+                    TENON_UNROLL(4)
+                    for (int j = 0; j < NV * L; j += int(64 / sizeof(T))) __builtin_prefetch(ahead + j);
+                    if constexpr (Packed) __builtin_prefetch(start[0] + 32 * MR);
+                }
                 TENON_UNROLL(32)
                 for (int i = 0; i < MR; ++i) {
                     const V x = (Packed ? start[0][i] : start[i / 3][i % 3 * a_row]) - V{};
                     TENON_UNROLL(4)
                     for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + x * row[v];
                 }
-                b += b_step;
+                b += Packed ? NV * L : b_step;
                 TENON_UNROLL(8)
                 for (int g = 0; g < groups; ++g) start[g] += a_step;
             }
@@ -133,27 +197,12 @@ struct TileBody {
             const bool relu = last && tile->relu;
             T* const c = tile->c;
             const long ldc = tile->ldc;
-            if (rows - tile->skip == MR && tile->columns == NV * L) {
-                if (tile->alpha != T(1))
-                    TENON_UNROLL(32)
-                    for (int i = 0; i < MR; ++i)
-                        TENON_UNROLL(4)
-                        for (int v = 0; v < NV; ++v) scale_by(sum[i][v], tile->alpha);
+            if (rows - tile->skip == MR && tile->columns == NV * L && tile->alpha == T(1) && bias == nullptr && !relu) {
                 if (load)
                     TENON_UNROLL(32)
                     for (int i = 0; i < MR; ++i)
                         TENON_UNROLL(4)
                         for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + *reinterpret_cast<const U*>(c + i * ldc + v * L);
-                if (bias != nullptr)
-                    TENON_UNROLL(32)
-                    for (int i = 0; i < MR; ++i)
-                        TENON_UNROLL(4)
-                        for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] + *reinterpret_cast<const U*>(bias + v * L);
-                if (relu)
-                    TENON_UNROLL(32)
-                    for (int i = 0; i < MR; ++i)
-                        TENON_UNROLL(4)
-                        for (int v = 0; v < NV; ++v) sum[i][v] = sum[i][v] < V{} ? V{} : sum[i][v];
                 TENON_UNROLL(32)
                 for (int i = 0; i < MR; ++i)
                     TENON_UNROLL(4)
@@ -163,9 +212,9 @@ struct TileBody {
                 TENON_UNROLL(32)
                 for (int i = 0; i < MR; ++i)
                     TENON_UNROLL(4)
-                    for (int v = 0; v < NV; ++v) *reinterpret_cast<U*>(&buffer[i][v * L]) = sum[i][v];
-                for (long i = tile->skip; i < rows; ++i) 
-                    finish_row<T, L>(c + i * ldc, buffer[i], tile->columns, tile->alpha, load, bias, relu);
+                    for (int v = 0; v < NV; ++v) *reinterpret_cast<V*>(&buffer[i][v * L]) = sum[i][v];
+                const Finish<T> job{c + tile->skip * ldc, ldc, rows - tile->skip, tile->columns, tile->alpha, load, bias, relu};
+                finish<Lanes>(&job, static_cast<const T*>(buffer[tile->skip]), long(NV * L));
             }
             load = true;
         } while (left > 0);

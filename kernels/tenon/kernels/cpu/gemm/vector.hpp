@@ -29,12 +29,16 @@ struct VectorProduct {
 };
 
 // `count` sums from column j on.
-template <class T, int L>
+template <class T, int Lanes>
 TENON_ALWAYS_INLINE void finish_columns(const VectorProduct<T>* job, long j, long count, const T* sums, bool load, bool last) {
+    constexpr int L = int(Lanes * 4 / sizeof(T));
     const bool add = last && job->bias != nullptr, relu = last && job->relu;
     T* const c = job->c + j * job->c_step;
     const T* const bias = add ? job->bias + j * job->bias_step : nullptr;
-    if (job->c_step == 1 && (!add || job->bias_step == 1)) return finish_row<T, L>(c, sums, count, job->alpha, load, bias, relu);
+    if (job->c_step == 1 && (!add || job->bias_step == 1)) {
+        const Finish<T> all{c, count, 1, count, job->alpha, load, bias, relu};
+        return finish<Lanes>(&all, sums, 0L);
+    }
     alignas(64) T old[L] = {}, adds[L] = {};
     for (long i = 0; i < count; i += L) {
         const long width = count - i < L ? count - i : L;
@@ -42,7 +46,8 @@ TENON_ALWAYS_INLINE void finish_columns(const VectorProduct<T>* job, long j, lon
             if (load) old[l] = c[(i + l) * job->c_step];
             if (add) adds[l] = bias[(i + l) * job->bias_step];
         }
-        finish_row<T, L>(old, sums + i, L, job->alpha, load, add ? adds : nullptr, relu);
+        const Finish<T> some{old, L, 1, L, job->alpha, load, add ? adds : nullptr, relu};
+        finish<Lanes>(&some, sums + i, 0L);
         for (long l = 0; l < width; ++l) c[(i + l) * job->c_step] = old[l];
     }
 }
@@ -63,12 +68,15 @@ struct VectorRowsBody {
         for (; j + L <= columns; j += L) {
             V sum = *reinterpret_cast<const U*>(sums + j);
             TENON_UNROLL(8)
-            for (int r = 0; r < R; ++r) sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            for (int r = 0; r < R; ++r) {
+                // Rows begin on other pages, where the hardware does not look ahead.
+                if (R > 1) __builtin_prefetch(b + (r + R) * step + j);
+                sum = sum + value[r] * *reinterpret_cast<const U*>(b + r * step + j);
+            }
             *reinterpret_cast<U*>(sums + j) = sum;
         }
         if (j < columns) {
             V sum = *reinterpret_cast<const U*>(sums + j);
-            TENON_UNROLL(8)
             for (int r = 0; r < R; ++r) {
                 alignas(64) T part[L] = {};
                 copy_part<T, L>(part, b + r * step + j, columns - j);
@@ -95,7 +103,7 @@ struct VectorRowsBody {
                 for (; steps >= 8; steps -= 8, x += 8 * job->x_step, b += 8 * job->step)
                     add<L, 8>(sums, x, job->x_step, b, job->step, columns);
                 for (; steps > 0; --steps, x += job->x_step, b += job->step) add<L, 1>(sums, x, 0, b, 0, columns);
-                finish_columns<T, L>(job, j, columns, sums, load, left == 0);
+                finish_columns<T, Lanes>(job, j, columns, sums, load, left == 0);
                 load = true;
             }
         }
@@ -177,7 +185,7 @@ struct VectorDotsBody {
                 alignas(64) T sums[2 * L];
                 *reinterpret_cast<U*>(sums) = sum[0];
                 *reinterpret_cast<U*>(sums + L) = sum[1];
-                finish_columns<T, L>(job, j, count, sums, load, done == job->k);
+                finish_columns<T, (Lanes < 8 ? Lanes : 8)>(job, j, count, sums, load, done == job->k);
                 load = true;
             }
         }
@@ -193,14 +201,17 @@ void gemm_vector(const VectorProduct<T>& whole, bool column, const BlockEpilogue
         job.b += first * job.lane;
         job.c += first * job.c_step;
         if (job.bias != nullptr) job.bias += first * job.bias_step;
-        if (job.lane == 1) dispatch<VectorRowsBody<T>>(static_cast<const VectorProduct<T>*>(&job));
+        // Bound by memory: eight lanes are as fast as sixteen.
+        if (job.lane == 1) dispatch<VectorRowsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         else dispatch<VectorDotsBody<T>, Isa::avx2>(static_cast<const VectorProduct<T>*>(&job));
         if (column) finish_block(epilogue, first, last - first, 0, 1);
         else finish_block(epilogue, 0, 1, first, last - first);
     };
     const double flops = 2.0 * double(whole.columns) * double(whole.k);
     const long unit = whole.lane == 1 ? 512 : 16, units = (whole.columns + unit - 1) / unit;
-    long tasks = flops < serial_flops ? 1 : flops < 16 * serial_flops ? 4 : 16;
+    // Bound by memory: two bytes or more to be read for every flop.
+    constexpr double serial = fork_nanoseconds / 0.08;
+    long tasks = flops < serial ? 1 : flops < 16 * serial ? 4 : 16;
     if (tasks > units) tasks = units;
     if (tasks == 1) return part_of(0, whole.columns);
     parallel_for(tasks, [&](long t) {

@@ -3,6 +3,8 @@
 
 #include <tenon/base/error.hpp>
 
+#include <sys/mman.h>
+
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
@@ -44,7 +46,11 @@ public:
 
     private:
         static void* allocate(std::size_t bytes) {
-            void* memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+            // Huge pages where there are some: panels far apart share an entry of the TLB, and the hardware looks further ahead.
+            constexpr std::size_t huge = std::size_t(1) << 21, page = 4096;
+            const std::size_t unit = bytes >= huge / 2 ? huge : page, rounded = (bytes + unit - 1) / unit * unit;
+            void* memory = std::aligned_alloc(unit, rounded);
+            if (memory != nullptr && unit == huge) madvise(memory, rounded, MADV_HUGEPAGE);
             if (memory == nullptr) fail<MemoryError>("gemm: no memory for ", static_cast<unsigned long>(bytes), " bytes of scratch");
             return memory;
         }

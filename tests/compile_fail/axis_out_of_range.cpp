@@ -1,0 +1,4 @@
+// expect: a reduction's axis is outside of the tensor's rank
+#include <tenon/tenon.hpp>
+using namespace tenon;
+auto wrong(const Tensor<float, 2>& x) { return sum<2>(x); }

@@ -1,0 +1,334 @@
+// What every record of the operator table must hold. TENON_OPERATORS=scan,... picks families.
+#include "run_time.hpp"
+
+#include "../../golden/golden.hpp"
+
+#include <tenon/testing/gradcheck.hpp>
+#if __has_include(<tenon/testing/gradgradcheck.hpp>)
+#include <tenon/ops/second_order.hpp>
+#include <tenon/testing/gradgradcheck.hpp>
+#define TENON_HAS_SECOND_ORDER
+#endif
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <sstream>
+
+using namespace operators;
+
+namespace {
+
+template <class V>
+void for_each_family(V&& visit) {
+    const char* chosen = std::getenv("TENON_OPERATORS");
+    for (const Family* family : families()) {
+        if (chosen != nullptr && ("," + std::string(chosen) + ",").find("," + std::string(family->name) + ",") == std::string::npos) continue;
+        visit(*family);
+    }
+}
+template <class V>
+void for_each_record(V&& visit) {
+    for_each_family([&](const Family& family) {
+        for (const Record& record : family.records) {
+            INFO(family.name << ": " << record.says.name);
+            visit(family, record);
+        }
+    });
+}
+
+// Another arrangement of the same values: axes in reverse order in memory, or every second element.
+AnyTensor rearranged(const AnyTensor& x, bool reversed) {
+    const int rank = x->rank;
+    std::vector<long> strides(static_cast<std::size_t>(rank));
+    long all = reversed ? 1 : 2;
+    for (int n = 0; n < rank; ++n) {
+        const int i = reversed ? n : rank - 1 - n;
+        strides[static_cast<std::size_t>(i)] = all;
+        all *= x->dims()[i];
+    }
+    const AnyTensor memory = new_tensor(x->dtype, {all + 1});
+    std::memset(memory->data(), 0, static_cast<std::size_t>(memory->size * size_of(x->dtype)));
+    AnyTensor view(detail::new_view(memory.get(), rank, x->dims(), strides.data(), 0));
+    view->is_view = false;  // may become a leaf
+    for (long i = 0; i < x->size; ++i) set(view, i, get(x, i));
+    return view;
+}
+
+// --- golden cases --------------------------------------------------------------------------------------------------------
+
+const golden::File& golden_file(const Family& family) {
+    static std::map<std::string, golden::File> files;
+    auto found = files.find(family.name);
+    if (found == files.end()) found = files.emplace(family.name, golden::read(std::string(TENON_TEST_DIR) + "/golden/" + family.name + ".safetensors")).first;
+    return found->second;
+}
+// The cases of a record: names up to the last slash, equal to its prefix or below it.
+std::vector<std::string> cases_of(const Family& family, const Record& record) {
+    std::vector<std::string> cases;
+    if (record.says.golden == nullptr) return cases;
+    const std::string prefix = record.says.golden;
+    for (const auto& [name, array] : golden_file(family)) {
+        const std::size_t slash = name.rfind('/');
+        const std::string key = name.substr(0, slash);
+        if (name.substr(slash + 1) == "y" && (key == prefix || key.rfind(prefix + "/", 0) == 0)) cases.push_back(key);
+    }
+    return cases;
+}
+// Reals that are whole numbers throughout fit any type.
+bool all_whole(const golden::Array& array) {
+    for (double v : array.reals)
+        if (v != std::floor(v) || std::abs(v) > 1e6) return false;
+    return true;
+}
+AnyTensor tensor_of(const golden::Array& array, DType dtype) {
+    AnyTensor x = new_tensor(dtype, array.shape);
+    for (long i = 0; i < array.size(); ++i)
+        set(x, i, array.integer ? static_cast<double>(array.integers[static_cast<std::size_t>(i)]) : array.reals[static_cast<std::size_t>(i)]);
+    return x;
+}
+const golden::Array& array_of(const Family& family, const std::string& key, const std::string& name) {
+    const auto& file = golden_file(family);
+    const auto found = file.find(key + "/" + name);
+    if (found == file.end()) throw std::runtime_error("no " + name + " in the golden case " + key + " of " + family.name);
+    return found->second;
+}
+Inputs inputs_of(const Family& family, const Record& record, const std::string& key, DType dtype) {
+    Inputs inputs;
+    for (const Argument& a : record.arguments) inputs.push_back(tensor_of(array_of(family, key, a.name), dtype_for(a, dtype)));
+    return inputs;
+}
+bool smooth_case(const std::string& key) {
+    const std::string last = key.substr(key.rfind('/') + 1);
+    for (const char* word : {"kink", "tie", "nan", "inf"})
+        if (last.rfind(word, 0) == 0) return false;
+    return true;
+}
+
+double bound_of(const Description& says, DType dtype) {
+    switch (dtype) {
+        case DType::float64: return says.in_double;
+        case DType::float32: return says.in_float;
+        case DType::bfloat16: return 0x1p-7;
+        case DType::float16: return 0x1p-9;
+        default: return 0;
+    }
+}
+void check_values(const AnyTensor& got, const std::vector<double>& expected, double bound, const char* what) {
+    INFO(what);
+    REQUIRE(got->size == static_cast<long>(expected.size()));
+    double scale = 0;
+    for (double e : expected)
+        if (std::isfinite(e)) scale = std::max(scale, std::abs(e));
+    std::ostringstream wrong;
+    int count = 0;
+    for (long i = 0; i < got->size; ++i) {
+        const double g = get(got, i), e = expected[static_cast<std::size_t>(i)];
+        const bool agrees = std::isnan(e) ? std::isnan(g) : g == e || std::abs(g - e) <= bound * (std::abs(e) + scale);
+        if (!agrees && ++count <= 3) wrong << " [" << i << "] got " << g << ", expected " << e << ";";
+    }
+    INFO(count << " differ:" << wrong.str());
+    CHECK(count == 0);
+}
+std::vector<double> numbers(const golden::Array& array) {
+    if (!array.integer) return array.reals;
+    return {array.integers.begin(), array.integers.end()};
+}
+std::vector<double> numbers(const AnyTensor& x) {
+    std::vector<double> all;
+    for (long i = 0; i < x->size; ++i) all.push_back(get(x, i));
+    return all;
+}
+bool same_bits(const AnyTensor& a, const AnyTensor& b) {
+    if (a->size != b->size) return false;
+    for (long i = 0; i < a->size; ++i) {
+        const long size = size_of(a->dtype);
+        if (std::memcmp(a->data() + offset_of(a, i) * size, b->data() + offset_of(b, i) * size, static_cast<std::size_t>(size)) != 0) return false;
+    }
+    return true;
+}
+
+void check_case(const Family& family, const Record& record, const std::string& key, DType dtype) {
+    INFO(key << " in " << name(dtype));
+    const Inputs inputs = inputs_of(family, record, key, dtype);
+    for (std::size_t k = 0; k < inputs.size(); ++k)
+        if (record.arguments[k].kind == Kind::real && is_floating(dtype)) mark(inputs[k]);
+    const AnyTensor y = record.run[static_cast<int>(dtype)](inputs);
+    const golden::Array& expected = array_of(family, key, "y");
+    CHECK(shape_of(y) == expected.shape);
+    check_values(y, numbers(expected), bound_of(record.says, dtype), "value");
+    if (!is_floating(dtype) || !is_floating(y->dtype)) return;
+    run_backward(y);
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+        const auto& file = golden_file(family);
+        const auto found = file.find(key + "/d_" + record.arguments[k].name);
+        if (found == file.end()) continue;
+        INFO("gradient of " << record.arguments[k].name);
+        if (!has_gradient(inputs[k])) {
+            for (double e : found->second.reals) CHECK(e == 0);
+            continue;
+        }
+        // A derivative sums and cancels more than the value does.
+        check_values(gradient_of(inputs[k]), found->second.reals, 10 * bound_of(record.says, dtype), "gradient");
+    }
+}
+
+// The formula as a function of one vector that holds all real inputs.
+struct Flat {
+    const Record* record;
+    Inputs inputs;
+    Tensor<double, 1> operator()(const Tensor<double, 1>& all) const {
+        Inputs mine = inputs;
+        long at = 0;
+        for (std::size_t k = 0; k < inputs.size(); ++k) {
+            if (record->arguments[k].kind != Kind::real) continue;
+            const Tensor<double, 1> part = all(slice(at, at + inputs[k]->size));
+            at += inputs[k]->size;
+            long dims[max_rank] = {};
+            for (int i = 0; i < inputs[k]->rank; ++i) dims[i] = inputs[k]->dims()[i];
+            mine[k] = detail::reshape_any(part.record(), inputs[k]->rank, dims);
+        }
+        const AnyTensor y = record->run[static_cast<int>(DType::float64)](mine);
+        long size = y->size;
+        return Tensor<double, 1>(detail::reshape_any(y.get(), 1, &size));
+    }
+};
+bool flatten(const Record& record, const Inputs& inputs, Tensor<double, 1>& all) {
+    std::vector<double> values;
+    for (std::size_t k = 0; k < inputs.size(); ++k)
+        if (record.arguments[k].kind == Kind::real)
+            for (double v : numbers(inputs[k])) {
+                if (!std::isfinite(v)) return false;
+                values.push_back(v);
+            }
+    if (values.empty()) return false;
+    all = empty<double>({values.size()});
+    std::copy(values.begin(), values.end(), all.data());
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("operators have PyTorch's values and gradients") {
+    for_each_record([](const Family& family, const Record& record) {
+        const auto cases = cases_of(family, record);
+        if (record.says.golden != nullptr) CHECK_FALSE(cases.empty());
+        for (const std::string& key : cases) {
+            for (DType dtype : {DType::float64, DType::float32})
+                if (record.runs(dtype)) check_case(family, record, key, dtype);
+            bool fits = true;
+            for (const Argument& a : record.arguments) fits = fits && (a.kind != Kind::real || all_whole(array_of(family, key, a.name)));
+            fits = fits && all_whole(array_of(family, key, "y"));
+            for (DType dtype : {DType::int32, DType::int64})
+                if (fits && record.runs(dtype)) check_case(family, record, key, dtype);
+        }
+    });
+}
+
+TEST_CASE("operators over 16-bit storage are the float ones, rounded") {
+    for_each_record([](const Family& family, const Record& record) {
+        for (const std::string& key : cases_of(family, record))
+            for (DType dtype : {DType::bfloat16, DType::float16}) {
+                if (!record.runs(dtype) || !smooth_case(key)) continue;
+                INFO(key << " in " << name(dtype));
+                Inputs inputs = inputs_of(family, record, key, dtype), wide = inputs_of(family, record, key, DType::float64);
+                for (std::size_t k = 0; k < inputs.size(); ++k)
+                    for (long i = 0; i < inputs[k]->size; ++i) set(wide[k], i, get(inputs[k], i));
+                for (std::size_t k = 0; k < inputs.size(); ++k)
+                    if (record.arguments[k].kind == Kind::real) mark(inputs[k]), mark(wide[k]);
+                const AnyTensor y = record.run[static_cast<int>(dtype)](inputs), z = record.run[static_cast<int>(DType::float64)](wide);
+                check_values(y, numbers(z), bound_of(record.says, dtype), "value");
+                if (!is_floating(y->dtype)) continue;
+                run_backward(y), run_backward(z);
+                for (std::size_t k = 0; k < inputs.size(); ++k)
+                    if (record.arguments[k].kind == Kind::real && has_gradient(wide[k]) && has_gradient(inputs[k]))
+                        check_values(gradient_of(inputs[k]), numbers(gradient_of(wide[k])), 4 * bound_of(record.says, dtype), "gradient");
+            }
+    });
+}
+
+TEST_CASE("operators pass the gradient check") {
+    for_each_record([](const Family& family, const Record& record) {
+        for (const std::string& key : cases_of(family, record)) {
+            const Inputs inputs = inputs_of(family, record, key, DType::float64);
+            Tensor<double, 1> all;
+            if (!smooth_case(key) || !flatten(record, inputs, all)) continue;
+            if (!is_floating(record.run[static_cast<int>(DType::float64)](inputs)->dtype)) continue;
+            INFO(key);
+            CHECK_NOTHROW(testing::gradcheck({.kinks = record.says.kinks}, Flat{&record, inputs}, all));
+#if defined(TENON_HAS_SECOND_ORDER)
+            if (record.says.twice) CHECK_NOTHROW(testing::gradgradcheck(Flat{&record, inputs}, all));
+#endif
+        }
+    });
+}
+
+TEST_CASE("operators read strided inputs") {
+    for_each_record([](const Family& family, const Record& record) {
+        for (const std::string& key : cases_of(family, record))
+            for (const bool reversed : {false, true}) {
+                INFO(key << (reversed ? ", axes reversed in memory" : ", every second element"));
+                const Inputs inputs = inputs_of(family, record, key, DType::float64);
+                Inputs strided;
+                for (const AnyTensor& x : inputs) strided.push_back(rearranged(x, reversed));
+                for (std::size_t k = 0; k < inputs.size(); ++k)
+                    if (record.arguments[k].kind == Kind::real) mark(inputs[k]), mark(strided[k]);
+                const auto& run = record.run[static_cast<int>(DType::float64)];
+                const AnyTensor y = run(inputs), z = run(strided);
+                if (record.says.view_bits) CHECK(same_bits(y, z));
+                else check_values(z, numbers(y), record.says.in_double, "value");
+                if (!is_floating(y->dtype)) continue;
+                run_backward(y), run_backward(z);
+                for (std::size_t k = 0; k < inputs.size(); ++k)
+                    if (record.arguments[k].kind == Kind::real && has_gradient(inputs[k]))
+                        check_values(gradient_of(strided[k]), numbers(gradient_of(inputs[k])), 10 * record.says.in_double, "gradient");
+            }
+    });
+}
+
+TEST_CASE("operators give the same bits with one thread and with two") {
+    for_each_record([](const Family&, const Record& record) {
+        const Inputs inputs = random_inputs(record, DType::float32);
+        if (inputs.empty()) return;
+        const auto run = [&](int threads) {
+            set_num_threads(threads);
+            const AnyTensor y = record.run[static_cast<int>(DType::float32)](inputs);
+            if (is_floating(y->dtype)) run_backward(y);
+            Inputs results{y};
+            for (const AnyTensor& x : inputs)
+                if (has_gradient(x)) {
+                    AnyTensor copy = new_tensor(x->dtype, shape_of(x));
+                    std::memcpy(copy->data(), gradient_of(x)->data(), static_cast<std::size_t>(copy->size * size_of(copy->dtype)));
+                    results.push_back(copy);
+                    detail::clear_gradient(x->node->slots[0]);
+                }
+            set_num_threads(2);
+            return results;
+        };
+        const Inputs one = run(1), two = run(2);
+        REQUIRE(one.size() == two.size());
+        for (std::size_t k = 0; k < one.size(); ++k) {
+            INFO((k == 0 ? "value" : "gradient"));
+            CHECK(same_bits(one[k], two[k]));
+        }
+    });
+}
+
+TEST_CASE("operators say what is wrong") {
+    for_each_family([](const Family& family) {
+        for (const ErrorSample& sample : family.errors) {
+            INFO(family.name << ": " << sample.name << ", expected a text with \"" << sample.text << "\"");
+            std::string text = "nothing was thrown";
+            try {
+                sample.run();
+            } catch (const Error& error) {
+                text = error.what();
+            }
+            INFO("got: " << text);
+            CHECK(text.find(sample.text) != std::string::npos);
+        }
+    });
+}

@@ -1,0 +1,33 @@
+// Prints docs/operators.md: what each operation of the table can do.
+#include "run_time.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+using namespace operators;
+
+int main() {
+    std::puts("# Operators\n\nWritten by `tests/ops/table/describe.cpp` from the operator table; the tests hold every line to it.\n");
+    std::puts("Element types: f = float, d = double, b = bf16, h = half, i = int32 and int64. Derivative: 1 = gradients, 2 = second\n"
+              "derivatives too (`create_graph`), - = none. Checked against PyTorch: values (and gradients) are compared with\n"
+              "PyTorch's. All run on the CPU.\n");
+    std::sort(families().begin(), families().end(), [](const Family* a, const Family* b) { return std::string(a->name) < b->name; });
+    for (const Family* family : families()) {
+        std::printf("## %s\n\n| operation | types | derivative | checked against PyTorch | remarks |\n|---|---|---|---|---|\n", family->name);
+        for (const Record& record : family->records) {
+            std::string types;
+            const struct { DType dtype; char letter; } letters[] = {
+                {DType::float32, 'f'}, {DType::float64, 'd'}, {DType::bfloat16, 'b'}, {DType::float16, 'h'}, {DType::int64, 'i'}};
+            for (const auto& l : letters)
+                if (record.runs(l.dtype)) types += l.letter;
+            std::string shown;
+            for (const char* c = record.says.name; *c != 0; ++c) shown += *c == '|' ? std::string("\\|") : std::string(1, *c);
+            // Whether gradients flow is asked of the operation itself.
+            const Inputs inputs = random_inputs(record, DType::float32);
+            const bool gradient = !inputs.empty() && record.run[0](inputs)->node != nullptr;
+            std::printf("| `%s` | %s | %s | %s | %s |\n", shown.c_str(), types.c_str(), !gradient ? "-" : record.says.twice ? "2" : "1",
+                        record.says.golden != nullptr || std::string(family->name) == "elementwise" ? "yes" : "", record.says.note);
+        }
+        std::puts("");
+    }
+}

@@ -1,0 +1,12 @@
+# The records of all families as one object library, for the tests, the documentation and the benchmark.
+if(NOT TARGET tenon_operator_table)
+    file(GLOB table_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+    list(FILTER table_sources EXCLUDE REGEX "(checks|describe)\\.cpp$")
+    add_library(tenon_operator_table OBJECT ${table_sources})
+    target_link_libraries(tenon_operator_table PRIVATE tenon_own_program tenon_extern_kernels)
+    set(operator_families)
+    foreach(source IN LISTS table_sources)
+        get_filename_component(family ${source} NAME_WE)
+        list(APPEND operator_families ${family})
+    endforeach()
+endif()
