@@ -163,8 +163,8 @@ TEST_CASE("gradients of several results of one factorisation come together", "[l
     const Tensor<double, 2> c2 = c * 1.0;
     const auto s = svd(c2);
     sum(s.s).backward();
-    const auto all = svd(x);
-    CHECK(close(c.grad(), matmul(all.u, all.vh), {.absolute = 1e-12}));
+    const auto whole = svd(x);
+    CHECK(close(c.grad(), matmul(whole.u, whole.vh), {.absolute = 1e-12}));
 }
 
 TEST_CASE("second derivatives by hand", "[linalg]") {
