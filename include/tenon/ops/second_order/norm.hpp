@@ -2,6 +2,7 @@
 // expressions and need none.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/norm.hpp>
 #include <tenon/ops/second_order/scan.hpp>
 

@@ -11,6 +11,7 @@
 
 #include <tenon/kernels/cpu/gemm.hpp>
 
+#if defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 #if defined(TENON_INSTANTIATE_KERNELS)
 #define TENON_GEMM_INSTANCE template
 #else
@@ -30,3 +31,4 @@ TENON_GEMM_INSTANCES(double)
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
 #undef TENON_GEMM_INSTANCE
+#endif
