@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the tests and runs them, under each instruction set that this machine has.
 #
-#   tests/run.sh                            the whole suite, then a third of it under the address and undefined-behaviour
-#                                           sanitizers (the commit decides which third)
+#   tests/run.sh                            the whole suite
 #   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
+#   tests/run.sh --part                     a third of it under the address and undefined-behaviour sanitizers
 #   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers
 #
 # TENON_PRESET=asan or tsan picks a sanitizer build; TENON_JOBS limits the parallel jobs.
@@ -31,16 +31,17 @@ run_suite() {
 if [ "${1:-}" = --nightly ]; then
     shift
     run_suite dev build/dev -- "$@"
-    run_suite asan build/asan -D TENON_TEST_PART= -- "$@"
+    run_suite asan build/asan -- "$@"
     run_suite tsan build/tsan -- "$@"
     if command -v clang++ > /dev/null; then run_suite dev build/clang -D CMAKE_CXX_COMPILER=clang++ -- "$@"; fi
     if [ -x tests/fuzz/run.sh ]; then tests/fuzz/run.sh 60; fi
-elif [ -n "${TENON_PRESET:-}" ] || [ $# -gt 0 ]; then
-    run_suite "${TENON_PRESET:-dev}" "build/${TENON_PRESET:-dev}" -- "$@"
-else
-    run_suite dev build/dev --
+elif [ "${1:-}" = --part ]; then
+    # Under the sanitizers, a third of the programs: the one that the commit says, so that commits take turns.
+    shift
     commit=$(git rev-parse HEAD 2> /dev/null || echo 0)
     part=$((0x${commit:0:6} % 3))
     echo "Under the sanitizers: part $part of 0, 1, 2"
-    run_suite asan build/asan -D TENON_TEST_PART=$part --
+    run_suite asan build/asan -D TENON_TEST_PART=$part -- "$@"
+else
+    run_suite "${TENON_PRESET:-dev}" "build/${TENON_PRESET:-dev}" -- "$@"
 fi
