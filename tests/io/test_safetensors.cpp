@@ -311,9 +311,9 @@ TEST_CASE("each way to be bad has its error", "[safetensors]") {
     CHECK(has(error_of<ShapeError>([&] { read_all(deep.path()); }), "has 9 axes: expected at most 8"));
     CHECK(has(error_of<FileError>([&] { io::Safetensors(small.path()).get("b"); }), "has no tensor \"b\": expected one of a"));
     const io::Array x = files::make<float>({2});
-    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("/tmp/never", {{"a", x}, {"a", x}}); }), "the name \"a\" came twice"));
-    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("/tmp/never", {{"a\xff", x}}); }), "is not UTF-8"));
-    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("/tmp/never", {{"__metadata__", x}}); }), "cannot be named"));
+    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("never.safetensors", {{"a", x}, {"a", x}}); }), "the name \"a\" came twice"));
+    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("never.safetensors", {{"a\xff", x}}); }), "is not UTF-8"));
+    CHECK(has(error_of<ValueError>([&] { io::write_safetensors("never.safetensors", {{"__metadata__", x}}); }), "cannot be named"));
 }
 
 TEST_CASE("damaged safetensors files are read or refused, never more", "[safetensors][damage]") {
