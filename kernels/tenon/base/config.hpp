@@ -36,7 +36,24 @@
 #define TENON_CONFIG_COMPILER cuda
 #else
 #define TENON_HD
+#if defined(TENON_CUDA_EMULATOR)
+#define TENON_CONFIG_COMPILER emulator
+#else
 #define TENON_CONFIG_COMPILER cpu
+#endif
+#endif
+
+// TENON_CUDA: this translation unit holds CUDA's kernels, compiled by nvcc or, in the tests, by any compiler against an
+// emulated CUDA runtime. TENON_DEVICE_CODE: the pass that compiles the bodies of kernels.
+#if defined(__CUDACC__) || defined(TENON_CUDA_EMULATOR)
+#define TENON_CUDA 1
+#else
+#define TENON_CUDA 0
+#endif
+#if defined(__CUDA_ARCH__) || defined(TENON_CUDA_EMULATOR)
+#define TENON_DEVICE_CODE 1
+#else
+#define TENON_DEVICE_CODE 0
 #endif
 
 // A functor that serves SIMD lanes and device scalars. nvcc refuses vector types in anything it may have to compile for
@@ -99,5 +116,8 @@ namespace tenon {
 // Code whose instructions depend on compiler flags lives in here.
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {}
+#if TENON_CUDA
+namespace kernels::cuda {}
+#endif
 }
 }  // namespace tenon
