@@ -50,6 +50,14 @@
 #else
 #define TENON_CUDA 0
 #endif
+// TENON_CUBLAS: products on CUDA devices go through cuBLASLt, so that programs that use them link it; 0: the library's own kernel.
+#if !defined(TENON_CUBLAS)
+#if TENON_CUDA && __has_include(<cublasLt.h>)
+#define TENON_CUBLAS 1
+#else
+#define TENON_CUBLAS 0
+#endif
+#endif
 #if defined(__CUDA_ARCH__) || defined(TENON_CUDA_EMULATOR)
 #define TENON_DEVICE_CODE 1
 #else
