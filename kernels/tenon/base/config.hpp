@@ -52,7 +52,7 @@
 #endif
 // TENON_CUBLAS: products on CUDA devices go through cuBLASLt, so that programs that use them link it; 0: the library's own kernel.
 #if !defined(TENON_CUBLAS)
-#if TENON_CUDA && __has_include(<cublasLt.h>)
+#if defined(__CUDACC__) && __has_include(<cublasLt.h>)
 #define TENON_CUBLAS 1
 #else
 #define TENON_CUBLAS 0

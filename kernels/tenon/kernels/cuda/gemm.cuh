@@ -89,11 +89,11 @@ void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_ba
 }
 template <class T>
 void gemm(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, T* c, long ldc, const GemmOptions<T>& options = {}) {
-    gemm_batched<T>(1, m, n, k, a, 0, b, 0, c, ldc, 0, options);
+    cuda::gemm_batched<T>(1, m, n, k, a, 0, b, 0, c, ldc, 0, options);
 }
 template <class T>
 void gemm(long m, long n, long k, const T* a, long lda, const T* b, long ldb, T* c, long ldc, const GemmOptions<T>& options = {}) {
-    gemm<T>(m, n, k, MatrixView<T>{a, lda, 1}, MatrixView<T>{b, ldb, 1}, c, ldc, options);
+    cuda::gemm<T>(m, n, k, MatrixView<T>{a, lda, 1}, MatrixView<T>{b, ldb, 1}, c, ldc, options);
 }
 
 }  // namespace kernels::cuda

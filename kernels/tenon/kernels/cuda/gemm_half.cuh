@@ -15,20 +15,35 @@ void gemm_half_batched(long batch, long m, long n, long k, MatrixView<T> a, long
 }
 template <class T, class Out>
 void gemm_half(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, Out* c, long ldc, const GemmOptions<Out>& options = {}) {
-    gemm_half_batched<T, Out>(1, m, n, k, a, 0, b, 0, c, ldc, 0, options);
+    cuda::gemm_half_batched<T, Out>(1, m, n, k, a, 0, b, 0, c, ldc, 0, options);
 }
 
-// Moves six bytes per element, or eight where it adds.
+// Neighbours that are moved at once.
 template <class T>
-__global__ void round_elements(long count, const float* from, T* to, bool add) {
+struct alignas(4 * sizeof(T)) Four { T values[4]; };
+
+// Four elements to a thread. Moves six bytes per element, or eight where it adds.
+template <class T>
+__global__ void round_elements(long count, const float* from, T* to, bool add, bool aligned) {
 #if TENON_DEVICE_CODE
-    for (long i = blockIdx.x * static_cast<long>(blockDim.x) + threadIdx.x; i < count; i += static_cast<long>(gridDim.x) * blockDim.x)
-        to[i] = static_cast<T>(add ? static_cast<float>(to[i]) + from[i] : from[i]);
+    const long step = 4 * static_cast<long>(gridDim.x) * blockDim.x;
+    for (long i = 4 * (blockIdx.x * static_cast<long>(blockDim.x) + threadIdx.x); i < count; i += step) {
+        if (aligned && i + 4 <= count) {
+            const Four<float> sums = *reinterpret_cast<const Four<float>*>(from + i);
+            Four<T> result{};
+            if (add) result = *reinterpret_cast<const Four<T>*>(to + i);
+            for (int q = 0; q < 4; ++q) result.values[q] = static_cast<T>(add ? static_cast<float>(result.values[q]) + sums.values[q] : sums.values[q]);
+            *reinterpret_cast<Four<T>*>(to + i) = result;
+        } else {
+            for (long q = i; q < i + 4 && q < count; ++q) to[q] = static_cast<T>(add ? static_cast<float>(to[q]) + from[q] : from[q]);
+        }
+    }
 #endif
 }
 template <class T>
 void round_sums(long count, const float* from, T* to, bool add) {
-    if (count > 0) launch("round", round_elements<T>, blocks_for(count, block_threads), block_threads, count, from, to, add);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && reinterpret_cast<std::uintptr_t>(to) % 8 == 0;
+    if (count > 0) launch("round", round_elements<T>, blocks_for(count, 4 * block_threads), block_threads, count, from, to, add, aligned);
 }
 
 }  // namespace kernels::cuda
