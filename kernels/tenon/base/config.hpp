@@ -24,7 +24,7 @@
 
 // TENON_UNROLL(8) for (...): loops over accumulators must be unrolled whole, or g++ keeps them on the stack.
 #define TENON_PRAGMA(x) _Pragma(#x)
-#if defined(__clang__)
+#if defined(__clang__) || defined(__CUDA_ARCH__)
 #define TENON_UNROLL(n) TENON_PRAGMA(unroll n)
 #else
 #define TENON_UNROLL(n) TENON_PRAGMA(GCC unroll n)

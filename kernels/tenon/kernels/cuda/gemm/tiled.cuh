@@ -52,17 +52,24 @@ __global__ void multiply_tiles(Job job) {
             const int depth = job.k - first < tile_depth ? static_cast<int>(job.k - first) : tile_depth;
             for (int l = 0; l < depth; ++l) {
                 Sum a[tile_part], b[tile_part];
+                TENON_UNROLL(4)
                 for (int i = 0; i < tile_part; ++i) {
                     a[i] = left[l * tile_pitch + own_row + i];
                     b[i] = right[l * tile_pitch + own_column + i];
                 }
-                for (int i = 0; i < tile_part; ++i)
+                TENON_UNROLL(4)
+                for (int i = 0; i < tile_part; ++i) {
+                    TENON_UNROLL(4)
                     for (int j = 0; j < tile_part; ++j) sums[i][j] += a[i] * b[j];
+                }
             }
         }
-        for (int i = 0; i < tile_part; ++i)
+        TENON_UNROLL(4)
+        for (int i = 0; i < tile_part; ++i) {
+            TENON_UNROLL(4)
             for (int j = 0; j < tile_part; ++j)
                 if (row + own_row + i < job.m && column + own_column + j < job.n) job.write(p, row + own_row + i, column + own_column + j, sums[i][j]);
+        }
     }
 #endif
 }
