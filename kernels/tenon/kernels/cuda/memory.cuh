@@ -305,16 +305,18 @@ inline int current_device() {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
-// Memory for the duration of a call.
+// Memory for the duration of a call; null for none.
 template <class T>
 class Scratch {
 public:
     explicit Scratch(long count)
-        : device_(cuda_detail::current_device()), bytes_(static_cast<std::size_t>(count < 1 ? 1 : count) * sizeof(T)),
-          data_(static_cast<T*>(cuda_detail::device_memory().allocate(device_, bytes_))) {}
+        : device_(cuda_detail::current_device()), bytes_(static_cast<std::size_t>(count < 1 ? 0 : count) * sizeof(T)),
+          data_(bytes_ == 0 ? nullptr : static_cast<T*>(cuda_detail::device_memory().allocate(device_, bytes_))) {}
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
-    ~Scratch() { cuda_detail::device_memory().release(device_, data_, bytes_); }
+    ~Scratch() {
+        if (data_ != nullptr) cuda_detail::device_memory().release(device_, data_, bytes_);
+    }
     T* get() const { return data_; }
 
 private:
