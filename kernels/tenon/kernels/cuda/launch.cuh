@@ -91,6 +91,7 @@ struct Divisor {
 
     Divisor() = default;
     explicit Divisor(unsigned d) : divisor(d) {
+        if (d == 0) return;  // an axis without elements: nothing will be divided
         while (shift < 31 && (1u << shift) < d) ++shift;
         multiplier = static_cast<unsigned>(((std::uint64_t(1) << 32) * ((std::uint64_t(1) << shift) - d)) / d + 1);
     }
