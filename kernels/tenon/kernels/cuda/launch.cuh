@@ -90,8 +90,8 @@ struct Divisor {
     unsigned divisor = 1, multiplier = 1, shift = 0;
 
     Divisor() = default;
-    explicit Divisor(unsigned d) : divisor(d < 1 ? 1 : d) {  // nothing is divided along an axis of size 0
-        d = divisor;
+    explicit Divisor(unsigned d) : divisor(d) {
+        if (d == 0) return;  // of an empty space, which nobody walks
         while (shift < 31 && (1u << shift) < d) ++shift;
         multiplier = static_cast<unsigned>(((std::uint64_t(1) << 32) * ((std::uint64_t(1) << shift) - d)) / d + 1);
     }
