@@ -6,7 +6,7 @@
 using namespace tenon;
 using namespace compare;
 
-TEMPLATE_TEST_CASE("layer norm on the device", "[cuda][norm]", float, double, half) {
+TEMPLATE_TEST_CASE("layer norm on the device", "[cuda][norm]", double, half) {
     using T = TestType;
     const double within = tolerance<T>();
     const auto layer = [](Device, const auto& x, const auto& w, const auto& b) { return layer_norm(x, w, b); };
@@ -17,7 +17,7 @@ TEMPLATE_TEST_CASE("layer norm on the device", "[cuda][norm]", float, double, ha
     both(within, layer, numbers<T>({0, 4}), numbers<T>({4}, 3), numbers<T>({4}, 5));
 }
 
-TEMPLATE_TEST_CASE("batch norm on the device", "[cuda][norm]", float, double, half) {
+TEMPLATE_TEST_CASE("batch norm on the device", "[cuda][norm]", double, half) {
     using T = TestType;
     const double within = tolerance<T>();
     const auto compare_norm = [&](const auto& x) {
@@ -53,8 +53,8 @@ TEST_CASE("many points of a channel on the device", "[cuda][norm]") {
     same(there(x.to(device)).detach(), here(x).detach(), 2e-4);
 }
 
-TEMPLATE_TEST_CASE("masked softmax on the device", "[cuda][norm]", float, bf16) {
-    using T = TestType;
+TEST_CASE("masked softmax on the device", "[cuda][norm]") {
+    using T = float;
     const double within = tolerance<T>();
     const auto mask = [](auto x) {
         auto m = empty<bool>(x.shape());

@@ -6,7 +6,7 @@
 using namespace tenon;
 using namespace compare;
 
-TEMPLATE_TEST_CASE("softmax on the device", "[cuda][softmax]", float, double, bf16, half) {
+TEMPLATE_TEST_CASE("softmax on the device", "[cuda][softmax]", float, double, half) {
     const double within = tolerance<TestType>();
     const auto plain = [](Device, const auto& x) { return softmax(x); };
     const auto logarithm = [](Device, const auto& x) { return log_softmax(x); };
@@ -36,7 +36,7 @@ TEST_CASE("infinities and NaN in softmax on the device", "[cuda][softmax]") {
     same(softmax<0>(transpose(x).to(device)), softmax<0>(transpose(x)), 2e-5);
 }
 
-TEMPLATE_TEST_CASE("cross-entropy on the device", "[cuda][softmax]", float, double, bf16) {
+TEMPLATE_TEST_CASE("cross-entropy on the device", "[cuda][softmax]", double, bf16) {
     const double within = tolerance<TestType>();
     using T = TestType;
     for (long n : {1l, 10l, 33l, 1100l}) {

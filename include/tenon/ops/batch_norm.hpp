@@ -37,8 +37,8 @@ public:
     AxisSplit split() const { return split_; }
     bool training() const { return training_; }
     double eps() const { return eps_; }
-    const A* mean() const { return reinterpret_cast<const A*>(mean_->data()); }
-    const A* rstd() const { return reinterpret_cast<const A*>(rstd_->data()); }
+    const detail::AnyTensor& mean() const { return mean_; }
+    const detail::AnyTensor& rstd() const { return rstd_; }
     void release_saved() noexcept override { x_.tensor = weight_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());

@@ -114,6 +114,7 @@ public:
     AxisSplit split() const { return split_; }
     long ignore_index() const { return ignore_index_; }
     double smoothing() const { return smoothing_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
     RowReduction reduction() const { return reduction_; }
     void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = weight_ = detail::AnyTensor(); }
@@ -180,6 +181,7 @@ public:
     const detail::Saved& targets() const { return t_; }
     AxisSplit split() const { return split_; }
     double smoothing() const { return smoothing_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
     RowReduction reduction() const { return reduction_; }
     void release_saved() noexcept override { x_.tensor = t_.tensor = lse_ = total_ = weight_ = detail::AnyTensor(); }
@@ -262,6 +264,7 @@ public:
     const detail::Saved& labels() const { return labels_; }
     AxisSplit split() const { return split_; }
     long ignore_index() const { return ignore_index_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
     RowReduction reduction() const { return reduction_; }
     void release_saved() noexcept override { labels_.tensor = weight_ = detail::AnyTensor(); }
