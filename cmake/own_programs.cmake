@@ -31,8 +31,22 @@ add_library(tenon_extern_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
 target_link_libraries(tenon_extern_kernels PRIVATE tenon_own_program)
 target_compile_definitions(tenon_extern_kernels PUBLIC TENON_EXTERN_KERNELS)
 
-# tenon_program(name source...): an executable in that setting.
+# So are second derivatives, in cmake/second_order.cpp.
+add_library(tenon_extern_second_order STATIC EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/second_order.cpp)
+target_link_libraries(tenon_extern_second_order PRIVATE tenon_own_program)
+target_compile_definitions(tenon_extern_second_order PRIVATE TENON_EXTERN_KERNELS)
+
+# tenon_program(name source...): an executable in that setting. Second derivatives are linked, and waited for, where a
+# source file includes them (run CMake again after adding the include).
 function(tenon_program name)
     add_executable(${name} ${ARGN})
     target_link_libraries(${name} PRIVATE tenon_own_program tenon_extern_kernels)
+    foreach(source IN LISTS ARGN)
+        if(source MATCHES "\\.cpp$")
+            file(STRINGS ${source} uses REGEX "#include <tenon/(ops/second_order|testing/gradgradcheck)\\.hpp>" LIMIT_COUNT 1)
+            if(uses)
+                target_link_libraries(${name} PRIVATE tenon_extern_second_order)
+            endif()
+        endif()
+    endforeach()
 endfunction()

@@ -8,7 +8,7 @@ set -euo pipefail
 
 declare -A packages=(
     [build]="g++ cmake ninja-build ccache"
-    [tests]="catch2 python3 python3-numpy zlib1g-dev libstb-dev nlohmann-json3-dev libopenblas-dev"
+    [tests]="catch2 python3 python3-numpy zlib1g-dev libstb-dev nlohmann-json3-dev libopenblas-dev libboost-context-dev"
     [examples]="libcli11-dev zlib1g-dev libstb-dev nlohmann-json3-dev dataset-fashion-mnist"
     [bench]="python3 libbenchmark-dev libopenblas-dev libdnnl-dev"
     [peers]="python3-venv"

@@ -3,9 +3,7 @@
 
 #include <tenon/autograd/functional.hpp>
 #include <tenon/ops/linalg.hpp>
-#include <tenon/ops/second_order/fused.hpp>
-#include <tenon/ops/second_order/matmul.hpp>
-#include <tenon/ops/second_order/views.hpp>
+#include <tenon/ops/second_order.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/testing/close.hpp>
 

@@ -443,7 +443,7 @@ template <class X>
 X zeros_of(const X& like) {
     const detail::Record* r = like.record();
     detail::AnyTensor zero(detail::new_record(r->dtype, r->rank, r->dims(), r->storage->device));
-    std::memset(zero->data(), 0, static_cast<std::size_t>(zero->size) * static_cast<std::size_t>(size_of(r->dtype)));
+    detail::zero_bytes(zero->storage->device, zero->data(), static_cast<std::size_t>(zero->size) * static_cast<std::size_t>(size_of(r->dtype)));
     return X(static_cast<detail::AnyTensor&&>(zero));
 }
 template <class X>

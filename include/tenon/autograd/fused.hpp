@@ -7,6 +7,10 @@
 #include <tenon/autograd/tape.hpp>
 #include <tenon/expr/operators.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/copy.cuh>
+#include <tenon/runtime/cuda.hpp>
+#endif
 
 #include <new>
 
@@ -75,14 +79,60 @@ inline void set_target(ElementwiseOperand& o, char* data, DType dtype, int rank,
     o.scale = 1;
 }
 
+// For operations that have kernels for the CPU only.
 inline void check_cpu(const char* operation, Device device) {
-    if (TENON_UNLIKELY(!device.is_cpu()))
-        fail<DeviceError>(operation, ": operands are on ", device, ", and this translation unit was compiled without CUDA",
-                          "\n       hint: compile it with nvcc (as a .cu file), or move the operands with x.to(cpu)");
+    if (TENON_LIKELY(device.is_cpu())) return;
+#if TENON_CUDA
+    fail<DeviceError>(operation, ": operands are on ", device, ", for which this operation has no kernel", "\n       hint: move them with x.to(cpu)");
+#else
+    fail<DeviceError>(operation, ": operands are on ", device, ", and this translation unit was compiled without CUDA",
+                      "\n       hint: compile it with nvcc (as a .cu file), or move the operands with x.to(cpu)");
+#endif
+}
+// For operations that have kernels for every device.
+inline void check_device(const char* operation, Device device) {
+#if TENON_CUDA
+    static_cast<void>(operation);
+    if (!device.is_cpu()) cuda_detail::select_device(device);
+#else
+    check_cpu(operation, device);
+#endif
+}
+
+// TENON_RUN(device, softmax(x, y, rows)): the kernel of that name for the device. Both have one signature; the operation has
+// called check_device.
+#if TENON_CUDA
+#define TENON_RUN(device, ...) ((device).is_cpu() ? kernels::cpu::__VA_ARGS__ : kernels::cuda::__VA_ARGS__)
+#else
+#define TENON_RUN(device, ...) (static_cast<void>(device), kernels::cpu::__VA_ARGS__)
+#endif
+
+// Which of a formula's loops a job runs.
+enum class Loop : unsigned char { forward, backward, from_output };
+
+inline ElementwiseJob make_job(const formula::Table& t, Loop loop, int rank, const long* dims, int inputs, int outputs, ElementwiseOperand* operands,
+                               const char* parameters) {
+    ElementwiseJob job{rank, {}, inputs, outputs, operands, parameters,
+                       loop == Loop::forward ? t.forward() : loop == Loop::backward ? t.backward() : t.from_output(), formula::lanes()};
+    for (int i = 0; i < rank; ++i) job.dims[i] = dims[i];
+    return job;
+}
+// Changes the job's operands.
+inline void run_job(ElementwiseJob& job, [[maybe_unused]] const formula::Table& t, [[maybe_unused]] Loop loop, [[maybe_unused]] Device device) {
+#if TENON_CUDA
+    if (!device.is_cpu()) {
+        kernels::cuda::run_elementwise(
+            job, loop == Loop::forward ? t.device_forward : loop == Loop::backward ? t.device_backward : t.device_from_output, t.parameters);
+        return;
+    }
+#endif
+    kernels::cpu::run_elementwise(job);
 }
 
 // True where the loop can run over all operands at once: the same sizes, contiguous, and small.
-inline bool is_small_job(const Collector& c, int rank, const long* dims, long size) {
+inline bool is_small_job(const Collector& c, int rank, const long* dims, const detail::Record* output) {
+    const long size = output->size;
+    if (!output->storage->device.is_cpu()) return false;
     if (size > kernels::cpu::elementwise_impl::direct_elements) return false;
     for (int k = 0; k < c.leaf_count; ++k) {
         const detail::Record* r = c.leaves[k];
@@ -96,7 +146,7 @@ inline bool is_small_job(const Collector& c, int rank, const long* dims, long si
 // Runs the forward loop into `outputs` (of the size of the space, any strides).
 inline void run_forward(const formula::Table& table, const Collector& c, int rank, const long* dims, detail::Record* const* outputs) {
     const int lanes = formula::lanes();
-    bool small = is_small_job(c, rank, dims, outputs[0]->size);
+    bool small = is_small_job(c, rank, dims, outputs[0]);
     for (int k = 0; k < table.outputs; ++k) small = small && outputs[k]->contiguous;
     if (small) {
         const char* in[formula::max_leaves];
@@ -115,8 +165,7 @@ inline void run_forward(const formula::Table& table, const Collector& c, int ran
         return;
     }
     ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
-    ElementwiseJob job{rank, {}, c.leaf_count, table.outputs, operands, c.parameters, table.forward(), lanes};
-    for (int i = 0; i < rank; ++i) job.dims[i] = dims[i];
+    ElementwiseJob job = make_job(table, Loop::forward, rank, dims, c.leaf_count, table.outputs, operands, c.parameters);
     for (int k = 0; k < c.leaf_count; ++k) set_operand(operands[k], c.leaves[k], rank);
     for (int k = 0; k < table.outputs; ++k) {
         ElementwiseOperand& o = operands[c.leaf_count + k];
@@ -126,12 +175,13 @@ inline void run_forward(const formula::Table& table, const Collector& c, int ran
         o.mode = 1;
         o.reduced = false;
     }
-    kernels::cpu::run_elementwise(job);
+    run_job(job, table, Loop::forward, outputs[0]->storage->device);
 }
 
 // to = from, or to += from, of the same sizes and any strides.
 inline void copy_records(detail::Record* to, const detail::Record* from) {
-    kernels::cpu::copy_strided(to->rank, to->dims(), to->data(), to->strides(), from->data(), from->strides(), size_of(to->dtype));
+    TENON_RUN(to->storage->device,
+              copy_strided(to->rank, to->dims(), to->data(), to->strides(), from->data(), from->strides(), size_of(to->dtype)));
 }
 inline void add_records(detail::Record* to, detail::Record* from) {
     Collector c;
@@ -149,14 +199,13 @@ inline void add_records(detail::Record* to, detail::Record* from) {
 inline void run_reduction(const formula::Table& table, const Collector& c, int rank, const long* dims, detail::Record* output,
                           const long* output_dims, double scale) {
     ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
-    ElementwiseJob job{rank, {}, c.leaf_count, 1, operands, c.parameters, table.forward(), formula::lanes()};
-    for (int i = 0; i < rank; ++i) job.dims[i] = dims[i];
+    ElementwiseJob job = make_job(table, Loop::forward, rank, dims, c.leaf_count, 1, operands, c.parameters);
     for (int k = 0; k < c.leaf_count; ++k) set_operand(operands[k], c.leaves[k], rank);
     ElementwiseOperand& o = operands[c.leaf_count];
     set_target(o, output->data(), output->dtype, rank, dims, rank, output_dims, 1);
     if (!o.reduced && scale != 1) o.reduced = true;
     o.scale = scale;
-    kernels::cpu::run_elementwise(job);
+    run_job(job, table, Loop::forward, output->storage->device);
 }
 
 // One recorded expression: elementwise, possibly summed over axes.
@@ -237,11 +286,12 @@ public:
         const formula::Table& t = *x.table;
         ElementwiseOperand operands[kernels::cpu::elementwise_max_operands];
         const int extra_inputs = t.outputs + (x.from_output ? 1 : 0);
-        ElementwiseJob job{x.rank, {}, t.leaves + extra_inputs, t.leaves, operands, parameters_,
-                           x.from_output ? t.from_output() : t.backward(), formula::lanes()};
+        const Loop loop = x.from_output ? Loop::from_output : Loop::backward;
+        ElementwiseJob job = make_job(t, loop, x.rank, x.dims, t.leaves + extra_inputs, t.leaves, operands, parameters_);
+        const Device device = slots[0].device;
         long space = 1;
-        for (int i = 0; i < x.rank; ++i) space *= job.dims[i] = x.dims[i];
-        bool small = space <= kernels::cpu::elementwise_impl::direct_elements;
+        for (int i = 0; i < x.rank; ++i) space *= x.dims[i];
+        bool small = device.is_cpu() && space <= kernels::cpu::elementwise_impl::direct_elements;
         for (int k = 0; k < t.leaves; ++k) {
             if (saved_[k].tensor) {
                 const detail::Record* r = saved_[k].check(name);
@@ -258,7 +308,7 @@ public:
             Slot& slot = slots[k];
             if (!slot.has) {
                 held[k] = detail::AnyTensor(detail::new_record(slot.dtype, slot.rank, slot.dims, slot.device));
-                std::memset(held[k]->data(), 0, static_cast<std::size_t>(held[k]->size) * static_cast<std::size_t>(size_of(slot.dtype)));
+                detail::zero_bytes(slot.device, held[k]->data(), static_cast<std::size_t>(held[k]->size) * static_cast<std::size_t>(size_of(slot.dtype)));
             } else if (scale != 1) {
                 held[k] = scaled(slot.gradient.get(), scale);
             } else {
@@ -288,7 +338,7 @@ public:
             small = small && !o.reduced;
         }
         if (!small) {
-            kernels::cpu::run_elementwise(job);
+            run_job(job, t, loop, device);
             return;
         }
         const char* in[kernels::cpu::elementwise_max_operands];
@@ -313,23 +363,20 @@ private:
     FusedNode(const char* operation, Slot* outputs, int output_count, Edge* edges, int edge_count)
         : Node(operation, outputs, output_count, edges, edge_count) {}
 
-    static detail::AnyTensor scaled(const detail::Record* r, double factor) {
+    template <class T>
+    static void scale_into(detail::Record* to, detail::Record* from, double factor) {
+        Collector c;
+        c.add(from);
+        c.add_number(static_cast<formula::compute_t<T>>(factor));
+        run_forward(formula::table<formula::Op<fn::mul, formula::In<T>, formula::Par<T>>, false>, c, from->rank, from->dims(), &to);
+    }
+    static detail::AnyTensor scaled(detail::Record* r, double factor) {
         detail::AnyTensor result(detail::new_record(r->dtype, r->rank, r->dims(), r->storage->device));
-        for (long i = 0; i < r->size; ++i) {
-            switch (r->dtype) {
-                case DType::float32:
-                    reinterpret_cast<float*>(result->data())[i] =
-                        static_cast<float>(static_cast<double>(reinterpret_cast<const float*>(r->data())[i]) * factor);
-                    break;
-                case DType::float64: reinterpret_cast<double*>(result->data())[i] = reinterpret_cast<const double*>(r->data())[i] * factor; break;
-                case DType::bfloat16:
-                    reinterpret_cast<bf16*>(result->data())[i] =
-                        bf16(static_cast<float>(static_cast<double>(static_cast<float>(reinterpret_cast<const bf16*>(r->data())[i])) * factor));
-                    break;
-                default:
-                    reinterpret_cast<half*>(result->data())[i] =
-                        half(static_cast<float>(static_cast<double>(static_cast<float>(reinterpret_cast<const half*>(r->data())[i])) * factor));
-            }
+        switch (r->dtype) {
+            case DType::float32: scale_into<float>(result.get(), r, factor); break;
+            case DType::float64: scale_into<double>(result.get(), r, factor); break;
+            case DType::bfloat16: scale_into<bf16>(result.get(), r, factor); break;
+            default: scale_into<half>(result.get(), r, factor);
         }
         return result;
     }
@@ -364,7 +411,7 @@ inline void record_evaluation(const formula::Table& table, const Collector& c, i
 
 // Evaluates a formula over its leaves into fresh tensors, and records it where gradients are wanted.
 inline void evaluate(const formula::Table& table, const Collector& c, int rank, const long* dims, Device device, detail::AnyTensor* results) {
-    check_cpu(table.name, device);
+    check_device(table.name, device);
     detail::Record* outputs[4];
     for (int k = 0; k < table.outputs; ++k) {
         results[k] = detail::AnyTensor(detail::new_record(table.output_types[k], rank, dims, device, table.name));
@@ -377,7 +424,7 @@ inline void evaluate(const formula::Table& table, const Collector& c, int rank, 
 // A contiguous copy, recorded where a gradient is wanted.
 template <class T>
 detail::AnyTensor recorded_copy(detail::Record* source) {
-    check_cpu("contiguous", source->storage->device);
+    check_device("contiguous", source->storage->device);
     detail::AnyTensor result(detail::new_record(source->dtype, source->rank, source->dims(), source->storage->device, "contiguous"));
     copy_records(result.get(), source);
     Collector c;
@@ -403,7 +450,7 @@ inline detail::AnyTensor recorded_copy_any(detail::Record* source) {
 // The same, summed over axes: output_dims has size 1 along them, result_rank and result_dims are what the caller sees.
 inline detail::AnyTensor evaluate_sum(const formula::Table& table, const Collector& c, int rank, const long* dims, const long* output_dims,
                                       int result_rank, const long* result_dims, Device device, double scale, const char* name) {
-    check_cpu(name, device);
+    check_device(name, device);
     detail::AnyTensor result(detail::new_record(table.output_types[0], result_rank, result_dims, device, name));
     run_reduction(table, c, rank, dims, result.get(), output_dims, scale);
     if (!wants_gradient(table, c)) return result;
@@ -456,7 +503,7 @@ inline void refuse_lost_gradient(const char* name, const formula::Table& table, 
 // Writes the values into existing memory. record: a node is made (a recorded in-place operation).
 inline void evaluate_into(const char* name, const formula::Table& table, const Collector& c, detail::Record* destination, int source_rank,
                           const long* source_dims, bool record) {
-    check_cpu(name, destination->storage->device);
+    check_device(name, destination->storage->device);
     const int rank = destination->rank;
     for (int i = 0; i < source_rank; ++i) {
         const int at = rank - source_rank + i;

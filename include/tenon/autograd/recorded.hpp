@@ -141,7 +141,7 @@ inline detail::AnyTensor recorded_gradient(const Node& node, int slot = 0) {
     const Node::Slot& s = node.slots[slot];
     if (s.has) return s.gradient;
     detail::AnyTensor zero(detail::new_record(s.dtype, s.rank, s.dims, s.device));
-    std::memset(zero->data(), 0, static_cast<std::size_t>(zero->size) * static_cast<std::size_t>(size_of(s.dtype)));
+    detail::zero_bytes(zero->storage->device, zero->data(), static_cast<std::size_t>(zero->size) * static_cast<std::size_t>(size_of(s.dtype)));
     return zero;
 }
 

@@ -95,7 +95,7 @@ TENON_COLD inline void forget_graph(Node::Slot& slot) {
         return;
     }
     AnyTensor copy(new_record(r->dtype, r->rank, r->dims(), r->storage->device));
-    std::memcpy(copy->data(), r->data(), static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)));
+    copy_bytes(r->storage->device, copy->data(), r->data(), static_cast<std::size_t>(r->size) * static_cast<std::size_t>(size_of(r->dtype)));
     slot.gradient = static_cast<AnyTensor&&>(copy);
 }
 
@@ -134,7 +134,7 @@ inline void clear_gradient(Node::Slot& slot) {
     }
     Storage* storage = r->storage;
     Storage* copy = new_storage(storage->bytes, storage->device);
-    std::memcpy(copy->data, storage->data, storage->bytes);
+    copy_bytes(storage->device, copy->data, storage->data, storage->bytes);
     // The kept storage takes the copy; a fresh one takes its place in the arena.
     Storage* fresh = new_foreign_storage(storage->data, storage->bytes, storage->device, storage->owner, storage->release_owner);
     Record* record = new_record_on(fresh, slot.dtype, slot.rank, slot.dims);

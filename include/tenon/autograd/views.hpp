@@ -22,7 +22,8 @@ inline void spread_view(const detail::ViewMap& map, detail::Record* to, detail::
     bool expanded = false;
     for (int i = 0; i < map.rank; ++i) expanded = expanded || (map.axis[i] < 0 && map.dims[i] != 1);
     const bool whole = part->size == to->size && !expanded;
-    if (write && !whole) std::memset(to->data(), 0, static_cast<std::size_t>(to->size) * static_cast<std::size_t>(size_of(to->dtype)));
+    if (write && !whole)
+        detail::zero_bytes(to->storage->device, to->data(), static_cast<std::size_t>(to->size) * static_cast<std::size_t>(size_of(to->dtype)));
     if (!expanded) return put(part.get(), shown, !write || !whole);
     // Expanded axes are summed first.
     long summed[max_rank];

@@ -21,8 +21,7 @@ AnyTensor filled(int rank, const long* dims, T value, Device device, const char*
 inline AnyTensor zeroed(DType dtype, int rank, const long* dims, Device device) {
     AnyTensor result(new_record(dtype, rank, dims, device, "zeros"));
     const std::size_t bytes = static_cast<std::size_t>(result->size) * static_cast<std::size_t>(size_of(dtype));
-    if (device.is_cpu()) std::memset(result->data(), 0, bytes);
-    else runtime::backend(device).zero(device, result->data(), bytes);
+    zero_bytes(device, result->data(), bytes);
     return result;
 }
 template <std::size_t R>

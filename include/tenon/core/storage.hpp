@@ -55,6 +55,16 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
     return storage;
 }
 
+// Bytes on a device, on any device; the device's own order of work holds.
+inline void copy_bytes(Device device, void* to, const void* from, std::size_t bytes) {
+    if (device.is_cpu()) std::memcpy(to, from, bytes);
+    else runtime::backend(device).copy(device, to, device, from, bytes);
+}
+inline void zero_bytes(Device device, void* data, std::size_t bytes) {
+    if (device.is_cpu()) std::memset(data, 0, bytes);
+    else runtime::backend(device).zero(device, data, bytes);
+}
+
 // Memory that somebody else owns; release_owner(owner) is called when the last tensor is gone.
 inline Storage* new_foreign_storage(void* data, std::size_t bytes, Device device, void* owner, void (*release_owner)(void*)) {
     const int header_class = size_class(storage_header);
@@ -85,7 +95,7 @@ inline void release(Storage* storage) noexcept {
 inline void reseat(Storage* storage, char* destination, Storage* owner) {
     if (storage->exported)
         fail<Error>("optimiser: a parameter's memory is lent out through DLPack and may not move into the arena");
-    std::memcpy(destination, storage->data, storage->bytes);
+    copy_bytes(storage->device, destination, storage->data, storage->bytes);
     retain(owner);
     release_data(storage);
     storage->data = destination;

@@ -6,6 +6,9 @@
 #include <tenon/core/dtype.hpp>
 #include <tenon/expr/functors.hpp>
 #include <tenon/kernels/cpu/elementwise.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/elementwise.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -27,9 +30,20 @@ inline constexpr int max_leaves = 32;
 template <class T>
 using compute_t = std::conditional_t<std::is_same_v<T, bf16> || std::is_same_v<T, half>, float, T>;
 
+// Lanes of a device thread carry this bit.
+inline constexpr int on_device = 1 << 16;
+
 // The value of type T in registers.
 template <class T, int L> struct lane { using type = simd<compute_t<T>, L>; };
 template <int L> struct lane<bool, L> { using type = simd_mask<4, L>; };
+#if TENON_CUDA
+template <class T, int L>
+    requires((L & on_device) != 0)
+struct lane<T, L> { using type = pack<compute_t<T>, L & ~on_device>; };
+template <int L>
+    requires((L & on_device) != 0)
+struct lane<bool, L> { using type = pack_mask<L & ~on_device>; };
+#endif
 template <class T, int L>
 using lane_t = typename lane<T, L>::type;
 
@@ -54,16 +68,16 @@ template <class To, class T> struct result<fn::cast<To>, T> { using type = To; }
 
 // What a node reads of itself in backward; a functor without derivative reads nothing.
 template <class Fn>
-constexpr tenon::needs needs_of() {
+TENON_HD constexpr tenon::needs needs_of() {
     if constexpr (requires { Fn::needs; }) return Fn::needs;
     else return tenon::needs::nothing;
 }
 template <class Fn>
-constexpr bool differentiable() {
+TENON_HD constexpr bool differentiable() {
     return requires { Fn::needs; };
 }
 template <class To, class From>
-constexpr bool cast_differentiable() { return Floating<To> && Floating<From>; }
+TENON_HD constexpr bool cast_differentiable() { return Floating<To> && Floating<From>; }
 
 // Bits of leaves from position `at` on, which may be past the last.
 constexpr unsigned shift(unsigned bits, int at) { return at < max_leaves ? bits << at : 0u; }
@@ -214,6 +228,12 @@ struct Context {
         if (modes_ != nullptr)
             for (int k = 0; k < Out; ++k) modes[k] = modes_[k];
     }
+    template <class T, int L>
+    TENON_ALWAYS_INLINE lane_t<T, L> read(int k, long i) const { return load<T, L>(in[k], i); }
+    template <class T, int L>
+    TENON_ALWAYS_INLINE lane_t<T, L> read_output(int k, long i) const { return load<T, L>(out[k], i); }
+    template <class T, int L, class V>
+    TENON_ALWAYS_INLINE void write(int k, long i, const V& value) const { store<T, L>(out[k], i, value); }
 };
 
 // --- one vector of elements, forward and backward -------------------------------------------------------------------
@@ -236,17 +256,17 @@ struct Taken {
     const Outer& outer;
 };
 template <class S, class D>
-TENON_ALWAYS_INLINE D only_taken(const S&, const D& dy) { return dy; }
+TENON_FUNCTOR D only_taken(const S&, const D& dy) { return dy; }
 template <class Tag, class V, class Outer, class D>
-TENON_ALWAYS_INLINE D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy);
+TENON_FUNCTOR D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy);
 template <class M, class Outer, class D>
-TENON_ALWAYS_INLINE D only_taken(const Taken<M, Outer>& scope, const D& dy) {
+TENON_FUNCTOR D only_taken(const Taken<M, Outer>& scope, const D& dy) {
     return only_taken(scope.outer, select(scope.mask, dy, D(0)));
 }
 template <class Tag, class V, class Outer, class D>
-TENON_ALWAYS_INLINE D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy) { return only_taken(scope.outer, dy); }
+TENON_FUNCTOR D only_taken(const Scope<Tag, V, Outer>& scope, const D& dy) { return only_taken(scope.outer, dy); }
 template <class Tag, class S>
-TENON_ALWAYS_INLINE const auto& find(const S& scope) {
+TENON_FUNCTOR const auto& find(const S& scope) {
     if constexpr (std::is_same_v<typename S::Tag, Tag>) return scope;
     else return find<Tag>(scope.outer);
 }
@@ -258,14 +278,14 @@ struct Frame<In<T>, L, I, P> {
     using V = lane_t<T, L>;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S&) { y = load<T, L>(c.in[I], i); }
+    TENON_FUNCTOR void forward(const C& c, long i, const S&) { y = c.template read<T, L>(I, i); }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
             if (c.modes[I] != 0) {
                 const D mine = only_taken(scope, dy);
-                if (c.modes[I] == 2) store<T, L>(c.out[I], i, load<T, L>(c.out[I], i) + mine);
-                else store<T, L>(c.out[I], i, mine);
+                if (c.modes[I] == 2) c.template write<T, L>(I, i, c.template read_output<T, L>(I, i) + mine);
+                else c.template write<T, L>(I, i, mine);
             }
         }
     }
@@ -275,22 +295,22 @@ struct Frame<Par<T>, L, I, P> {
     using V = lane_t<T, L>;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long, const S&) {
+    TENON_FUNCTOR void forward(const C& c, long, const S&) {
         compute_t<T> value;
         __builtin_memcpy(&value, c.parameters + 8 * P, sizeof value);
         y = V(value);
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C&, long, const S&, const D&) const {}
+    TENON_FUNCTOR void backward(const C&, long, const S&, const D&) const {}
 };
 template <class Tag, class T, int L, int I, int P>
 struct Frame<Ref<Tag, T>, L, I, P> {
     using V = lane_t<T, L>;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C&, long, const S& scope) { y = find<Tag>(scope).value; }
+    TENON_FUNCTOR void forward(const C&, long, const S& scope) { y = find<Tag>(scope).value; }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C&, long, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C&, long, const S& scope, const D& dy) const {
         if constexpr (Floating<T> && !std::is_same_v<D, NoGradient>) {
             const auto& found = find<Tag>(scope);
             *found.gradient = *found.gradient + only_taken(scope, dy);
@@ -305,12 +325,12 @@ struct Frame<Op<Fn, A>, L, I, P> {
     FA a;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         a.forward(c, i, scope);
         y = Fn::f(a.y);
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
             if constexpr (requires { Fn::vjp(a.y, y, dy); }) a.backward(c, i, scope, Fn::vjp(a.y, y, dy));
             else a.backward(c, i, scope, dy * Fn::df(a.y, y));
@@ -326,7 +346,7 @@ struct Frame<Op<fn::cast<To>, A>, L, I, P> {
     FA a;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         a.forward(c, i, scope);
         if constexpr (std::is_same_v<To, From>) y = a.y;
         else if constexpr (std::is_same_v<To, bool>) y = (a.y != typename FA::V(0)).template as<4>();
@@ -334,7 +354,7 @@ struct Frame<Op<fn::cast<To>, A>, L, I, P> {
         else y = convert<compute_t<To>>(a.y);
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (cast_differentiable<To, From>() && !std::is_same_v<D, NoGradient>)
             a.backward(c, i, scope, convert<compute_t<From>>(dy));
     }
@@ -348,13 +368,13 @@ struct Frame<Op<Fn, A, B>, L, I, P> {
     FB b;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         a.forward(c, i, scope);
         b.forward(c, i, scope);
         y = Fn::f(a.y, b.y);
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
             const auto g = Fn::vjp(a.y, b.y, y, dy);
             a.backward(c, i, scope, g.a);
@@ -374,14 +394,14 @@ struct Frame<Op<Fn, A, B, E>, L, I, P> {
     FE e;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         a.forward(c, i, scope);
         b.forward(c, i, scope);
         e.forward(c, i, scope);
         y = Fn::f(a.y, b.y, e.y);
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (differentiable<Fn>() && !std::is_same_v<D, NoGradient>) {
             const auto g = Fn::vjp(a.y, b.y, e.y, y, dy);
             a.backward(c, i, scope, g.a);
@@ -408,7 +428,7 @@ struct Frame<Let<Tag, Value, Body>, L, I, P> {
     Held held;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         value.forward(c, i, scope);
         if constexpr (std::is_same_v<typename Facts<Value>::Type, bool>) held = value.y.template as<4>();
         else held = value.y;
@@ -416,7 +436,7 @@ struct Frame<Let<Tag, Value, Body>, L, I, P> {
         y = body.y;
     }
     template <class C, class S, class D>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const D& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const D& dy) const {
         if constexpr (Floating<typename Facts<Value>::Type>) {
             Held gradient(0);
             body.backward(c, i, Scope<Tag, Held, S>{held, &gradient, scope}, dy);
@@ -436,13 +456,13 @@ struct Frame<Custom<Tag, DyTag, YTag, A, F, D>, L, I, P> {
     FF f;
     V y;
     template <class C, class S>
-    TENON_ALWAYS_INLINE void forward(const C& c, long i, const S& scope) {
+    TENON_FUNCTOR void forward(const C& c, long i, const S& scope) {
         a.forward(c, i, scope);
         f.forward(c, i, Scope<Tag, typename FA::V, S>{a.y, nullptr, scope});
         y = f.y;
     }
     template <class C, class S, class G>
-    TENON_ALWAYS_INLINE void backward(const C& c, long i, const S& scope, const G& dy) const {
+    TENON_FUNCTOR void backward(const C& c, long i, const S& scope, const G& dy) const {
         if constexpr (!std::is_same_v<G, NoGradient>) {
             using S1 = Scope<Tag, typename FA::V, S>;
             using S2 = Scope<YTag, V, S1>;
@@ -457,60 +477,65 @@ struct Frame<Custom<Tag, DyTag, YTag, A, F, D>, L, I, P> {
 
 // --- the loops --------------------------------------------------------------------------------------------------------
 
+// Elements<F>: forward and backward of the elements at i; a context gives and takes the operands.
 template <class F>
-struct Loops {
-    static constexpr int outputs = 1;
+struct Elements {
+    static constexpr int outputs = 1, leaves = Facts<F>::leaves;
     using Out = typename Facts<F>::Type;
-    template <int L>
-    static TENON_ALWAYS_INLINE void forward(const char* const* in, char* const* out, const char* parameters, long n) {
-        const Context<Facts<F>::leaves, 1> c(in, out, nullptr, parameters);
-        for (long i = 0; i < n; i += L) {
-            Frame<F, L, 0, 0> frame;
-            frame.forward(c, i, NoScope{});
-            store<Out, L>(c.out[0], i, frame.y);
-        }
+    template <int L, class C>
+    static TENON_FUNCTOR void forward(const C& c, long i) {
+        Frame<F, L, 0, 0> frame;
+        frame.forward(c, i, NoScope{});
+        c.template write<Out, L>(0, i, frame.y);
     }
-    template <int L>
-    static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
-        const Context<Facts<F>::leaves + 1, Facts<F>::leaves> c(in, out, modes, parameters);
-        for (long i = 0; i < n; i += L) {
-            Frame<F, L, 0, 0> frame;
-            frame.forward(c, i, NoScope{});
-            frame.backward(c, i, NoScope{}, load<Out, L>(c.in[Facts<F>::leaves], i));
-        }
+    template <int L, class C>
+    static TENON_FUNCTOR void backward(const C& c, long i) {
+        Frame<F, L, 0, 0> frame;
+        frame.forward(c, i, NoScope{});
+        frame.backward(c, i, NoScope{}, c.template read<Out, L>(leaves, i));
     }
     static constexpr void output_types(DType* out) { out[0] = dtype_of<Out>; }
 };
 
 template <class... F>
-struct Loops<Outputs<F...>> {
+struct Elements<Outputs<F...>> {
     static constexpr int outputs = sizeof...(F);
     static constexpr int leaves = Facts<Outputs<F...>>::leaves;
     template <int L, int K, int I, int P, class G, class... R, class C>
-    static TENON_ALWAYS_INLINE void each_forward(const C& c, long i) {
+    static TENON_FUNCTOR void each_forward(const C& c, long i) {
         Frame<G, L, I, P> frame;
         frame.forward(c, i, NoScope{});
         if constexpr (sizeof...(R) > 0) each_forward<L, K + 1, I + Facts<G>::leaves, P + Facts<G>::parameters, R...>(c, i);
-        store<typename Facts<G>::Type, L>(c.out[K], i, frame.y);  // after every load: an output may be another's leaf
+        c.template write<typename Facts<G>::Type, L>(K, i, frame.y);  // after every load: an output may be another's leaf
     }
     template <int L, int K, int I, int P, class G, class... R, class C>
-    static TENON_ALWAYS_INLINE void each_backward(const C& c, long i) {
+    static TENON_FUNCTOR void each_backward(const C& c, long i) {
         Frame<G, L, I, P> frame;
         frame.forward(c, i, NoScope{});
-        frame.backward(c, i, NoScope{}, load<typename Facts<G>::Type, L>(c.in[leaves + K], i));
+        frame.backward(c, i, NoScope{}, c.template read<typename Facts<G>::Type, L>(leaves + K, i));
         if constexpr (sizeof...(R) > 0) each_backward<L, K + 1, I + Facts<G>::leaves, P + Facts<G>::parameters, R...>(c, i);
     }
+    template <int L, class C>
+    static TENON_FUNCTOR void forward(const C& c, long i) { each_forward<L, 0, 0, 0, F...>(c, i); }
+    template <int L, class C>
+    static TENON_FUNCTOR void backward(const C& c, long i) { each_backward<L, 0, 0, 0, F...>(c, i); }
+    static constexpr void output_types(DType* out) { ((*out++ = dtype_of<typename Facts<F>::Type>), ...); }
+};
+
+template <class F>
+struct Loops {
+    static constexpr int outputs = Elements<F>::outputs, leaves = Facts<F>::leaves;
     template <int L>
     static TENON_ALWAYS_INLINE void forward(const char* const* in, char* const* out, const char* parameters, long n) {
         const Context<leaves, outputs> c(in, out, nullptr, parameters);
-        for (long i = 0; i < n; i += L) each_forward<L, 0, 0, 0, F...>(c, i);
+        for (long i = 0; i < n; i += L) Elements<F>::template forward<L>(c, i);
     }
     template <int L>
     static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
         const Context<leaves + outputs, leaves> c(in, out, modes, parameters);
-        for (long i = 0; i < n; i += L) each_backward<L, 0, 0, 0, F...>(c, i);
+        for (long i = 0; i < n; i += L) Elements<F>::template backward<L>(c, i);
     }
-    static constexpr void output_types(DType* out) { ((*out++ = dtype_of<typename Facts<F>::Type>), ...); }
+    static constexpr void output_types(DType* out) { Elements<F>::output_types(out); }
 };
 
 // The adjoint of a formula whose root reads only its output and whose other nodes read nothing, from that output: what
@@ -530,15 +555,17 @@ struct OutputLoop;
 template <class Fn, class... A>
 struct OutputLoop<Op<Fn, A...>> {
     using F = Op<Fn, A...>;
+    template <int L, class C>
+    static TENON_FUNCTOR void at(const C& c, long i) {
+        using T = typename Facts<F>::Type;
+        Frame<F, L, 0, 0> frame;  // its inner values are never read
+        frame.y = c.template read<T, L>(Facts<F>::leaves + 1, i);
+        frame.backward(c, i, NoScope{}, c.template read<T, L>(Facts<F>::leaves, i));
+    }
     template <int L>
     static TENON_ALWAYS_INLINE void backward(const char* const* in, char* const* out, const unsigned char* modes, const char* parameters, long n) {
         const Context<Facts<F>::leaves + 2, Facts<F>::leaves> c(in, out, modes, parameters);
-        for (long i = 0; i < n; i += L) {
-            using T = typename Facts<F>::Type;
-            Frame<F, L, 0, 0> frame;  // its inner values are never read
-            frame.y = load<T, L>(c.in[Facts<F>::leaves + 1], i);
-            frame.backward(c, i, NoScope{}, load<T, L>(c.in[Facts<F>::leaves], i));
-        }
+        for (long i = 0; i < n; i += L) at<L>(c, i);
     }
 };
 
@@ -715,6 +742,100 @@ TENON_TARGET_AVX2 TENON_LOOP void from_output_avx2(const char* const* in, char* 
 }
 #endif
 
+#if TENON_CUDA
+// --- the device's kernels -------------------------------------------------------------------------------------------------
+
+// The operands of one device thread's elements.
+template <int Inputs, int Out>
+struct DeviceContext {
+    const char* in[Inputs > 0 ? Inputs : 1];
+    bool splat[Inputs > 0 ? Inputs : 1];
+    char* out[Out > 0 ? Out : 1];
+    unsigned char modes[Out > 0 ? Out : 1];
+    const char* parameters;
+
+    template <class T, int L>
+    TENON_FUNCTOR lane_t<T, L> read(int k, long) const { return load_elements<T, L & ~on_device>(in[k], splat[k]); }
+    template <class T, int L>
+    TENON_FUNCTOR lane_t<T, L> read_output(int k, long) const { return load_elements<T, L & ~on_device>(out[k], false); }
+    template <class T, int L, class V>
+    TENON_FUNCTOR void write(int k, long, const V& value) const {
+        if constexpr (std::is_same_v<T, bool>) store_pack_mask(reinterpret_cast<bool*>(out[k]), value);
+        else store_pack(reinterpret_cast<T*>(out[k]), value);
+    }
+
+private:
+    template <class T, int N>
+    static TENON_FUNCTOR auto load_elements(const char* p, bool same) {
+        if constexpr (std::is_same_v<T, bool>) return load_pack_mask<N>(reinterpret_cast<const bool*>(p), same);
+        else return load_pack<T, N>(reinterpret_cast<const T*>(p), same);
+    }
+};
+
+template <class F> struct ForwardStep {
+    static constexpr int inputs = Facts<F>::leaves, outputs = Elements<F>::outputs, parameters = Facts<F>::parameters;
+    template <int L, class C>
+    static TENON_FUNCTOR void run(const C& c) { Elements<F>::template forward<L>(c, 0); }
+};
+template <class F> struct BackwardStep {
+    static constexpr int inputs = Facts<F>::leaves + Elements<F>::outputs, outputs = Facts<F>::leaves, parameters = Facts<F>::parameters;
+    template <int L, class C>
+    static TENON_FUNCTOR void run(const C& c) { Elements<F>::template backward<L>(c, 0); }
+};
+template <class F> struct FromOutputStep {
+    static constexpr int inputs = Facts<F>::leaves + 2, outputs = Facts<F>::leaves, parameters = Facts<F>::parameters;
+    template <int L, class C>
+    static TENON_FUNCTOR void run(const C& c) { OutputLoop<F>::template at<L>(c, 0); }
+};
+
+template <class Step>
+using StepArguments = kernels::cuda::ElementwiseArguments<Step::inputs, Step::outputs, Step::parameters>;
+
+template <class Step, int L>
+TENON_FUNCTOR void run_step(const StepArguments<Step>& a, unsigned flat) {
+    DeviceContext<Step::inputs, Step::outputs> c;
+    long offsets[StepArguments<Step>::count > 0 ? StepArguments<Step>::count : 1];
+    for (int k = 0; k < Step::inputs + Step::outputs; ++k) offsets[k] = 0;
+#if TENON_DEVICE_CODE
+    for (int i = a.rank - 1; i > 0; --i) {
+        const unsigned rest = a.dims[i].quotient(flat);
+        const long at = static_cast<long>(flat - rest * a.dims[i].divisor);
+        for (int k = 0; k < Step::inputs + Step::outputs; ++k) offsets[k] += at * a.strides[k][i];
+        flat = rest;
+    }
+#endif
+    for (int k = 0; k < Step::inputs + Step::outputs; ++k) {
+        offsets[k] = (offsets[k] + static_cast<long>(flat) * a.strides[k][0]) * a.sizes[k];
+        if (k < Step::inputs) {
+            c.in[k] = a.data[k] + offsets[k];
+            c.splat[k] = a.splat[k];
+        } else {
+            c.out[k - Step::inputs] = a.data[k] + offsets[k];
+            c.modes[k - Step::inputs] = a.modes[k - Step::inputs];
+        }
+    }
+    c.parameters = a.parameters;
+    Step::template run<L | on_device>(c);
+}
+
+template <class Step>
+__global__ void elementwise_kernel(StepArguments<Step> a) {
+#if TENON_DEVICE_CODE
+    constexpr unsigned lanes = kernels::cuda::vector_elements;
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < a.vectors + a.rest; i += gridDim.x * blockDim.x) {
+        if (i < a.vectors) run_step<Step, lanes>(a, i * lanes);
+        else run_step<Step, 1>(a, a.vectors * lanes + (i - a.vectors));
+    }
+#endif
+}
+template <class Step>
+void launch_step(const kernels::cuda::ElementwiseLaunch& l) {
+    const StepArguments<Step> a = kernels::cuda::elementwise_arguments<Step::inputs, Step::outputs, Step::parameters>(l);
+    kernels::cuda::launch("elementwise", elementwise_kernel<Step>,
+                          kernels::cuda::blocks_for(static_cast<long>(a.vectors) + a.rest, kernels::cuda::block_threads), kernels::cuda::block_threads, a);
+}
+#endif
+
 using Kernel = kernels::cpu::ElementwiseKernel;
 
 inline int lanes() { return TENON_DISPATCH && isa() >= Isa::avx2 ? 8 : 4; }
@@ -731,6 +852,9 @@ struct Table {
     Kernel backward_kernels[2];     // null: the formula has no gradient, or is never recorded
     Kernel from_output_kernels[2];  // null where the output alone does not do
     Program program;                // of recorded formulas
+#if TENON_CUDA
+    kernels::cuda::ElementwiseLauncher device_forward, device_backward, device_from_output;
+#endif
 
     Kernel forward() const { return forward_kernels[lanes() == 8]; }
     Kernel backward() const { return backward_kernels[lanes() == 8]; }
@@ -747,7 +871,17 @@ template <class F, bool Recorded, bool Product>
 constexpr Table make_table() {
     static_assert(Facts<F>::leaves <= max_leaves, "tenon: an expression has more than 32 tensor operands: eval() a part of it first");
     Table t{RootName<F>::value, Facts<F>::leaves, Loops<F>::outputs, Facts<F>::parameters, Facts<F>::needed(false), Facts<F>::reached(),
-            {}, {}, {}, {}, {}, {}};
+            {}, {}, {}, {}, {}, {}
+#if TENON_CUDA
+            , &launch_step<ForwardStep<F>>, nullptr, nullptr
+#endif
+    };
+#if TENON_CUDA
+    if constexpr (Recorded && Facts<F>::reached() != 0) {
+        t.device_backward = &launch_step<BackwardStep<F>>;
+        if constexpr (Product && from_output<F>) t.device_from_output = &launch_step<FromOutputStep<F>>;
+    }
+#endif
     Facts<F>::leaf_types(t.leaf_types);
     Loops<F>::output_types(t.output_types);
 #if !defined(__CUDA_ARCH__)

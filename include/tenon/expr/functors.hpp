@@ -8,6 +8,9 @@
 #pragma once
 
 #include <tenon/base/simd_math.hpp>
+#if TENON_CUDA
+#include <tenon/base/pack.hpp>
+#endif
 
 namespace tenon {
 

@@ -130,11 +130,11 @@ long parameter_count(const M& module) {
 
 namespace tenon {
 
-// A copy of a module with tensors of its own (`auto copy = net` shares them). Tensors tied in the original are tied in
-// the copy. Parameters want gradients as the originals do.
-template <class M>
-    requires nn::detail::HasVisit<M>
-[[nodiscard]] M clone(const M& module) {
+namespace nn::detail {
+
+// The module with every tensor replaced by what make(tensor) gives, tied tensors by the same one.
+template <class M, class F>
+M replaced(const M& module, F make) {
     M copy = module;
     struct Pair {
         const tenon::detail::Record* from;
@@ -163,7 +163,7 @@ template <class M>
             pairs = fresh;
         }
         const bool wanted = x.requires_grad();
-        X own = clone(x);
+        X own = make(x);
         if constexpr (Floating<typename X::Scalar>)
             if (wanted) own.require_grad();
         pairs[count].from = x.record();
@@ -173,20 +173,24 @@ template <class M>
     return copy;
 }
 
+}  // namespace nn::detail
+
+// A copy of a module with tensors of its own (`auto copy = net` shares them). Tensors tied in the original are tied in
+// the copy. Parameters want gradients as the originals do.
+template <class M>
+    requires nn::detail::HasVisit<M>
+[[nodiscard]] M clone(const M& module) {
+    return nn::detail::replaced(module, [](const auto& x) { return clone(x); });
+}
+
 // The module on another device: new leaves, so build the optimiser after it.
 template <class M>
     requires nn::detail::HasVisit<M>
 [[nodiscard]] M to(const M& module, Device device) {
-    M moved = clone(module);
-    nn::for_each_tensor(moved, [&](const char*, nn::Kind, auto& x) {
-        using X = std::remove_cvref_t<decltype(x)>;
-        if (!x.has_value() || x.device() == device) return;
-        X there = x.to(device);
-        if constexpr (Floating<typename X::Scalar>)
-            if (x.requires_grad()) there.require_grad();
-        x = there;
+    return nn::detail::replaced(module, [&](const auto& x) {
+        const no_grad guard;
+        return x.device() == device ? clone(x) : x.to(device);
     });
-    return moved;
 }
 
 }  // namespace tenon

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/autograd/evaluate.hpp>
+#include <tenon/autograd/operation_node.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -31,16 +32,49 @@ AnyTensor contiguous_copy(const Record* source) {
 }
 }  // namespace detail
 
-// The tensor on another device: itself where it is there already, else a copy without gradient record.
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+// A contiguous copy on another device, without gradient record.
+inline detail::AnyTensor transferred(detail::Record* source, Device target) {
+    const Device device = source->storage->device;
+    const runtime::Backend& backend = runtime::backend(target.is_cpu() ? device : target);
+    detail::AnyTensor packed = detail::AnyTensor::share(source);
+    if (!source->contiguous) {
+        packed = detail::AnyTensor(detail::new_record(source->dtype, source->rank, source->dims(), device));
+        copy_records(packed.get(), source);
+    }
+    detail::AnyTensor result(detail::new_record(source->dtype, source->rank, source->dims(), target, "to"));
+    backend.copy(target, result->data(), device, packed->data(), static_cast<std::size_t>(source->size) * static_cast<std::size_t>(size_of(source->dtype)));
+    return result;
+}
+
+// The gradient goes back to where the tensor came from.
+class TransferNode final : public detail::OperationNode<1> {
+public:
+    explicit TransferNode(detail::Record* source) : OperationNode("to") { set_input(0, source); }
+    const void* kind() const noexcept override { return &detail::node_kind<TransferNode>; }
+    void backward() override {
+        const detail::GradientTarget to = detail::gradient_target(edges_[0]);
+        const detail::AnyTensor back = transferred(slot_.gradient.get(), to.record->storage->device);
+        if (to.mode == 2) add_records(to.record, back.get());
+        else copy_records(to.record, back.get());
+    }
+};
+inline detail::AnyTensor recorded_transfer(detail::Record* source, Device target) {
+    detail::AnyTensor result = transferred(source, target);
+    if (detail::wants_gradient(source)) detail::make_node<TransferNode>(source)->set_result(result.get());
+    return result;
+}
+
+}  // namespace impl
+}  // namespace TENON_CONFIG_NAMESPACE
+
+// The tensor on another device: itself where it is there already, else a copy, whose gradient comes back to this one.
 template <Element T, int Rank>
 Tensor<T, Rank> Tensor<T, Rank>::to(Device target) const {
     if (device() == target) return *this;
-    const detail::Record* r = record();
-    const runtime::Backend& backend = runtime::backend(target.is_cpu() ? device() : target);
-    detail::AnyTensor source = r->contiguous ? any_ : impl::recorded_copy_any(record());
-    detail::AnyTensor result(detail::new_record(r->dtype, r->rank, r->dims(), target, "to"));
-    backend.copy(target, result->data(), device(), source->data(), static_cast<std::size_t>(r->size) * sizeof(T));
-    return Tensor(static_cast<detail::AnyTensor&&>(result));
+    return Tensor(impl::recorded_transfer(record(), target));
 }
 
 }  // namespace tenon

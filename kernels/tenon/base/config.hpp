@@ -24,7 +24,7 @@
 
 // TENON_UNROLL(8) for (...): loops over accumulators must be unrolled whole, or g++ keeps them on the stack.
 #define TENON_PRAGMA(x) _Pragma(#x)
-#if defined(__clang__)
+#if defined(__clang__) || defined(__CUDA_ARCH__)
 #define TENON_UNROLL(n) TENON_PRAGMA(unroll n)
 #else
 #define TENON_UNROLL(n) TENON_PRAGMA(GCC unroll n)
@@ -36,7 +36,32 @@
 #define TENON_CONFIG_COMPILER cuda
 #else
 #define TENON_HD
+#if defined(TENON_CUDA_EMULATOR)
+#define TENON_CONFIG_COMPILER emulator
+#else
 #define TENON_CONFIG_COMPILER cpu
+#endif
+#endif
+
+// TENON_CUDA: this translation unit holds CUDA's kernels, compiled by nvcc or, in the tests, by any compiler against an
+// emulated CUDA runtime. TENON_DEVICE_CODE: the pass that compiles the bodies of kernels.
+#if defined(__CUDACC__) || defined(TENON_CUDA_EMULATOR)
+#define TENON_CUDA 1
+#else
+#define TENON_CUDA 0
+#endif
+// TENON_CUBLAS: products on CUDA devices go through cuBLASLt, so that programs that use them link it; 0: the library's own kernel.
+#if !defined(TENON_CUBLAS)
+#if defined(__CUDACC__) && __has_include(<cublasLt.h>)
+#define TENON_CUBLAS 1
+#else
+#define TENON_CUBLAS 0
+#endif
+#endif
+#if defined(__CUDA_ARCH__) || defined(TENON_CUDA_EMULATOR)
+#define TENON_DEVICE_CODE 1
+#else
+#define TENON_DEVICE_CODE 0
 #endif
 
 // A functor that serves SIMD lanes and device scalars. nvcc refuses vector types in anything it may have to compile for
@@ -99,5 +124,8 @@ namespace tenon {
 // Code whose instructions depend on compiler flags lives in here.
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {}
+#if TENON_CUDA
+namespace kernels::cuda {}
+#endif
 }
 }  // namespace tenon

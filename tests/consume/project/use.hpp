@@ -8,3 +8,5 @@ int threads_elsewhere();
 void fail_elsewhere();
 // x * w + 1, recorded on the tape by code compiled elsewhere.
 tenon::Tensor<float, 1> scale_elsewhere(const tenon::Tensor<float, 1>& x, const tenon::Tensor<float, 1>& w);
+// 6 * at, from a pass that is recorded: in a file of the program that uses second derivatives.
+float second_derivative_of_cube(float at);

@@ -1,7 +1,7 @@
 # The records of all families as one object library, for the tests, the documentation and the benchmark.
 if(NOT TARGET tenon_operator_table)
     file(GLOB table_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
-    list(FILTER table_sources EXCLUDE REGEX "(checks|describe)\\.cpp$")
+    list(FILTER table_sources EXCLUDE REGEX "(checks|device_checks|describe)\\.cpp$")
     # tests/CMakeLists.txt may build a part of the suite.
     if(COMMAND tenon_in_part)
         foreach(source IN LISTS table_sources)

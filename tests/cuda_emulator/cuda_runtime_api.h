@@ -1,0 +1,4 @@
+#pragma once
+
+#include "emulator/types.hpp"
+#include "emulator/runtime_api.hpp"
