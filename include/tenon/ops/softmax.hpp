@@ -10,10 +10,11 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-template <class T, bool Log>
+// How: its name as an operation, and its backward kernel.
+template <class T, class How>
 class SoftmaxNode final : public detail::OperationNode<1> {
 public:
-    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(Log ? "log_softmax" : "softmax"), split_(split) {
+    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(How::name), split_(split) {
         set_input(0, x);
         y_.save(y);
     }
@@ -25,14 +26,23 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        T* dx = reinterpret_cast<T*>(to.record->data());
-        if constexpr (Log) kernels::cpu::log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
-        else kernels::cpu::softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
+        How::backward(split_, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
 
 private:
     detail::Saved y_;
     AxisSplit split_;
+};
+
+struct WholeSoftmax {
+    static constexpr const char* name = "softmax";
+    template <class T>
+    static void backward(AxisSplit s, const T* y, const T* dy, T* dx, bool add) { kernels::cpu::softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add); }
+};
+struct WholeLogSoftmax {
+    static constexpr const char* name = "log_softmax";
+    template <class T>
+    static void backward(AxisSplit s, const T* y, const T* dy, T* dx, bool add) { kernels::cpu::log_softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add); }
 };
 
 template <int Axis, bool Log, class E>
@@ -50,7 +60,7 @@ auto softmax_any(E&& e) {
     X y(detail::AnyTensor(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), name)));
     if constexpr (Log) kernels::cpu::log_softmax(split.outer, split.n, split.inner, x.data(), y.data());
     else kernels::cpu::softmax(split.outer, split.n, split.inner, x.data(), y.data());
-    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, Log>>(r, y.record(), split)->set_result(y.record());
+    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, std::conditional_t<Log, WholeLogSoftmax, WholeSoftmax>>>(r, y.record(), split)->set_result(y.record());
     return y;
 }
 
