@@ -48,7 +48,8 @@ Tensor<T, 3> add_up(const Tensor<T, 3>& dy, const detail::Record* indices, Index
     const Tensor<T, 3> from = contiguous(dy);
     const long dims[] = {s.outer, s.n, s.inner};
     const Tensor<T, 3> result(detail::AnyTensor(detail::new_record(dtype_of<T>, 3, dims, dy.device())));
-    kernels::cpu::scatter_add_axis(s.outer, s.n, m, s.inner, from.data(), reinterpret_cast<const I*>(indices->data()), result.data(), false);
+    TENON_RUN(from.device(), scatter_add_axis(s.outer, s.n, m, s.inner, static_cast<const T*>(from.data()), reinterpret_cast<const I*>(indices->data()),
+                                              result.data(), false));
     if (detail::wants_gradient(from.record())) detail::make_node<AddUpNode<T, I>>(from.record(), indices, s, m)->set_result(result.record());
     return result;
 }
@@ -97,7 +98,7 @@ template <class T, class I>
 void select_recorded(Node& any) {
     auto& node = static_cast<SelectNode<T, I>&>(any);
     const IndexedAxis s = node.shape();
-    const detail::Record* indices = node.indices().check(node.name);
+    detail::Record* indices = node.indices().check(node.name);
     const Tensor<T, 3> dy = contiguous(recorded_gradient<T, 3>(node, Shape<3>{{s.outer, indices->size, s.inner}}));
     const long dims[] = {s.outer, s.n, s.inner};
     const Tensor<T, 3> result(detail::AnyTensor(detail::new_record(dtype_of<T>, 3, dims, dy.device())));
