@@ -24,7 +24,11 @@ template <class T>
 Tensor<T, 3> row_gradients(const Node& node, AxisSplit s, const RowReduction& how) {
     const Shape<3> rows{{s.outer, 1, s.inner}};
     if (how.none) return recorded_gradient<T, 3>(node, rows);
-    const Tensor<T, 0> each = recorded_gradient<T, 0>(node, Shape<0>()) * how.scale;
+    Tensor<T, 0> each = recorded_gradient<T, 0>(node, Shape<0>()) * how.scale;
+    if (how.counted) {
+        const auto counted = shaped<double, 0>(how.counted, Shape<0>());
+        each = each * cast<T>(where(counted == 0, 0, 1 / counted));
+    }
     return each.expand({s.outer, 1, s.inner});
 }
 // The weight of each class (ones where none is given) times a factor, as [1, classes, 1].
