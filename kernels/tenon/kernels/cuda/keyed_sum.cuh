@@ -43,8 +43,8 @@ __global__ void keyed_sum_chunks(KeyedRows<Row, Sum, Out, Key> a) {
         const auto close = [&] {
             if (open) head = sum;
             if (open || !(key < a.limit)) return;
-            Out& total = to[static_cast<long>(key) * a.inner];
-            total = static_cast<Out>(static_cast<Sum>(total) + sum);
+            Out& target = to[static_cast<long>(key) * a.inner];
+            target = static_cast<Out>(static_cast<Sum>(target) + sum);
         };
         for (long k = first; k < last; ++k) {
             const Key here = a.keys[k];
