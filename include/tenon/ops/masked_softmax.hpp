@@ -3,6 +3,9 @@
 
 #include <tenon/kernels/cpu/masked_softmax.hpp>
 #include <tenon/ops/softmax.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/masked_softmax.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -23,7 +26,7 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::masked_softmax_backward<Log>(split_.outer, split_.n, split_.inner, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device, masked_softmax_backward<Log>(split_.outer, split_.n, split_.inner, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -36,7 +39,7 @@ template <class T, bool Log>
 detail::AnyTensor masked_softmax_of(detail::Record* x, int axis, detail::Record* mask) {
     const char* name = Log ? "log_softmax" : "softmax";
     const Device device = x->storage->device;
-    check_cpu(name, device);
+    check_device(name, device);
     if (!(mask->storage->device == device)) fail_devices(name, device, mask->storage->device);
     bool fits = mask->rank <= x->rank;
     for (int i = 1; fits && i <= mask->rank; ++i) fits = mask->dims()[mask->rank - i] == x->dims()[x->rank - i] || mask->dims()[mask->rank - i] == 1;
@@ -47,6 +50,10 @@ detail::AnyTensor masked_softmax_of(detail::Record* x, int axis, detail::Record*
     T* to = reinterpret_cast<T*>(y->data());
     long strides[max_rank];
     broadcast_strides(strides, x->rank, mask->rank, mask->dims(), mask->strides());
+#if TENON_CUDA
+    if (!device.is_cpu()) kernels::cuda::masked_softmax<Log>(x->rank, x->dims(), axis, from, reinterpret_cast<const bool*>(mask->data()), strides, to);
+    else
+#endif
     if (split.inner == 1 && (strides[axis] == 0 || strides[axis] == 1) && x->size > 0) {
         // Where each row's mask begins.
         const detail::AnyTensor starts(detail::new_record(DType::int64, 1, &split.outer, device));

@@ -5,6 +5,9 @@
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/autograd/operation_node.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/softmax.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -26,8 +29,8 @@ public:
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
         T* dx = reinterpret_cast<T*>(to.record->data());
-        if constexpr (Log) kernels::cpu::log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
-        else kernels::cpu::softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
+        if constexpr (Log) TENON_RUN(to.record->storage->device, log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2));
+        else TENON_RUN(to.record->storage->device, softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2));
     }
 
 private:
@@ -43,13 +46,13 @@ auto softmax_any(E&& e) {
     using T = typename X::Scalar;
     static_assert(Floating<T>, "tenon: softmax: the input must be floating-point: write cast<float>(x) first");
     static_assert(Axis >= -X::rank && Axis < X::rank, "tenon: softmax<Axis>: the axis is outside of the tensor's rank");
-    check_cpu(name, given.device());
+    check_device(name, given.device());
     const X x = contiguous(given);
     detail::Record* r = x.record();
     const AxisSplit split = split_at(r, detail::normal_axis<Axis, X::rank>());
     X y(detail::AnyTensor(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), name)));
-    if constexpr (Log) kernels::cpu::log_softmax(split.outer, split.n, split.inner, x.data(), y.data());
-    else kernels::cpu::softmax(split.outer, split.n, split.inner, x.data(), y.data());
+    if constexpr (Log) TENON_RUN(x.device(), log_softmax(split.outer, split.n, split.inner, x.data(), y.data()));
+    else TENON_RUN(x.device(), softmax(split.outer, split.n, split.inner, x.data(), y.data()));
     if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, Log>>(r, y.record(), split)->set_result(y.record());
     return y;
 }

@@ -42,12 +42,8 @@ void batch_norm_recorded(Node& any) {
         centre = mean<0, 2>(x, keepdim);
         rstd = rsqrt(mean<0, 2>(square(x - centre), keepdim) + node.eps());
     } else {
-        centre = empty<T>(channels);
-        rstd = empty<T>(channels);
-        for (long c = 0; c < s.n; ++c) {
-            centre.data()[c] = static_cast<T>(node.mean()[c]);
-            rstd.data()[c] = static_cast<T>(node.rstd()[c]);
-        }
+        centre = shaped<T, 3>(node.mean(), channels);
+        rstd = shaped<T, 3>(node.rstd(), channels);
     }
     const Tensor<T, 3> normal = (x - centre) * rstd;
     Tensor<T, 3> g = dy;

@@ -16,10 +16,11 @@ __global__ void each_index(Step step, long count) {
 #endif
 }
 template <class Step>
-void each(long count, const Step& step) {
-    if (count <= 0) return;
-    launch("each", each_index<Step>, blocks_for(count, block_threads), block_threads, step, count);
+void for_each_index(const char* name, long count, const Step& step) {
+    if (count > 0) launch(name, each_index<Step>, blocks_for(count, block_threads), block_threads, step, count);
 }
+template <class Step>
+void each(long count, const Step& step) { for_each_index("each", count, step); }
 
 }  // namespace kernels::cuda
 }  // namespace TENON_CONFIG_NAMESPACE
