@@ -96,7 +96,7 @@ __global__ void remap_gradients(RemapSpace s, const T* dy, T* dx, bool accumulat
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < s.elements; k += gridDim.x * blockDim.x) {
         long position[cpu::remap_max_rank], scale[cpu::remap_max_rank];
         // Per axis: the family at work, and where it stands in its positions.
-        int family[cpu::remap_max_rank];
+        int family[cpu::remap_max_rank] = {};
         long start[cpu::remap_max_rank], stride[cpu::remap_max_rank], count[cpu::remap_max_rank], at[cpu::remap_max_rank];
         unsigned rest = k;
         long size = 1;
