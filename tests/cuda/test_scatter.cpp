@@ -11,7 +11,7 @@ namespace {
 const Device gpu = cuda(0);
 }
 
-TEMPLATE_TEST_CASE("scattering", "", float, double, bf16, half) {
+TEMPLATE_TEST_CASE("scattering", "", float, bf16) {
     using T = TestType;
     const Shape<3> shape{{2, 13, 5}};
     for (const long m : {0l, 1l, 9l, 300l}) {
@@ -50,7 +50,7 @@ TEMPLATE_TEST_CASE("scattering", "", float, double, bf16, half) {
         slices([&](const auto& x, const auto& i, const auto&) { return index_get(x, first.to(x.device()), i); });
     }
 }
-TEMPLATE_TEST_CASE("scattering integers", "", std::int8_t, std::uint8_t, std::int32_t, std::int64_t) {
+TEMPLATE_TEST_CASE("scattering integers and double", "", std::int8_t, std::uint8_t, std::int64_t, double) {
     using T = TestType;
     const auto x = numbers<T>(Shape<2>{{4, 11}}), src = numbers<T>(Shape<2>{{4, 300}}, 7);
     const auto index = indices<std::int64_t>(Shape<2>{{4, 300}}, 11);

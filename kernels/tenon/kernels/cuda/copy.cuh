@@ -41,11 +41,13 @@ __global__ void copy_tiles(Word* to, const Word* from, TileWalk w) {
         __syncthreads();  // the tile before has been written
         for (unsigned r = y; r < side; r += rows)
             for (unsigned c = x; c < side; c += columns)
-                if (along + r < w.along && across + c < w.across) tile[r * (side + 1) + c] = source[static_cast<long>(along + r) * w.along_from + across + c];
+                if (along + r < w.along && across + c < w.across)
+                    tile[r * (side + 1) + c] = source[static_cast<long>(along + r) * w.along_from + across + c];
         __syncthreads();
         for (unsigned r = y; r < side; r += rows)
             for (unsigned c = x; c < side; c += columns)
-                if (across + r < w.across && along + c < w.along) target[static_cast<long>(across + r) * w.across_to + along + c] = tile[c * (side + 1) + r];
+                if (across + r < w.across && along + c < w.along)
+                    target[static_cast<long>(across + r) * w.across_to + along + c] = tile[c * (side + 1) + r];
     }
 #endif
 }

@@ -40,7 +40,8 @@ template <class Word, class I>
 __global__ void gather_words(const Word* src, const I* index, Word* dst, SliceWalk w) {
 #if TENON_DEVICE_CODE
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < w.count; k += gridDim.x * blockDim.x) {
-        const unsigned q = w.words.quotient(k), row = static_cast<unsigned>(w.first) + q, outer = w.m.quotient(row);
+        const unsigned q = w.words.quotient(k), row = static_cast<unsigned>(w.first) + q;
+        const unsigned outer = w.m.quotient(row);
         const long from = outer * w.n + static_cast<long>(index[row - outer * w.m.divisor]);
         dst[w.first * w.words.divisor + k] = src[from * w.words.divisor + (k - q * w.words.divisor)];
     }
@@ -54,7 +55,8 @@ struct Word16 { std::uint64_t halves[2]; };
 // Calls f(a word, words per slice) for the widest word that divides a slice and fits the addresses.
 template <class F>
 void with_word(long bytes, const void* a, const void* b, F f) {
-    const std::uintptr_t bits = static_cast<std::uintptr_t>(bytes) | reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b);
+    const std::uintptr_t addresses = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b);
+    const std::uintptr_t bits = static_cast<std::uintptr_t>(bytes) | addresses;
     if (bits % 16 == 0) f(Word16(), bytes / 16);
     else if (bits % 8 == 0) f(std::uint64_t(), bytes / 8);
     else if (bits % 4 == 0) f(std::uint32_t(), bytes / 4);
@@ -81,8 +83,8 @@ void gather_slices(long outer, long n, long m, long bytes, const void* src, cons
     if (outer <= 0 || m <= 0 || bytes <= 0) return;
     gather_impl::with_word(bytes, src, dst, [&]<class Word>(Word, long words) {
         gather_impl::for_slices("gather", outer, n, m, words, [&](const SliceWalk& w) {
-            launch("gather", gather_words<Word, I>, blocks_for(w.count, block_threads), block_threads, static_cast<const Word*>(src), index,
-                   static_cast<Word*>(dst), w);
+            launch("gather", gather_words<Word, I>, blocks_for(w.count, block_threads), block_threads, static_cast<const Word*>(src),
+                   index, static_cast<Word*>(dst), w);
         });
     });
 }
@@ -132,8 +134,8 @@ __global__ void gather_elements(const T* src, const I* index, T* dst, AxisWalk w
 template <class T, class I>
 void gather_axis(long outer, long n, long m, long inner, const T* src, const I* index, T* dst) {
     gather_impl::for_planes("gather", outer, n, m, inner, [&](const AxisWalk& w, long before, unsigned count) {
-        launch("gather", gather_elements<T, I>, blocks_for(count, block_threads), block_threads, src + before * n * inner, index + before * m * inner,
-               dst + before * m * inner, w, count);
+        launch("gather", gather_elements<T, I>, blocks_for(count, block_threads), block_threads, src + before * n * inner,
+               index + before * m * inner, dst + before * m * inner, w, count);
     });
 }
 

@@ -42,7 +42,9 @@ __global__ void keyed_sum_chunks(KeyedRows<Row, Sum, Out, Key> a) {
         Sum sum = Sum(0), head = Sum(0);
         const auto close = [&] {
             if (open) head = sum;
-            else if (key < a.limit) to[static_cast<long>(key) * a.inner] = static_cast<Out>(static_cast<Sum>(to[static_cast<long>(key) * a.inner]) + sum);
+            if (open || !(key < a.limit)) return;
+            Out& target = to[static_cast<long>(key) * a.inner];
+            target = static_cast<Out>(static_cast<Sum>(target) + sum);
         };
         for (long k = first; k < last; ++k) {
             const Key here = a.keys[k];
@@ -83,8 +85,8 @@ void keyed_sum(KeyedRows<Row, Sum, Out, Key> a) {
     a.next_rows = next_rows.get();
     launch("scatter", keyed_sum_chunks<Row, Sum, Out, Key>, blocks_for(a.chunks * a.columns, block_threads), block_threads, a);
     if (handed_on == 0) return;
-    keyed_sum(KeyedRows<Sum, Sum, Out, Key>{next_rows.get(), nullptr, next_keys.get(), handed_on, 0, 0, a.columns, a.inner, a.inner, a.columns, a.to_outer, a.limit,
-                                            a.out, nullptr, nullptr});
+    keyed_sum(KeyedRows<Sum, Sum, Out, Key>{next_rows.get(), nullptr, next_keys.get(), handed_on, 0, 0, a.columns, a.inner, a.inner,
+                                            a.columns, a.to_outer, a.limit, a.out, nullptr, nullptr});
 }
 
 }  // namespace kernels::cuda

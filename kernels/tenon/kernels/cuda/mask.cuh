@@ -11,7 +11,8 @@ namespace kernels::cuda {
 inline constexpr long mask_piece = 4096;
 constexpr long mask_pieces(long size) { return (size + mask_piece - 1) / mask_piece; }
 
-__global__ inline void count_mask_pieces(long size, const bool* mask, long* starts) {
+template <class Flag>
+__global__ void count_mask_pieces(long size, const Flag* mask, long* starts) {
 #if TENON_DEVICE_CODE
     const long first = blockIdx.x * mask_piece, last = first + mask_piece < size ? first + mask_piece : size;
     long own = 0, total;
@@ -20,7 +21,8 @@ __global__ inline void count_mask_pieces(long size, const bool* mask, long* star
     if (threadIdx.x == 0) starts[blockIdx.x] = total;
 #endif
 }
-__global__ inline void list_mask_pieces(long size, const bool* mask, const long* starts, std::int64_t* positions) {
+template <class Flag>
+__global__ void list_mask_pieces(long size, const Flag* mask, const long* starts, std::int64_t* positions) {
 #if TENON_DEVICE_CODE
     TENON_SHARED(unsigned, warps, block_threads / 32);
     constexpr long share = mask_piece / (block_threads / 32);  // of a warp
@@ -46,13 +48,13 @@ inline long count_mask(long size, const bool* mask, long* starts) {
     if (size <= 0) return 0;
     const long pieces = mask_pieces(size);
     const Scratch<long> total(1);
-    launch("mask", count_mask_pieces, pieces, block_threads, size, mask, starts);
+    launch("mask", count_mask_pieces<bool>, pieces, block_threads, size, mask, starts);
     launch("mask", prefix_rows<long>, 1l, block_threads, pieces, starts, total.get());
     return read_back(total.get());
 }
 // The positions of the true elements, ascending; starts as count_mask has left it.
 inline void mask_positions(long size, const bool* mask, const long* starts, long total, std::int64_t* positions) {
-    if (total > 0) launch("mask", list_mask_pieces, mask_pieces(size), block_threads, size, mask, starts, positions);
+    if (total > 0) launch("mask", list_mask_pieces<bool>, mask_pieces(size), block_threads, size, mask, starts, positions);
 }
 
 }  // namespace kernels::cuda

@@ -22,7 +22,8 @@ struct OneStep {
 template <class T, class I>
 void one_hot(long count, long classes, const I* index, T* to) {
     if (count <= 0 || classes <= 0) return;
-    cuda_detail::check(cudaMemsetAsync(to, 0, static_cast<std::size_t>(count * classes) * sizeof(T), cuda_detail::current_stream), "cudaMemsetAsync");
+    const std::size_t bytes = static_cast<std::size_t>(count * classes) * sizeof(T);
+    cuda_detail::check(cudaMemsetAsync(to, 0, bytes, cuda_detail::current_stream), "cudaMemsetAsync");
     each(count, one_hot_impl::OneStep<T, I>{classes, index, to});
 }
 

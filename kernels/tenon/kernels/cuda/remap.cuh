@@ -96,7 +96,7 @@ __global__ void remap_gradients(RemapSpace s, const T* dy, T* dx, bool accumulat
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < s.elements; k += gridDim.x * blockDim.x) {
         long position[cpu::remap_max_rank], scale[cpu::remap_max_rank];
         // Per axis: the family at work, and where it stands in its positions.
-        int family[cpu::remap_max_rank];
+        int family[cpu::remap_max_rank] = {};
         long start[cpu::remap_max_rank], stride[cpu::remap_max_rank], count[cpu::remap_max_rank], at[cpu::remap_max_rank];
         unsigned rest = k;
         long size = 1;
@@ -173,15 +173,19 @@ inline int find_families(const AxisTable& a, RemapFamily* families) {
             }
         }
         long repeats = 1, from_step = 0;
-        const auto alike = [&](const RemapRun& b) { return b.length == first.length && b.step == first.step && (b.from < 0) == (first.from < 0); };
+        const auto alike = [&](const RemapRun& b) {
+            return b.length == first.length && b.step == first.step && (b.from < 0) == (first.from < 0);
+        };
         if (r + 1 < runs && first.from >= 0 && alike(run_at(r + 1))) {
             from_step = run_at(r + 1).from - first.from;
             // Tiles show the same places again, repeats one place after the other.
             if (first.step != 0 ? from_step == 0 : from_step != 0)
-                while (r + repeats < runs && alike(run_at(r + repeats)) && run_at(r + repeats).from == first.from + repeats * from_step) ++repeats;
+                while (r + repeats < runs && alike(run_at(r + repeats)) && run_at(r + repeats).from == first.from + repeats * from_step)
+                    ++repeats;
         }
         if (families != nullptr)
-            families[count] = {first.to, first.from, first.length, first.step, repeats, from_step, Divisor(static_cast<unsigned>(first.length))};
+            families[count] = {first.to,  first.from, first.length, first.step,
+                               repeats,   from_step,  Divisor(static_cast<unsigned>(first.length))};
         ++count;
         r += repeats;
     }
@@ -238,8 +242,8 @@ public:
             space.axes[d].many = many_->get() + at;
             at += space.axes[d].count;
         }
-        cuda_detail::check(cudaMemcpyAsync(many_->get(), host.data(), static_cast<std::size_t>(families) * sizeof(RemapFamily), cudaMemcpyHostToDevice,
-                                           cuda_detail::current_stream),
+        const std::size_t bytes = static_cast<std::size_t>(families) * sizeof(RemapFamily);
+        cuda_detail::check(cudaMemcpyAsync(many_->get(), host.data(), bytes, cudaMemcpyHostToDevice, cuda_detail::current_stream),
                            "cudaMemcpyAsync");
     }
     Space(const Space&) = delete;

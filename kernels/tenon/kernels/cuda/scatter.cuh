@@ -17,7 +17,9 @@ namespace scatter_impl {
 
 template <class T>
 void clear(T* data, long count) {
-    if (count > 0) cuda_detail::check(cudaMemsetAsync(data, 0, static_cast<std::size_t>(count) * sizeof(T), cuda_detail::current_stream), "cudaMemsetAsync");
+    if (count <= 0) return;
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    cuda_detail::check(cudaMemsetAsync(data, 0, bytes, cuda_detail::current_stream), "cudaMemsetAsync");
 }
 // Calls f with an unsigned number of the width that `size` keys need.
 template <class F>
@@ -32,7 +34,8 @@ __global__ void count_heads(const Key* keys, long count, unsigned* before) {
 #if TENON_DEVICE_CODE
     const long first = blockIdx.x * radix_block;
     unsigned own = 0, total;
-    for (long k = first + threadIdx.x; k < first + radix_block && k < count; k += block_threads) own += k == 0 || keys[k] != keys[k - 1] ? 1 : 0;
+    for (long k = first + threadIdx.x; k < first + radix_block && k < count; k += block_threads)
+        own += k == 0 || keys[k] != keys[k - 1] ? 1 : 0;
     block_prefix(own, total);
     if (threadIdx.x == 0) before[blockIdx.x] = total;
 #endif
@@ -78,15 +81,16 @@ long scatter_add_slices(long outer, long n, long m, long inner, const T* src, co
         const Scratch<Key> keys(m);
         const Scratch<std::uint32_t> order(m);
         sort_indices(m, index, n, keys.get(), order.get());
-        keyed_sum(KeyedRows<T, Sum, T, Key>{src, order.get(), keys.get(), m, 0, 0, outer * inner, inner, m * inner, inner, n * inner, static_cast<Key>(n), dst,
-                                            nullptr, nullptr});
+        keyed_sum(KeyedRows<T, Sum, T, Key>{src, order.get(), keys.get(), m, 0, 0, outer * inner, inner, m * inner, inner, n * inner,
+                                            static_cast<Key>(n), dst, nullptr, nullptr});
         if (touched != nullptr) found = scatter_impl::different_keys(m, keys.get(), touched);
     });
     return found;
 }
 // dst[index[i], :] += src[i, :] for i in [0, count).
 template <class T, class I>
-long scatter_add_rows(long count, long width, const T* src, const I* index, long rows, T* dst, bool accumulate, std::int64_t* touched = nullptr) {
+long scatter_add_rows(long count, long width, const T* src, const I* index, long rows, T* dst, bool accumulate,
+                      std::int64_t* touched = nullptr) {
     return scatter_add_slices(1, rows, count, width, src, index, dst, accumulate, touched);
 }
 // The different indices, ascending: rows has room for min(count, size). Returns their number, for which it waits.
@@ -117,7 +121,8 @@ template <class Word, class I>
 __global__ void put_words(const Word* src, const I* index, const unsigned* winner, Word* dst, SliceWalk w) {
 #if TENON_DEVICE_CODE
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < w.count; k += gridDim.x * blockDim.x) {
-        const unsigned q = w.words.quotient(k), row = static_cast<unsigned>(w.first) + q, outer = w.m.quotient(row), j = row - outer * w.m.divisor;
+        const unsigned q = w.words.quotient(k), row = static_cast<unsigned>(w.first) + q;
+        const unsigned outer = w.m.quotient(row), j = row - outer * w.m.divisor;
         const long to = static_cast<long>(index[j]);
         if (winner[to] != j + 1u) continue;
         Word value = Word();
@@ -135,8 +140,8 @@ void put_slices(long outer, long n, long m, long bytes, const void* src, const I
     launch("scatter", find_last<I>, blocks_for(m, block_threads), block_threads, index, m, winner.get());
     gather_impl::with_word(bytes, src, dst, [&]<class Word>(Word, long words) {
         gather_impl::for_slices("scatter", outer, n, m, words, [&](const SliceWalk& w) {
-            launch("scatter", put_words<Word, I>, blocks_for(w.count, block_threads), block_threads, static_cast<const Word*>(src), index, winner.get(),
-                   static_cast<Word*>(dst), w);
+            launch("scatter", put_words<Word, I>, blocks_for(w.count, block_threads), block_threads, static_cast<const Word*>(src),
+                   index, winner.get(), static_cast<Word*>(dst), w);
         });
     });
 }
@@ -168,8 +173,8 @@ void scatter_axis(long outer, long n, long m, long inner, const T* src, const I*
     gather_impl::for_planes("scatter", outer, n, m, inner, [&](const AxisWalk& w, long before, unsigned count) {
         launch("scatter", find_last_elements<I>, blocks_for(count, block_threads), block_threads, index + before * m * inner,
                winner.get() + before * n * inner, w, count);
-        launch("scatter", put_elements<T, I>, blocks_for(count, block_threads), block_threads, src + before * m * inner, index + before * m * inner,
-               winner.get() + before * n * inner, dst + before * n * inner, w, count);
+        launch("scatter", put_elements<T, I>, blocks_for(count, block_threads), block_threads, src + before * m * inner,
+               index + before * m * inner, winner.get() + before * n * inner, dst + before * n * inner, w, count);
     });
 }
 
@@ -187,7 +192,8 @@ template <class I>
 void source_counts(long outer, long n, long m, long inner, const I* index, unsigned* counts) {
     clear(counts, outer * n * inner);
     gather_impl::for_planes("scatter", outer, n, m, inner, [&](const AxisWalk& w, long before, unsigned count) {
-        launch("scatter", count_sources<I>, blocks_for(count, block_threads), block_threads, index + before * m * inner, counts + before * n * inner, w, count);
+        launch("scatter", count_sources<I>, blocks_for(count, block_threads), block_threads, index + before * m * inner,
+               counts + before * n * inner, w, count);
     });
 }
 template <class T>
@@ -259,7 +265,8 @@ void add_elements_axis(long outer, long n, long m, long inner, const T* src, con
     const long columns = outer * inner, sources = columns * m, size = columns * n;
     if (sources <= 0) return;
     if (m <= 16 || (m <= 256 && columns >= 1l << 16))
-        return launch("scatter", add_columns<Sum, T, Out, I>, blocks_for(columns, block_threads), block_threads, columns, n, m, inner, src, index, dst);
+        return launch("scatter", add_columns<Sum, T, Out, I>, blocks_for(columns, block_threads), block_threads, columns, n, m, inner,
+                      src, index, dst);
     with_key(size, [&]<class Key>(Key) {
         const Scratch<Key> targets(sources), keys(sources);
         const Scratch<std::uint32_t> order(sources);
@@ -269,7 +276,8 @@ void add_elements_axis(long outer, long n, long m, long inner, const T* src, con
                    targets.get() + before * m * inner, w, count, before * n * inner, limit);
         });
         sort_indices(sources, static_cast<const Key*>(targets.get()), size + 1, keys.get(), order.get());
-        keyed_sum(KeyedRows<T, Sum, Out, Key>{src, order.get(), keys.get(), sources, 0, 0, 1, 1, 0, 1, 0, limit, dst, nullptr, nullptr});
+        keyed_sum(
+            KeyedRows<T, Sum, Out, Key>{src, order.get(), keys.get(), sources, 0, 0, 1, 1, 0, 1, 0, limit, dst, nullptr, nullptr});
     });
 }
 

@@ -52,7 +52,8 @@ __global__ void long_segments(Op op, SegmentSpace a, int share, unsigned columns
     const unsigned x = threadIdx.x & (columns - 1), y = threadIdx.x / columns, rows = block_threads / columns;
     for (long base = static_cast<long>(blockIdx.x) * share; base < a.segments; base += static_cast<long>(gridDim.x) * share) {
         const long own = base + threadIdx.x;
-        const bool here = static_cast<int>(threadIdx.x) < share && own < a.segments && a.pointers[own + 1] - a.pointers[own] > short_segment;
+        const bool mine = static_cast<int>(threadIdx.x) < share && own < a.segments;
+        const bool here = mine && a.pointers[own + 1] - a.pointers[own] > short_segment;
         is_long[threadIdx.x] = here;
         if (!__syncthreads_or(here)) continue;
         for (int q = 0; q < share; ++q) {
@@ -281,17 +282,20 @@ struct ExpandStep {
 template <class T, class I>
 void segment_sum(long segments, const std::int64_t* pointers, const I* order, const T* coefficient, long width, const T* x, bool mean, T* y,
                  bool accumulate) {
-    for_segments("segment_sum", segment_impl::SumOp<T, I>{order, coefficient, x, width, mean, accumulate, y}, segments, pointers, width);
+    for_segments("segment_sum", segment_impl::SumOp<T, I>{order, coefficient, x, width, mean, accumulate, y}, segments, pointers,
+                 width);
 }
 // dx[order[k], :] (+)= scale * dy[s, :] for the rows of segment s.
 template <class T>
 void segment_sum_backward(long segments, const std::int64_t* pointers, const std::int64_t* order, long width, const T* dy, bool mean, T* dx,
                           bool accumulate) {
-    for_segments("segment_sum_backward", segment_impl::SumBackwardOp<T>{order, dy, width, mean, accumulate, dx}, segments, pointers, width);
+    for_segments("segment_sum_backward", segment_impl::SumBackwardOp<T>{order, dy, width, mean, accumulate, dx}, segments, pointers,
+                 width);
 }
 // y[s, :] = the largest (smallest) elements over the rows, at[s, :] = the first row that has it.
 template <bool Max, class T>
-void segment_extreme(long segments, const std::int64_t* pointers, const std::int64_t* order, long width, const T* x, T* y, std::int64_t* at) {
+void segment_extreme(long segments, const std::int64_t* pointers, const std::int64_t* order, long width, const T* x, T* y,
+                     std::int64_t* at) {
     for_segments("segment_extreme", segment_impl::ExtremeOp<Max, T>{order, x, width, y, at}, segments, pointers, width);
 }
 // dx[at[s, j], j] += dy[s, j] where at is not -1; dx has `rows` rows.
@@ -340,7 +344,8 @@ __global__ void dot_row_pairs(long count, long width, const T* a, const std::int
 }
 template <class T, class I>
 void dot_rows(long count, long width, const T* a, const std::int64_t* a_row, const T* b, const I* b_row, T* to) {
-    if (count > 0) launch("dot_rows", dot_row_pairs<T, I>, blocks_for(count, block_threads / 32), block_threads, count, width, a, a_row, b, b_row, to);
+    if (count <= 0) return;
+    launch("dot_rows", dot_row_pairs<T, I>, blocks_for(count, block_threads / 32), block_threads, count, width, a, a_row, b, b_row, to);
 }
 
 }  // namespace kernels::cuda

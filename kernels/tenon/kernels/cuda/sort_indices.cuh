@@ -145,7 +145,8 @@ __global__ void radix_place(RadixPass<In, Key> p, const unsigned* counts, const 
 }
 // All passes of few elements, in one block. spare_*: of the same sizes as the results.
 template <class In, class Key>
-__global__ void radix_small(const In* in, long count, int bits, Key* keys, std::uint32_t* order, Key* spare_keys, std::uint32_t* spare_order) {
+__global__ void radix_small(const In* in, long count, int bits, Key* keys, std::uint32_t* order, Key* spare_keys,
+                            std::uint32_t* spare_order) {
 #if TENON_DEVICE_CODE
     TENON_SHARED(unsigned, warps, block_threads / 32 * radix_digits);
     const auto pass = [&](const auto& p) {
@@ -182,7 +183,8 @@ void sort_indices(long count, const In* index, long size, Key* keys, std::uint32
     const Scratch<Key> spare_keys(count);
     const Scratch<std::uint32_t> spare_order(count);
     if (count <= radix_block)
-        return launch("sort", radix_small<In, Key>, 1l, block_threads, index, count, bits, keys, order, spare_keys.get(), spare_order.get());
+        return launch("sort", radix_small<In, Key>, 1l, block_threads, index, count, bits, keys, order, spare_keys.get(),
+                      spare_order.get());
     const long blocks = (count + radix_block - 1) / radix_block;
     const Scratch<unsigned> counts(radix_digits * blocks + radix_digits);
     unsigned* const totals = counts.get() + radix_digits * blocks;

@@ -13,9 +13,10 @@ template <class T>
 __global__ void triangle_rows(long total, long rows, long columns, long offset, bool lower, const T* x, T* y, bool add) {
 #if TENON_DEVICE_CODE
     using A = typename cpu::impl::sum_type<T>::type;
-    for (long row = static_cast<long>(blockIdx.x) * blockDim.y + threadIdx.y; row < total; row += static_cast<long>(gridDim.x) * blockDim.y) {
+    const long down = static_cast<long>(gridDim.x) * blockDim.y, right = static_cast<long>(gridDim.y) * blockDim.x;
+    for (long row = static_cast<long>(blockIdx.x) * blockDim.y + threadIdx.y; row < total; row += down) {
         const long edge = row % rows + offset;
-        for (long j = static_cast<long>(blockIdx.y) * blockDim.x + threadIdx.x; j < columns; j += static_cast<long>(gridDim.y) * blockDim.x) {
+        for (long j = static_cast<long>(blockIdx.y) * blockDim.x + threadIdx.x; j < columns; j += right) {
             const bool kept = lower ? j <= edge : j >= edge;
             const long at = row * columns + j;
             if (!add) y[at] = kept ? x[at] : static_cast<T>(A(0));
