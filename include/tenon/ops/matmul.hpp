@@ -4,6 +4,10 @@
 #include <tenon/autograd/evaluate.hpp>
 #include <tenon/autograd/operation_node.hpp>
 #include <tenon/kernels/cpu/gemm.hpp>
+#include <tenon/runtime/precision.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/gemm.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -20,12 +24,11 @@ struct ProductSpec {
     long a_row = 0, a_column = 0, b_row = 0, b_column = 0;  // strides in elements
 };
 
-// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError.
-inline void set_product(ProductSpec& s, long* dims) {
+// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError in the name of the operation.
+inline void set_product(const char* where, ProductSpec& s, long* dims) {
     const detail::Record *a = s.a.get(), *b = s.b.get();
-    if (!(a->storage->device == b->storage->device)) fail_devices("matmul", a->storage->device, b->storage->device);
+    if (!(a->storage->device == b->storage->device)) fail_devices(where, a->storage->device, b->storage->device);
     const int ra = a->rank, rb = b->rank;
-    const char* where = s.b_transposed ? "linear" : "matmul";
     s.k = a->dims()[ra - 1];
     s.a_column = a->strides()[ra - 1];
     if (ra > 1) {
@@ -75,6 +78,8 @@ inline void set_product(ProductSpec& s, long* dims) {
     }
 }
 
+inline void set_product(ProductSpec& s, long* dims) { set_product(s.b_transposed ? "linear" : "matmul", s, dims); }
+
 // Calls f(index, a offset, b offset) for every matrix of a batch, in order.
 template <class F>
 void for_batch(const ProductSpec& s, F f) {
@@ -94,9 +99,44 @@ void for_batch(const ProductSpec& s, F f) {
     }
 }
 
+#if TENON_CUDA
+// The product on a device: batched over the last axis, one launch for each index of what axes remain before it.
+template <class T>
+void run_product_on_device(const ProductSpec& s, T* c, const kernels::cpu::GemmOptions<T>& options) {
+    using View = kernels::cpu::MatrixView<T>;
+    ProductSpec merged = s;  // axes that both operands walk through as one
+    merged.batch_rank = 0;
+    for (int i = 0; i < s.batch_rank; ++i) {
+        if (s.batch[i] == 1) continue;
+        int at = merged.batch_rank;
+        if (at > 0 && merged.a_batch_strides[at - 1] == s.a_batch_strides[i] * s.batch[i] && merged.b_batch_strides[at - 1] == s.b_batch_strides[i] * s.batch[i]) {
+            merged.batch[--at] *= s.batch[i];
+        } else {
+            merged.batch[at] = s.batch[i];
+            ++merged.batch_rank;
+        }
+        merged.a_batch_strides[at] = s.a_batch_strides[i];
+        merged.b_batch_strides[at] = s.b_batch_strides[i];
+    }
+    const int inner = merged.batch_rank - 1;
+    const long count = inner < 0 ? 1 : merged.batch[inner], a_stride = inner < 0 ? 0 : merged.a_batch_strides[inner], b_stride = inner < 0 ? 0 : merged.b_batch_strides[inner];
+    if (inner >= 0) merged.batch_rank = inner;
+    const T* a = reinterpret_cast<const T*>(s.a->data());
+    const T* b = reinterpret_cast<const T*>(s.b->data());
+    for_batch(merged, [&](long p, long ao, long bo) {
+        kernels::cuda::gemm_batched<T>(count, s.m, s.n, s.k, View{a + ao, s.a_row, s.a_column}, a_stride, View{b + bo, s.b_row, s.b_column}, b_stride,
+                                       c + p * count * s.m * s.n, s.n, s.m * s.n, options);
+    });
+}
+#endif
+
+// The result of C's type; a block epilogue is for the CPU.
 template <class T>
 void run_product(const ProductSpec& s, T* c, const kernels::cpu::GemmOptions<T>& options) {
     using View = kernels::cpu::MatrixView<T>;
+#if TENON_CUDA
+    if (!s.a->storage->device.is_cpu()) return run_product_on_device<T>(s, c, options);
+#endif
     const T* a = reinterpret_cast<const T*>(s.a->data());
     const T* b = reinterpret_cast<const T*>(s.b->data());
     if (s.batch_rank == 0)
@@ -125,16 +165,22 @@ void run_product(const ProductSpec& s, T* c, const kernels::cpu::GemmOptions<T>&
 template <class T>
 inline constexpr bool has_product = std::is_same_v<T, float> || std::is_same_v<T, double>;
 
-// What products of T are summed in where a batch shares one gradient, and the kernel that makes C of it or of T.
+// What products of T are summed in where a batch shares one gradient, and the kernel that makes C of it or of T: `batch` of them,
+// whose C are contiguous, on the CPU one.
 template <class T>
 struct ProductSum {
     using type = T;
     using View = kernels::cpu::MatrixView<T>;
-    static void multiply(long m, long n, long k, View a, View b, T* c, bool accumulate) {
+    static void multiply([[maybe_unused]] Device device, [[maybe_unused]] long batch, long m, long n, long k, View a, [[maybe_unused]] long a_batch, View b,
+                         [[maybe_unused]] long b_batch, T* c, [[maybe_unused]] long c_batch, bool accumulate) {
         kernels::cpu::GemmOptions<T> options;
         options.accumulate = accumulate;
+#if TENON_CUDA
+        if (!device.is_cpu()) return kernels::cuda::gemm_batched<T>(batch, m, n, k, a, a_batch, b, b_batch, c, n, c_batch, options);
+#endif
         kernels::cpu::gemm<T>(m, n, k, a, b, c, n, options);
     }
+    static void round([[maybe_unused]] Device device, long, const T*, T*, bool) {}
 };
 
 // dA = dC B', dB = A' dC; with broadcast batches summed in order.
@@ -155,43 +201,53 @@ public:
     bool b_transposed() const { return s_.b_transposed; }
     void backward() override {
         using View = kernels::cpu::MatrixView<T>;
+        using Sum = ProductSum<T>;
         const T* dc = reinterpret_cast<const T*>(gradient()->data());
+        const long size = s_.m * s_.n;
         if (wanted(0)) {
             const T* b = reinterpret_cast<const T*>(b_.check(name)->data());
-            collect(edges_[0], s_.a_batch_strides, [&](auto* da, long p, long, long bo, bool accumulate) {
-                ProductSum<T>::multiply(s_.m, s_.k, s_.n, View{dc + p * s_.m * s_.n, s_.n, 1}, View{b + bo, s_.b_column, s_.b_row}, da, accumulate);
+            collect(edges_[0], s_.a_batch_strides, [&](Device device, auto* da, const Visit& v, bool accumulate) {
+                Sum::multiply(device, v.count, s_.m, s_.k, s_.n, View{dc + v.index * size, s_.n, 1}, size, View{b + v.b, s_.b_column, s_.b_row}, v.b_step, da,
+                              v.step, accumulate);
             });
         }
         if (wanted(1)) {
             const T* a = reinterpret_cast<const T*>(a_.check(name)->data());
-            collect(edges_[1], s_.b_batch_strides, [&](auto* db, long p, long ao, long, bool accumulate) {
-                const T* dcp = dc + p * s_.m * s_.n;
-                if (s_.b_transposed) ProductSum<T>::multiply(s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, View{a + ao, s_.a_row, s_.a_column}, db, accumulate);
-                else ProductSum<T>::multiply(s_.k, s_.n, s_.m, View{a + ao, s_.a_column, s_.a_row}, View{dcp, s_.n, 1}, db, accumulate);
+            collect(edges_[1], s_.b_batch_strides, [&](Device device, auto* db, const Visit& v, bool accumulate) {
+                const T* dcp = dc + v.index * size;
+                if (s_.b_transposed)
+                    Sum::multiply(device, v.count, s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, size, View{a + v.a, s_.a_row, s_.a_column}, v.a_step, db, v.step, accumulate);
+                else
+                    Sum::multiply(device, v.count, s_.k, s_.n, s_.m, View{a + v.a, s_.a_column, s_.a_row}, v.a_step, View{dcp, s_.n, 1}, size, db, v.step, accumulate);
             });
         }
     }
 
 private:
-    // Calls product(gradient, index, a offset, b offset, whether to add) for every matrix of the batch.
+    // `count` matrices of the batch that are multiplied at once, from index on: where the operands and the gradient of the first
+    // lie, and how far the next ones.
+    struct Visit {
+        long index = 0, count = 1, a = 0, a_step = 0, b = 0, b_step = 0, offset = 0, step = 0;
+    };
+    // Calls product(device, gradient, visit, whether to add) until every matrix of the batch has had its turn.
     template <class F>
     void collect(const Edge& edge, const long* strides, F product) const {
         const detail::GradientTarget to = detail::gradient_target(edge);
         T* const gradient = reinterpret_cast<T*>(to.record->data());
+        const Device device = to.record->storage->device;
+        check_device(name, device);
         using S = typename ProductSum<T>::type;
         if constexpr (!std::is_same_v<S, T>)
             if (shared(strides)) {
                 // Rounded once, when all are added.
-                const detail::AnyTensor sums(detail::new_record(dtype_of<S>, to.record->rank, to.record->dims(), to.record->storage->device));
+                const detail::AnyTensor sums(detail::new_record(dtype_of<S>, to.record->rank, to.record->dims(), device));
                 S* const sum = reinterpret_cast<S*>(sums->data());
-                std::memset(sum, 0, static_cast<std::size_t>(sums->size) * sizeof(S));
-                each(sums.get(), strides, s_.batch_rank, [&](long p, long offset, bool, long ao, long bo) { product(sum + offset, p, ao, bo, true); });
-                for (long i = 0; i < sums->size; ++i) gradient[i] = T(to.mode == 2 ? static_cast<S>(gradient[i]) + sum[i] : sum[i]);
-                return;
+                detail::zero_bytes(device, sum, static_cast<std::size_t>(sums->size) * sizeof(S));
+                each(sums.get(), strides, [&](const Visit& v, bool) { product(device, sum + v.offset, v, true); });
+                return ProductSum<T>::round(device, sums->size, sum, gradient, to.mode == 2);
             }
         clear_shared(to, strides);
-        each(to.record, strides, s_.batch_rank,
-             [&](long p, long offset, bool again, long ao, long bo) { product(gradient + offset, p, ao, bo, to.mode == 2 || again); });
+        each(to.record, strides, [&](const Visit& v, bool again) { product(device, gradient + v.offset, v, to.mode == 2 || again); });
     }
     // Matrices of a broadcast batch share one gradient; the visits to it add up in order, from zero.
     bool shared(const long* strides) const {
@@ -201,30 +257,41 @@ private:
     }
     void clear_shared(const detail::GradientTarget& to, const long* strides) const {
         if (to.mode == 1 && (shared(strides) || s_.m == 0 || s_.n == 0))
-            std::memset(to.record->data(), 0, static_cast<std::size_t>(to.record->size) * sizeof(T));
+            detail::zero_bytes(to.record->storage->device, to.record->data(), static_cast<std::size_t>(to.record->size) * sizeof(T));
     }
     template <class F>
-    void each(const detail::Record* target, const long* strides, int batch_rank, F f) const {
+    void each(const detail::Record* target, const long* strides, F f) const {
         const bool adds = shared(strides);
         // Offsets into the contiguous gradient, whose batch axes are the last batch_rank of the target's leading ones.
         long offsets[max_rank];
         const int own = target->rank - 2;
-        for (int i = 0; i < batch_rank; ++i) {
-            const int axis = own - batch_rank + i;
+        for (int i = 0; i < s_.batch_rank; ++i) {
+            const int axis = own - s_.batch_rank + i;
             offsets[i] = axis < 0 || strides[i] == 0 ? 0 : target->strides()[axis];
         }
-        long count = 1, index[max_rank] = {}, offset = 0, ao = 0, bo = 0;
-        for (int i = 0; i < batch_rank; ++i) count *= s_.batch[i];
+        // A device takes the last axis at once, unless all of it falls on one gradient.
+        Visit v;
+        int axes = s_.batch_rank;
+        if (!target->storage->device.is_cpu() && axes > 0 && strides[axes - 1] != 0) {
+            --axes;
+            v.count = s_.batch[axes];
+            v.a_step = s_.a_batch_strides[axes];
+            v.b_step = s_.b_batch_strides[axes];
+            v.step = offsets[axes];
+        }
+        long count = 1, index[max_rank] = {};
+        for (int i = 0; i < axes; ++i) count *= s_.batch[i];
         for (long p = 0; p < count; ++p) {
-            f(p, offset, adds, ao, bo);
-            for (int i = batch_rank - 1; i >= 0; --i) {
-                offset += offsets[i];
-                ao += s_.a_batch_strides[i];
-                bo += s_.b_batch_strides[i];
+            v.index = p * v.count;
+            f(v, adds);
+            for (int i = axes - 1; i >= 0; --i) {
+                v.offset += offsets[i];
+                v.a += s_.a_batch_strides[i];
+                v.b += s_.b_batch_strides[i];
                 if (++index[i] < s_.batch[i]) break;
-                offset -= offsets[i] * index[i];
-                ao -= s_.a_batch_strides[i] * index[i];
-                bo -= s_.b_batch_strides[i] * index[i];
+                v.offset -= offsets[i] * index[i];
+                v.a -= s_.a_batch_strides[i] * index[i];
+                v.b -= s_.b_batch_strides[i] * index[i];
                 index[i] = 0;
             }
         }
@@ -239,7 +306,7 @@ inline bool wants_gradient(const ProductSpec& s) { return detail::wants_gradient
 // The product alone.
 template <class T>
 detail::AnyTensor evaluate_product(const ProductSpec& s, int rank, const long* dims) {
-    check_cpu("matmul", s.a->storage->device);
+    check_device("matmul", s.a->storage->device);
     detail::AnyTensor result(detail::new_record(dtype_of<T>, rank, dims, s.a->storage->device, "matmul"));
     run_product<T>(s, reinterpret_cast<T*>(result->data()), {});
     if (wants_gradient(s)) detail::make_node<ProductNode<T>>(s)->set_result(result.get());
@@ -351,7 +418,7 @@ struct FormulaEpilogue {
 template <class T, class F>
 detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int rank, const long* dims, Device device) {
     const formula::Table& table = formula::table<F, true, true>;
-    check_cpu(table.name, device);
+    check_device(table.name, device);
     detail::AnyTensor result(detail::new_record(table.output_types[0], rank, dims, device, table.name));
     const int p = c.product_index;
     bool recorded = false;
@@ -374,8 +441,14 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
     }
     options.relu = RegisterEpilogue<F>::relu && in_registers;
     FormulaEpilogue epilogue{table, c, result.get(), reinterpret_cast<char*>(c_data), rank, s.m, s.n};
-    if (!in_registers) options.epilogue = {&FormulaEpilogue::run, &epilogue};
+    if (!in_registers && device.is_cpu()) options.epilogue = {&FormulaEpilogue::run, &epilogue};
     run_product<T>(s, c_data, options);
+    if (!in_registers && !device.is_cpu()) {
+        // One more pass over the product, on its way out of the device's cache.
+        c.leaves[p] = in_place ? result.get() : product.get();
+        detail::Record* outputs[] = {result.get()};
+        run_forward(table, c, rank, dims, outputs);
+    }
     if (!recorded) return result;
 
     // The product's own node makes the (possibly unkept) pre-activation.

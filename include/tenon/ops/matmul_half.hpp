@@ -9,6 +9,9 @@
 
 #include <tenon/kernels/cpu/gemm_half.hpp>
 #include <tenon/ops/matmul.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/gemm_half.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -22,11 +25,16 @@ struct HalfProductSum {
     using type = float;
     using View = kernels::cpu::MatrixView<T>;
     template <class Out>
-    static void multiply(long m, long n, long k, View a, View b, Out* c, bool accumulate) {
+    static void multiply([[maybe_unused]] Device device, [[maybe_unused]] long batch, long m, long n, long k, View a, [[maybe_unused]] long a_batch, View b,
+                         [[maybe_unused]] long b_batch, Out* c, [[maybe_unused]] long c_batch, bool accumulate) {
         kernels::cpu::GemmOptions<Out> options;
         options.accumulate = accumulate;
+#if TENON_CUDA
+        if (!device.is_cpu()) return kernels::cuda::gemm_half_batched<T, Out>(batch, m, n, k, a, a_batch, b, b_batch, c, n, c_batch, options);
+#endif
         kernels::cpu::gemm_half<T, Out>(m, n, k, a, b, c, n, options);
     }
+    static void round(Device device, long count, const float* sums, T* gradient, bool add) { TENON_RUN(device, round_sums<T>(count, sums, gradient, add)); }
 };
 template <> struct ProductSum<bf16> : HalfProductSum<bf16> {};
 template <> struct ProductSum<half> : HalfProductSum<half> {};

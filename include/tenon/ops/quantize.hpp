@@ -7,6 +7,9 @@
 #include <tenon/kernels/cpu/gemm_int8.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/matmul.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/gemm_int8.cuh>
+#endif
 
 namespace tenon {
 
@@ -30,21 +33,21 @@ namespace impl {
 template <class Q>
 inline constexpr bool is_quantized = std::is_same_v<Q, std::int8_t> || std::is_same_v<Q, std::uint8_t>;
 
-// Scales must be positive and finite, and there must be `channels` of them.
-inline void check_quantization(const char* operation, const Quantization& q, long channels, const char* of) {
+// Scales must be positive and finite, which the host looks at, and there must be `channels` of them.
+inline void check_quantization(const char* operation, const Quantization& q, Device device, long channels, const char* of) {
     auto positive = [&](float scale, long at) {
         if (!(scale > 0 && scale <= 3.4028234e38f)) fail<ValueError>(operation, ": scale ", static_cast<double>(scale), " of channel ", at, " is not a positive number");
     };
     if (q.scales.has_value()) {
-        check_cpu(operation, q.scales.device());
+        if (!(q.scales.device() == device)) fail_devices(operation, device, q.scales.device());
         if (q.scales.size() != channels) fail<ShapeError>(operation, ": scales are ", q.scales.record()->description(), ", expected one for each of the ", channels, " ", of);
-        const Tensor<float, 1> scales = contiguous(q.scales);
+        const Tensor<float, 1> scales = contiguous(q.scales.detach().to(cpu));
         for (long i = 0; i < channels; ++i) positive(scales.data()[i], i);
     } else {
         positive(q.scale, 0);
     }
     if (q.zero_points.has_value()) {
-        check_cpu(operation, q.zero_points.device());
+        if (!(q.zero_points.device() == device)) fail_devices(operation, device, q.zero_points.device());
         if (q.zero_points.size() != channels)
             fail<ShapeError>(operation, ": zero points are ", q.zero_points.record()->description(), ", expected one for each of the ", channels, " ", of);
     }
@@ -57,9 +60,9 @@ auto along_axis(const Tensor<T, 1>& channels) {
     for (int i = 1; i < R - Axis; ++i) sizes.dims[i] = 1;
     return channels.reshape(sizes);
 }
-inline Tensor<float, 1> scales_of(const Quantization& q) { return q.scales.has_value() ? q.scales.detach() : full<float>({1}, q.scale); }
-inline Tensor<std::int32_t, 1> zero_points_of(const Quantization& q) {
-    return q.zero_points.has_value() ? q.zero_points : full<std::int32_t>({1}, q.zero_point);
+inline Tensor<float, 1> scales_of(const Quantization& q, Device device) { return q.scales.has_value() ? q.scales.detach() : full<float>({1}, q.scale, device); }
+inline Tensor<std::int32_t, 1> zero_points_of(const Quantization& q, Device device) {
+    return q.zero_points.has_value() ? q.zero_points : full<std::int32_t>({1}, q.zero_point, device);
 }
 
 template <class Q, int Axis, class E>
@@ -70,10 +73,10 @@ auto quantize_any(const char* operation, E&& e, const Quantization& q) {
     constexpr int rank = decltype(x.detach())::rank;
     static_assert(Axis >= -rank && Axis < rank, "tenon: quantize_per_channel<Axis>: the axis is outside of the tensor's rank");
     constexpr int axis = detail::normal_axis<Axis, rank>();
-    check_cpu(operation, x.device());
-    check_quantization(operation, q, x.shape(axis), "channels");
-    const auto scale = along_axis<rank, axis>(scales_of(q));
-    const auto zero = along_axis<rank, axis>(zero_points_of(q));
+    check_device(operation, x.device());
+    check_quantization(operation, q, x.device(), x.shape(axis), "channels");
+    const auto scale = along_axis<rank, axis>(scales_of(q, x.device()));
+    const auto zero = along_axis<rank, axis>(zero_points_of(q, x.device()));
     constexpr float low = std::is_same_v<Q, std::int8_t> ? -128.0f : 0.0f, high = std::is_same_v<Q, std::int8_t> ? 127.0f : 255.0f;
     const Tensor<Q, rank> result = cast<Q>(clamp(where(isnan(x), 0.0f, round(x / scale)) + cast<float>(zero), low, high));
     return result;
@@ -83,10 +86,10 @@ Tensor<float, R> dequantize_any(const char* operation, const Tensor<Q, R>& x, co
     static_assert(is_quantized<Q> || std::is_same_v<Q, std::int32_t>, "tenon: dequantize: the input is int8, uint8 or int32");
     static_assert(Axis >= -R && Axis < R, "tenon: dequantize_per_channel<Axis>: the axis is outside of the tensor's rank");
     constexpr int axis = detail::normal_axis<Axis, R>();
-    check_cpu(operation, x.device());
-    check_quantization(operation, q, x.shape(axis), "channels");
+    check_device(operation, x.device());
+    check_quantization(operation, q, x.device(), x.shape(axis), "channels");
     // The difference is taken in integers, where it is exact.
-    const Tensor<float, R> result = cast<float>(cast<std::int32_t>(x) - along_axis<R, axis>(zero_points_of(q))) * along_axis<R, axis>(scales_of(q));
+    const Tensor<float, R> result = cast<float>(cast<std::int32_t>(x) - along_axis<R, axis>(zero_points_of(q, x.device()))) * along_axis<R, axis>(scales_of(q, x.device()));
     return result;
 }
 
@@ -99,7 +102,7 @@ void run_int8_product(const ProductSpec& s, Out* c, const kernels::cpu::Int8Opti
         kernels::cpu::Int8Options<Out> mine = options;
         mine.a_zero = options.a_zero.from(p * s.m);
         mine.a_scale = options.a_scale.from(p * s.m);
-        kernels::cpu::gemm_int8<Q, Out>(s.m, s.n, s.k, {a + ao, s.a_row, s.a_column}, {b + bo, s.b_row, s.b_column}, c + p * s.m * s.n, s.n, mine);
+        TENON_RUN(s.a->storage->device, gemm_int8<Q, Out>(s.m, s.n, s.k, {a + ao, s.a_row, s.a_column}, {b + bo, s.b_row, s.b_column}, c + p * s.m * s.n, s.n, mine));
     });
 }
 template <class Q, int RA, int RB>
@@ -110,8 +113,8 @@ ProductSpec int8_spec(const char* operation, const Tensor<Q, RA>& a, const Tenso
     spec.a = a.any();
     spec.b = b.any();
     spec.b_transposed = transposed;
-    set_product(spec, dims);
-    check_cpu(operation, a.device());
+    set_product(operation, spec, dims);
+    check_device(operation, a.device());
     return spec;
 }
 template <class Q, int RA, int RB>
@@ -132,17 +135,17 @@ Tensor<float, product_rank(RA, RB)> int8_product(const char* operation, const Te
     if (RB > 2 && by_row)
         fail<ShapeError>(operation, ": the left operand is quantised by row, and the right one, ", b.record()->description(),
                          ", is a batch\n       hint: quantise the left operand by tensor, or multiply with one matrix");
-    check_quantization(operation, of_a, spec.k > 0 ? a.size() / spec.k : spec.m, "rows of the left operand");
-    check_quantization(operation, of_b, spec.n, "columns of the right operand");
-    Tensor<float, 1> a_scales = contiguous(scales_of(of_a)), b_scales = contiguous(scales_of(of_b)), bias;
-    Tensor<std::int32_t, 1> a_zeros = contiguous(zero_points_of(of_a)), b_zeros = contiguous(zero_points_of(of_b));
+    check_quantization(operation, of_a, a.device(), spec.k > 0 ? a.size() / spec.k : spec.m, "rows of the left operand");
+    check_quantization(operation, of_b, a.device(), spec.n, "columns of the right operand");
+    Tensor<float, 1> a_scales = contiguous(scales_of(of_a, a.device())), b_scales = contiguous(scales_of(of_b, a.device())), bias;
+    Tensor<std::int32_t, 1> a_zeros = contiguous(zero_points_of(of_a, a.device())), b_zeros = contiguous(zero_points_of(of_b, a.device()));
     kernels::cpu::Int8Options<float> options;
     options.a_scale = {a_scales.data(), of_a.scales.has_value() ? 1 : 0};
     options.b_scale = {b_scales.data(), of_b.scales.has_value() ? 1 : 0};
     if (of_a.zero_points.has_value() || of_a.zero_point != 0) options.a_zero = {a_zeros.data(), of_a.zero_points.has_value() ? 1 : 0};
     if (of_b.zero_points.has_value() || of_b.zero_point != 0) options.b_zero = {b_zeros.data(), of_b.zero_points.has_value() ? 1 : 0};
     if (then.bias.has_value()) {
-        check_cpu(operation, then.bias.device());
+        if (!(then.bias.device() == a.device())) fail_devices(operation, a.device(), then.bias.device());
         if (then.bias.size() != spec.n)
             fail<ShapeError>(operation, ": bias is ", then.bias.record()->description(), ", expected one value for each of the ", spec.n, " columns of the right operand");
         bias = contiguous(then.bias.detach());

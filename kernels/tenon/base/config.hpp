@@ -24,7 +24,7 @@
 
 // TENON_UNROLL(8) for (...): loops over accumulators must be unrolled whole, or g++ keeps them on the stack.
 #define TENON_PRAGMA(x) _Pragma(#x)
-#if defined(__clang__)
+#if defined(__clang__) || defined(__CUDA_ARCH__)
 #define TENON_UNROLL(n) TENON_PRAGMA(unroll n)
 #else
 #define TENON_UNROLL(n) TENON_PRAGMA(GCC unroll n)
@@ -49,6 +49,14 @@
 #define TENON_CUDA 1
 #else
 #define TENON_CUDA 0
+#endif
+// TENON_CUBLAS: products on CUDA devices go through cuBLASLt, so that programs that use them link it; 0: the library's own kernel.
+#if !defined(TENON_CUBLAS)
+#if defined(__CUDACC__) && __has_include(<cublasLt.h>)
+#define TENON_CUBLAS 1
+#else
+#define TENON_CUBLAS 0
+#endif
 #endif
 #if defined(__CUDA_ARCH__) || defined(TENON_CUDA_EMULATOR)
 #define TENON_DEVICE_CODE 1

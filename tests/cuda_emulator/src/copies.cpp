@@ -91,12 +91,12 @@ cudaError_t copy_async(Copy copy, cudaMemcpyKind kind, cudaStream_t stream, bool
         if (cudaError_t error = refuse_in_capture(cudaErrorStreamCaptureImplicit)) return error;
     if (cudaError_t error = check(copy, kind)) return error;
     if (copy.width == 0 || copy.height == 0) return cudaSuccess;
-    // Bounds are known now; what is freed in between is found when the copy runs.
-    for (size_t row = 0; row < copy.height; row += copy.height > 1 ? copy.height - 1 : 1) {
+    const bool capturing = is_capturing(stream);
+    // Bounds are known now (in a capture, the memory may be the graph's); what is freed in between is found when the copy runs.
+    for (size_t row = 0; row < copy.height && !capturing; row += copy.height > 1 ? copy.height - 1 : 1) {
         if (cudaError_t error = check_row(copy, copy.to + row * copy.to_pitch, true)) return error;
         if (cudaError_t error = check_row(copy, copy.from + row * copy.from_pitch, false)) return error;
     }
-    const bool capturing = is_capturing(stream);
     if (!capturing && pageable(copy.from) && !synchronous) {
         // The runtime has taken such a source before it returns.
         auto staged = std::make_shared<std::vector<char>>(copy.width * copy.height);
@@ -114,6 +114,7 @@ cudaError_t copy_async(Copy copy, cudaMemcpyKind kind, cudaStream_t stream, bool
 
 cudaError_t fill(void* pointer, int value, size_t bytes, cudaStream_t stream) {
     API_CALL;
+    if (!known_stream(stream)) return finish(cudaErrorInvalidResourceHandle);
     if (bytes == 0) return cudaSuccess;
     auto work = [=] {
         Copy as_copy{static_cast<char*>(pointer), nullptr, bytes, 0, bytes, 1, "cudaMemset"};
@@ -124,7 +125,7 @@ cudaError_t fill(void* pointer, int value, size_t bytes, cudaStream_t stream) {
     };
     if (pageable(pointer))
         return refuse(cudaErrorInvalidValue, "cudaMemset of %s", describe(reinterpret_cast<uintptr_t>(pointer)).c_str());
-    if (in_arena(pointer))
+    if (in_arena(pointer) && !is_capturing(stream))
         if (uintptr_t bad = first_inaccessible(reinterpret_cast<uintptr_t>(pointer), bytes); bad != 0)
             return refuse(cudaErrorInvalidValue, "cudaMemset: write of %zu bytes reaches %s", bytes, describe(bad).c_str());
     return enqueue(stream, cudaGraphNodeTypeMemset, work);
@@ -202,6 +203,7 @@ cudaError_t cudaFree(void* pointer) {
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
     API_CALL;
     if (pointer == nullptr) return finish(cudaErrorInvalidValue);
+    if (!known_stream(stream)) return finish(cudaErrorInvalidResourceHandle);
     if (allocation_of(reinterpret_cast<uintptr_t>(pointer)) != reinterpret_cast<uintptr_t>(pointer))
         return refuse(cudaErrorInvalidValue, "cudaFreeAsync of %s", describe(reinterpret_cast<uintptr_t>(pointer)).c_str());
     if (is_capturing(stream))

@@ -88,33 +88,42 @@ inline bool conflicts(uint64_t record, uint64_t own, bool is_read_record) {
     return thread != self || (is_read_record && record & race_lanes);
 }
 
+// The record of reads, of which `before` were, after one more.
+inline uint64_t with_read(uint64_t before, uint64_t own, uint32_t since) {
+    uint64_t flags = 0;
+    if (race_epoch(before) < since) return own;
+    if (race_epoch(before) < running.block_epoch) {
+        flags = race_blocks;
+    } else {
+        flags = before & race_blocks;
+        if (race_epoch(before) == race_epoch(own)) {
+            flags |= before & race_warps;
+            if (race_thread(before) / 32 != race_thread(own) / 32) flags |= race_warps;
+            else if (race_warp_interval(before) == race_warp_interval(own))
+                flags |= (before & race_lanes) | (race_thread(before) != race_thread(own) ? race_lanes : 0);
+        }
+    }
+    return own | flags;
+}
+
 inline void record_granule(uintptr_t granule, unsigned bytes, bool write, bool atomic) {
-    Race& record = *reinterpret_cast<Race*>(races_base + (granule - arena_base) * 4);
+    Race& record = *reinterpret_cast<Race*>(races_base + (granule - arena_base) / 4 * sizeof(Race));
     // Each block has shared memory of its own, at the same addresses.
     const uint32_t since = in_shared(granule) ? running.block_epoch : running.launch_epoch;
     const uint64_t own = running.stamp | uint64_t(bytes) << race_bytes_shift | (atomic ? race_atomic : 0);
     if (race_epoch(record.write) >= since && conflicts(record.write, own, false)) race(granule, record.write, true, write);
     if (write) {
         if (race_epoch(record.read) >= since && conflicts(record.read, own, true)) race(granule, record.read, false, true);
+        for (uint64_t part : record.byte_read)
+            if (race_epoch(part) >= since && conflicts(part, own, true)) race(granule, part, false, true);
         record.write = own;
-        return;
+    } else if (bytes == 15) {
+        record.read = with_read(record.read, own, since);
+    } else {
+        for (int i = 0; i < 4; ++i)
+            if ((bytes >> i & 1) != 0)
+                record.byte_read[i] = with_read(record.byte_read[i], (own & ~(uint64_t(15) << race_bytes_shift)) | uint64_t(1) << (race_bytes_shift + i), since);
     }
-    uint64_t flags = 0, before = record.read;
-    if (race_epoch(before) >= since) {
-        if (race_epoch(before) < running.block_epoch) {
-            flags = race_blocks;
-        } else {
-            flags = before & race_blocks;
-            if (race_epoch(before) == race_epoch(own)) {
-                flags |= before & race_warps;
-                if (race_thread(before) / 32 != race_thread(own) / 32) flags |= race_warps;
-                else if (race_warp_interval(before) == race_warp_interval(own))
-                    flags |= (before & race_lanes) | (race_thread(before) != race_thread(own) ? race_lanes : 0);
-                flags |= before & (uint64_t(15) << race_bytes_shift);
-            }
-        }
-    }
-    record.read = own | flags;
 }
 
 inline void record_races(uintptr_t address, size_t bytes, bool write, bool atomic) {
@@ -156,6 +165,7 @@ inline void access(void* pointer, bool write, const void* from) {
     uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
     if (in_arena(address)) {
         if (!in_kernel) return host_touches_device(address, bytes, write, from);
+        if (__builtin_expect(++running.accesses > access_limit, 0)) endless();
         if (bytes > 1 && address % bytes != 0)
             misaligned(address, bytes, write ? "write" : "read");
         if (!all_written<bytes>(state_of(address))) device_range(address, bytes, write, !write);

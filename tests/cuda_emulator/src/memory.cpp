@@ -1,4 +1,5 @@
 #include "memory.hpp"
+#include "races.hpp"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ void reserve(uintptr_t address, size_t bytes) {
 __attribute__((constructor(101))) void reserve_all() {
     reserve(arena_base, arena_size);
     reserve(states_base, arena_size);
-    reserve(races_base, arena_size * 4);
+    reserve(races_base, arena_size / 4 * sizeof(Race));
 }
 
 uintptr_t round_up(uintptr_t x, uintptr_t to) { return (x + to - 1) / to * to; }

@@ -12,7 +12,7 @@ namespace cuda_emulator {
 constexpr uintptr_t arena_base = 0x100000000000, arena_size = uintptr_t(32) << 30;
 constexpr uintptr_t shared_base = arena_base + 4096, shared_size = uintptr_t(1) << 20;
 constexpr uintptr_t states_base = 0x200000000000;  // one byte per byte
-constexpr uintptr_t races_base = 0x300000000000;   // sixteen bytes per four bytes
+constexpr uintptr_t races_base = 0x300000000000;   // a Race per four bytes
 
 enum State : uint8_t { inaccessible = 0, unwritten = 2, written = 3 };
 inline uint8_t* state_of(uintptr_t address) { return reinterpret_cast<uint8_t*>(states_base + (address - arena_base)); }

@@ -16,8 +16,9 @@ namespace cuda_emulator {
 constexpr uint64_t race_atomic = 1 << 5, race_lanes = 1 << 4, race_warps = 1 << 3, race_blocks = 1 << 2;
 constexpr int race_thread_shift = 22, race_warp_shift = 10, race_bytes_shift = 6;
 
+// Reads of whole words, and of each byte by itself: readers of different bytes are different threads.
 struct Race {
-    uint64_t write, read;
+    uint64_t write, read, byte_read[4];
 };
 
 constexpr uint64_t race_stamp(uint32_t epoch, unsigned thread, unsigned warp_interval) {

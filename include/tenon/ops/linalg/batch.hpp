@@ -3,6 +3,9 @@
 // Inside, everything is a batch of matrices, [batch, rows, columns]; vectors of values are rows, [batch, 1, n]. A derivative
 // is a rule: a function over such batches, made of recorded operations. The node runs it without recording; a backward pass
 // that is recorded itself (create_graph) runs the very same function.
+//
+// All of it happens on the host, where the kernels are: as_matrices brings operands there and from_matrices takes results back to
+// where the operands were; both transfers are recorded, so that gradients take the same way.
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
@@ -18,8 +21,9 @@ namespace impl {
 template <class T>
 using Matrices = Tensor<T, 3>;
 
-// The leading axes of operands, broadcast.
+// The leading axes of operands, broadcast, and where the operands are.
 struct Batch {
+    Device device = cpu;
     int rank = 0;
     long dims[max_rank] = {};
 
@@ -32,12 +36,14 @@ struct Batch {
 // The axes of x but the last `own`.
 inline Batch batch_of(const detail::Record* x, int own) {
     Batch b;
+    b.device = x->storage->device;
     b.rank = x->rank - own;
     for (int i = 0; i < b.rank; ++i) b.dims[i] = x->dims()[i];
     return b;
 }
 inline Batch merge_batches(const char* operation, const detail::Record* a, int own_a, const detail::Record* b, int own_b) {
     Batch batch;
+    batch.device = a->storage->device;
     const int ra = a->rank - own_a, rb = b->rank - own_b;
     batch.rank = ra > rb ? ra : rb;
     for (int i = 0; i < batch.rank; ++i) batch.dims[i] = 1;
@@ -48,9 +54,10 @@ inline Batch merge_batches(const char* operation, const detail::Record* a, int o
     return batch;
 }
 
-// x as [batch, rows, columns]; its last `own` axes (2, or 1: a column) are the matrix. A view where the strides allow it.
+// x as [batch, rows, columns] on the host; its last `own` axes (2, or 1: a column) are the matrix. A view where the strides allow it.
 template <class T>
-Matrices<T> as_matrices(const detail::AnyTensor& x, const Batch& batch, int own = 2) {
+Matrices<T> as_matrices(const detail::AnyTensor& given, const Batch& batch, int own = 2) {
+    const detail::AnyTensor x = given->storage->device.is_cpu() ? given : recorded_transfer(given.get(), cpu);
     detail::AnyTensor whole = x;
     const int leading = x->rank - own;
     bool expanded = leading != batch.rank;
@@ -73,7 +80,7 @@ Matrices<T> as_matrices(const detail::AnyTensor& x, const Batch& batch, int own 
     if (whole->rank == 3 && own == 2) return Matrices<T>(static_cast<detail::AnyTensor&&>(whole));
     return Matrices<T>(detail::reshape_any(whole.get(), 3, dims));
 }
-// Back: [batch..., rows, columns], or [batch..., columns] or [batch..., rows] of the only row or column (own = 1), or
+// Back, to the operands' device: [batch..., rows, columns], or [batch..., columns] or [batch..., rows] of the only row or column (own = 1), or
 // [batch...] (own = 0).
 template <class T, int R>
 Tensor<T, R> from_matrices(const Matrices<T>& x, const Batch& batch, int own = 2) {
@@ -83,11 +90,11 @@ Tensor<T, R> from_matrices(const Matrices<T>& x, const Batch& batch, int own = 2
     if (own == 2) {
         dims[batch.rank] = rows;
         dims[batch.rank + 1] = columns;
-        if (batch.rank == 1) return Tensor<T, R>(x.any());
+        if (batch.rank == 1) return Tensor<T, R>(x.any()).to(batch.device);
     } else if (own == 1) {
         dims[batch.rank] = rows * columns;
     }
-    return Tensor<T, R>(detail::reshape_any(x.record(), R, dims));
+    return Tensor<T, R>(detail::reshape_any(x.record(), R, dims)).to(batch.device);
 }
 
 // An operand that is not a tensor yet: every operation also takes expressions, whose values it computes first.
@@ -103,7 +110,7 @@ void check_matrix(const char* operation, const Tensor<T, R>& x) {
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
                   "tenon: linear algebra is defined for float and double: write cast<float>(x) first");
     static_assert(R >= 2, "tenon: linear algebra: a matrix has at least two axes, [..., rows, columns]");
-    check_cpu(operation, x.device());
+    check_device(operation, x.device());
 }
 template <class T, int R>
 void check_square(const char* operation, const Tensor<T, R>& x) {

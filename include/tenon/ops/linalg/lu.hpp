@@ -282,7 +282,7 @@ template <class T, int R>
     long dims[max_rank] = {};
     for (int i = 0; i < batch.rank; ++i) dims[i] = batch.dims[i];
     dims[batch.rank] = pivots->dims()[1];
-    return {impl::from_matrices<T, R>(lu, batch), Tensor<std::int32_t, R - 1>(detail::reshape_any(pivots.get(), R - 1, dims))};
+    return {impl::from_matrices<T, R>(lu, batch), Tensor<std::int32_t, R - 1>(detail::reshape_any(pivots.get(), R - 1, dims)).to(batch.device)};
 }
 // The same unpacked: permutation P[..., m, m], L[..., m, k] with ones on the diagonal, U[..., k, n], k = min(m, n). Takes
 // singular matrices. P has no derivative.

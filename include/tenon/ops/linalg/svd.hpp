@@ -196,7 +196,7 @@ template <class T, int R>
     const impl::Matrices<T> s = impl::svd_batch<T>("matrix_rank", impl::as_matrices<T>(a.any(), batch), false, a.record()).s;
     Tensor<std::int64_t, R - 2> ranks(detail::AnyTensor(detail::new_record(DType::int64, R - 2, batch.dims, cpu, "matrix_rank")));
     impl::inverse_values(s, options, a.shape(-2), a.shape(-1), ranks.data());
-    return ranks;
+    return ranks.to(batch.device);
 }
 
 // The X of least norm among those that make the columns of B - A X shortest: A[..., m, n], B[..., m, k], leading axes
@@ -234,7 +234,7 @@ template <class T, int RA, int RB>
         node->save(0, left);
         node->save(1, right);
     }
-    return LeastSquares<T, RA, R>{impl::from_matrices<T, R>(x, batch), impl::from_matrices<T, R - 1>(residuals, batch, 1), ranks,
+    return LeastSquares<T, RA, R>{impl::from_matrices<T, R>(x, batch), impl::from_matrices<T, R - 1>(residuals, batch, 1), ranks.to(batch.device),
                                   impl::from_matrices<T, RA - 1>(values, own, 1)};
 }
 

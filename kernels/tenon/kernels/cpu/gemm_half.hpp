@@ -70,6 +70,12 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 
+// Sums made in float, each rounded once: to = from, or to + from.
+template <class T>
+void round_sums(long count, const float* from, T* to, bool add) {
+    for (long i = 0; i < count; ++i) to[i] = T(add ? static_cast<float>(to[i]) + from[i] : from[i]);
+}
+
 // gemm and gemm_batched serve these types as they serve floats.
 template <>
 inline void gemm<bf16>(long m, long n, long k, MatrixView<bf16> a, MatrixView<bf16> b, bf16* c, long ldc, const GemmOptions<bf16>& options) {

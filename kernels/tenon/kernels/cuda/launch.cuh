@@ -43,6 +43,13 @@ inline int multiprocessors() {
     return count;
 }
 
+// Is the current stream's work being recorded (into a graph) rather than done? Nothing can be waited for then.
+inline bool capturing() {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(current_stream, &status) != cudaSuccess) cudaGetLastError();
+    return status != cudaStreamCaptureStatusNone;
+}
+
 }  // namespace cuda_detail
 
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -91,7 +98,7 @@ struct Divisor {
 
     Divisor() = default;
     explicit Divisor(unsigned d) : divisor(d) {
-        if (d == 0) return;  // an axis without elements: nothing will be divided
+        if (d == 0) return;  // of an empty space, which nobody walks
         while (shift < 31 && (1u << shift) < d) ++shift;
         multiplier = static_cast<unsigned>(((std::uint64_t(1) << 32) * ((std::uint64_t(1) << shift) - d)) / d + 1);
     }

@@ -1,7 +1,7 @@
 // One thread per element of a contiguous [outer, n, inner], with its row of the axis and its place in [outer, inner].
 #pragma once
 
-#include <tenon/kernels/cuda/launch.cuh>
+#include <tenon/kernels/cuda/each.cuh>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -32,18 +32,6 @@ void for_each_split(const char* name, long outer, long n, long inner, const F& f
     if (total < (1l << 31))
         launch(name, each_split<false, F>, blocks, block_threads, f, total, n, inner, Divisor(static_cast<unsigned>(n)), Divisor(static_cast<unsigned>(inner)));
     else launch(name, each_split<true, F>, blocks, block_threads, f, total, n, inner, Divisor(), Divisor());
-}
-
-// F is called with each of 0 ... count - 1.
-template <class F>
-__global__ void each_index(F f, long count) {
-#if TENON_DEVICE_CODE
-    for (long at = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; at < count; at += static_cast<long>(gridDim.x) * blockDim.x) f(at);
-#endif
-}
-template <class F>
-void for_each_index(const char* name, long count, const F& f) {
-    if (count > 0) launch(name, each_index<F>, blocks_for(count, block_threads), block_threads, f, count);
 }
 
 inline void zero_memory(void* data, std::size_t bytes) {
