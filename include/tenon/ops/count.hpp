@@ -5,6 +5,9 @@
 #include <tenon/kernels/cpu/count.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/index.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/count.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -20,16 +23,24 @@ namespace impl {
 
 // How many bins the numbers of x need: one more than the largest, at least `least`.
 template <class I>
-long bins_for(const detail::Record* x, long least) {
-    if (least < 0) fail<ValueError>("bincount: minlength ", least, ", expected 0 or more");
+long bins_on_host(long n, const I* p, long least) {
     long bins = least;
-    const I* p = reinterpret_cast<const I*>(x->data());
-    for (long i = 0; i < x->size; ++i) {
+    for (long i = 0; i < n; ++i) {
         const long v = static_cast<long>(p[i]);
         if (TENON_UNLIKELY(v < 0)) fail<ValueError>("bincount: ", v, " at position ", i, ", expected no negative numbers");
         bins = v >= bins ? v + 1 : bins;
     }
     return bins;
+}
+template <class I>
+long bins_for(const Tensor<I, 1>& x, long least) {
+    if (least < 0) fail<ValueError>("bincount: minlength ", least, ", expected 0 or more");
+    if (x.device().is_cpu()) return bins_on_host(x.size(), static_cast<const I*>(x.data()), least);
+    const no_grad none;
+    if (x.size() == 0) return least;
+    if (min(x).item() < 0) return bins_on_host(x.size(), static_cast<const I*>(x.to(cpu).data()), least);  // to say where
+    const long largest = static_cast<long>(max(x).item());
+    return largest >= least ? largest + 1 : least;
 }
 
 template <class T, class I>
@@ -47,8 +58,7 @@ public:
         const I* at = reinterpret_cast<const I*>(x->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        T* dx = reinterpret_cast<T*>(to.record->data());
-        for (long i = 0; i < x->size; ++i) dx[i] = to.mode == 2 ? static_cast<T>(dx[i] + dy[static_cast<long>(at[i])]) : dy[static_cast<long>(at[i])];
+        TENON_RUN(to.record->storage->device, bincount_backward(x->size, at, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -58,10 +68,11 @@ private:
 template <class T, int R>
 Histogram<T> histogram_of(const Tensor<T, R>& given, const Tensor<T, 1>& edges, bool uniform) {
     const Tensor<T, R> x = contiguous(given);
-    check_cpu("histogram", x.device());
+    check_device("histogram", x.device());
     const long bins = edges.size() - 1;
-    Histogram<T> result{empty<std::int64_t>({bins}), edges};
-    kernels::cpu::histogram(x.size(), static_cast<const T*>(x.data()), bins, static_cast<const T*>(edges.data()), uniform, result.counts.data());
+    if (!(x.device() == edges.device())) fail_devices("histogram", x.device(), edges.device());
+    Histogram<T> result{empty<std::int64_t>({bins}, x.device()), edges};
+    TENON_RUN(x.device(), histogram(x.size(), static_cast<const T*>(x.data()), bins, static_cast<const T*>(edges.data()), uniform, result.counts.data()));
     return result;
 }
 template <class T, int R>
@@ -78,7 +89,7 @@ Histogram<T> even_histogram(const Tensor<T, R>& x, long bins, double low, double
         const double edge = 2 * i <= bins ? low + step * static_cast<double>(i) : high - step * static_cast<double>(bins - i);
         edges.data()[i] = static_cast<T>(static_cast<accumulate_t<T>>(edge));
     }
-    return histogram_of(x, edges, true);
+    return histogram_of(x, edges.to(x.device()), true);
 }
 
 }  // namespace impl
@@ -92,10 +103,10 @@ template <Expression E>
     using I = typename X::Scalar;
     impl::check_index_type<I>();
     static_assert(X::rank == 1, "tenon: bincount: x must have one axis");
-    impl::check_cpu("bincount", x.device());
-    const long bins = impl::bins_for<I>(x.record(), minlength);
-    Tensor<std::int64_t, 1> counts = empty<std::int64_t>({bins});
-    kernels::cpu::bincount(x.size(), static_cast<const I*>(x.data()), bins, counts.data());
+    impl::check_device("bincount", x.device());
+    const long bins = impl::bins_for(x, minlength);
+    Tensor<std::int64_t, 1> counts = empty<std::int64_t>({bins}, x.device());
+    TENON_RUN(x.device(), bincount(x.size(), static_cast<const I*>(x.data()), bins, counts.data()));
     return counts;
 }
 // bincount(x, weights, minlength = 0): the sum of the weights (floating-point, one for each of x) where x is 0, 1, .., in
@@ -112,12 +123,13 @@ template <Expression E, Expression W>
     impl::check_index_type<I>();
     static_assert(X::rank == 1 && Weights::rank == 1, "tenon: bincount: x and the weights must have one axis");
     static_assert(Floating<T>, "tenon: bincount: the weights must be floating-point");
-    impl::check_cpu("bincount", x.device());
+    impl::check_device("bincount", x.device());
+    if (!(x.device() == weights.device())) impl::fail_devices("bincount", x.device(), weights.device());
     if (x.size() != weights.size())
         fail<ShapeError>("bincount: ", weights.record()->description(), " has not one weight for each of ", x.record()->description());
-    const long bins = impl::bins_for<I>(x.record(), minlength);
-    Tensor<T, 1> sums = empty<T>({bins});
-    kernels::cpu::bincount(x.size(), static_cast<const I*>(x.data()), static_cast<const T*>(weights.data()), bins, sums.data());
+    const long bins = impl::bins_for(x, minlength);
+    Tensor<T, 1> sums = empty<T>({bins}, x.device());
+    TENON_RUN(x.device(), bincount(x.size(), static_cast<const I*>(x.data()), static_cast<const T*>(weights.data()), bins, sums.data()));
     if (detail::wants_gradient(weights.record())) detail::make_node<impl::BincountNode<T, I>>(weights.record(), x.record())->set_result(sums.record());
     return sums;
 }

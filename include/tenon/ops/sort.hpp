@@ -8,6 +8,9 @@
 #include <tenon/kernels/cpu/sort.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/picked.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/sort.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -61,15 +64,15 @@ template <bool Keep, class T, int R>
 auto kth_of(const char* operation, const Tensor<T, R>& given, int axis, long k) {
     constexpr int rank = Keep ? R : R - 1;
     const Tensor<T, R> x = contiguous(given);
-    check_cpu(operation, x.device());
+    check_device(operation, x.device());
     detail::Record* r = x.record();
     const AxisSplit s = split_at(r, axis);
     long dims[max_rank] = {};
     reduced_dims(r, 1u << axis, Keep, dims);
     detail::AnyTensor values(detail::new_record(dtype_of<T>, rank, dims, x.device(), operation));
     detail::AnyTensor indices(detail::new_record(DType::int64, rank, dims, x.device(), operation));
-    kernels::cpu::kth_value(s.outer, s.n, s.inner, k < 0 ? (s.n - 1) / 2 : k, sortable<T>(static_cast<const detail::Record*>(r)), sortable<T>(values.get()),
-                            positions(indices.get()), k < 0);
+    TENON_RUN(x.device(), kth_value(s.outer, s.n, s.inner, k < 0 ? (s.n - 1) / 2 : k, sortable<T>(static_cast<const detail::Record*>(r)),
+                                    sortable<T>(values.get()), positions(indices.get()), k < 0));
     return picked<rank, T>(operation, r, s, 1, static_cast<detail::AnyTensor&&>(values), static_cast<detail::AnyTensor&&>(indices));
 }
 template <bool Keep, int Axis, Expression E>
@@ -102,13 +105,13 @@ template <int Axis = -1, Expression E>
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = impl::sorted_axis<Axis, X::rank>();
-    impl::check_cpu("sort", x.device());
+    impl::check_device("sort", x.device());
     detail::Record* r = x.record();
     const impl::AxisSplit s = impl::split_at(r, axis);
     detail::AnyTensor values(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), "sort"));
     detail::AnyTensor indices(detail::new_record(DType::int64, X::rank, r->dims(), x.device(), "sort"));
-    kernels::cpu::sort(s.outer, s.n, s.inner, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.get()), impl::positions(indices.get()),
-                       options.descending);
+    TENON_RUN(x.device(), sort(s.outer, s.n, s.inner, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.get()),
+                               impl::positions(indices.get()), options.descending));
     return impl::picked<X::rank, T>("sort", r, s, s.n, static_cast<detail::AnyTensor&&>(values), static_cast<detail::AnyTensor&&>(indices));
 }
 // argsort<Axis>(x): only the positions.
@@ -119,11 +122,12 @@ template <int Axis = -1, Expression E>
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = impl::sorted_axis<Axis, X::rank>();
-    impl::check_cpu("argsort", x.device());
+    impl::check_device("argsort", x.device());
     const detail::Record* r = x.record();
     const impl::AxisSplit s = impl::split_at(r, axis);
     detail::AnyTensor indices(detail::new_record(DType::int64, X::rank, r->dims(), x.device(), "argsort"));
-    kernels::cpu::sort(s.outer, s.n, s.inner, impl::sortable<T>(r), static_cast<impl::sortable_t<T>*>(nullptr), impl::positions(indices.get()), options.descending);
+    TENON_RUN(x.device(), sort(s.outer, s.n, s.inner, impl::sortable<T>(r), static_cast<impl::sortable_t<T>*>(nullptr), impl::positions(indices.get()),
+                               options.descending));
     return Tensor<std::int64_t, X::rank>(static_cast<detail::AnyTensor&&>(indices));
 }
 
@@ -136,7 +140,7 @@ template <int Axis = -1, Expression E>
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = impl::sorted_axis<Axis, X::rank>();
-    impl::check_cpu("topk", x.device());
+    impl::check_device("topk", x.device());
     detail::Record* r = x.record();
     const impl::AxisSplit s = impl::split_at(r, axis);
     if (k < 0 || k > s.n) fail<ValueError>("topk: k = ", k, " is outside of 0 to ", s.n, ", the size of axis ", axis, " of ", r->description());
@@ -144,8 +148,8 @@ template <int Axis = -1, Expression E>
     dims[axis] = k;
     detail::AnyTensor values(detail::new_record(dtype_of<T>, X::rank, dims.dims, x.device(), "topk"));
     detail::AnyTensor indices(detail::new_record(DType::int64, X::rank, dims.dims, x.device(), "topk"));
-    kernels::cpu::topk(s.outer, s.n, s.inner, k, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.get()),
-                       impl::positions(indices.get()), options.largest, options.sorted);
+    TENON_RUN(x.device(), topk(s.outer, s.n, s.inner, k, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.get()),
+                               impl::positions(indices.get()), options.largest, options.sorted));
     return impl::picked<X::rank, T>("topk", r, s, k, static_cast<detail::AnyTensor&&>(values), static_cast<detail::AnyTensor&&>(indices));
 }
 
@@ -178,15 +182,15 @@ template <Expression E>
     const auto x = contiguous(impl::as_tensor(static_cast<E&&>(e)));
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
-    impl::check_cpu("unique", x.device());
+    impl::check_device("unique", x.device());
     detail::Record* r = x.record();
     const long n = r->size;
     // With room for n; what is returned has memory of its own size.
-    const Tensor<T, 1> values = empty<T>({n});
-    const Tensor<std::int64_t, 1> firsts = empty<std::int64_t>({n}), counts = empty<std::int64_t>({n});
+    const Tensor<T, 1> values = empty<T>({n}, x.device());
+    const Tensor<std::int64_t, 1> firsts = empty<std::int64_t>({n}, x.device()), counts = empty<std::int64_t>({n}, x.device());
     detail::AnyTensor inverse(detail::new_record(DType::int64, X::rank, r->dims(), x.device(), "unique"));
-    const long found = kernels::cpu::unique(n, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.record()), firsts.data(),
-                                            impl::positions(inverse.get()), counts.data());
+    const long found = TENON_RUN(x.device(), unique(n, impl::sortable<T>(static_cast<const detail::Record*>(r)), impl::sortable<T>(values.record()),
+                                                    firsts.data(), impl::positions(inverse.get()), counts.data()));
     Tensor<T, 1> result = clone(values(slice(0, found)));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(r))
@@ -208,18 +212,19 @@ template <Expression S, Expression V>
     using T = typename X::Scalar;
     static_assert(std::is_same_v<typename Rows::Scalar, T>, "tenon: searchsorted: the values have another element type than what is sorted: write cast<T>(x)");
     static_assert(Rows::rank == 1 || Rows::rank == X::rank, "tenon: searchsorted: what is sorted has one axis, or as many as the values");
-    impl::check_cpu("searchsorted", x.device());
+    if (!(rows.device() == x.device())) impl::fail_devices("searchsorted", rows.device(), x.device());
+    impl::check_device("searchsorted", x.device());
     const detail::Record* r = rows.record();
     const detail::Record* v = x.record();
     if constexpr (Rows::rank > 1)
         for (int i = 0; i + 1 < Rows::rank; ++i)
             if (r->dims()[i] != v->dims()[i])
                 fail<ShapeError>("searchsorted: the values ", v->description(), " do not have the rows of ", r->description(), " (axis ", i, ")");
-    Tensor<std::int64_t, X::rank> result = empty<std::int64_t>(x.shape());
+    Tensor<std::int64_t, X::rank> result = empty<std::int64_t>(x.shape(), x.device());
     const long n = r->dims()[Rows::rank - 1];
     long m = v->size;
     if constexpr (Rows::rank > 1) m = v->dims()[X::rank - 1];
-    kernels::cpu::search_sorted(m > 0 ? v->size / m : 0, n, m, impl::sortable<T>(r), Rows::rank == 1, impl::sortable<T>(v), result.data(), options.right);
+    TENON_RUN(x.device(), search_sorted(m > 0 ? v->size / m : 0, n, m, impl::sortable<T>(r), Rows::rank == 1, impl::sortable<T>(v), result.data(), options.right));
     return result;
 }
 // bucketize(x, boundaries): the same with the arguments of a reader of histograms: in which interval between the rising

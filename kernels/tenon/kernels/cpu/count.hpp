@@ -63,6 +63,15 @@ void bincount(long n, const I* x, const T* weights, long bins, T* sums) {
     for (long b = 0; b < bins; ++b) sums[b] = static_cast<T>(static_cast<accumulator<T>>(total[b]));
 }
 
+// Its backward: every weight gets the gradient of its bin; accumulate adds to dweights.
+template <class I, class T>
+void bincount_backward(long n, const I* x, const T* dsums, T* dweights, bool accumulate) {
+    for (long i = 0; i < n; ++i) {
+        const accumulator<T> d = static_cast<accumulator<T>>(dsums[static_cast<long>(x[i])]);
+        dweights[i] = static_cast<T>(accumulate ? static_cast<accumulator<T>>(dweights[i]) + d : d);
+    }
+}
+
 // counts[b] = how many of x lie in [edges[b], edges[b + 1]), the last interval with its end; what lies outside, and NaN,
 // counts nowhere. edges: bins + 1 of them, rising. uniform: they are evenly spaced, which finds the bin by arithmetic.
 template <class T>
