@@ -209,7 +209,7 @@ struct CommonOptions {
     }
     void apply() const {
         if (threads > 0) tenon::set_num_threads(threads);
-        tenon::zeros<float>({1}, place());  // says what is missing before anything is read
+        static_cast<void>(tenon::zeros<float>({1}, place()));  // says what is missing before anything is read
     }
     tenon::Device place() const { return tenon::Device::parse(device.c_str()); }
 };

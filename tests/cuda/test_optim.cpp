@@ -2,6 +2,7 @@
 #include "compare.hpp"
 
 #include <tenon/optim/optimizer.hpp>
+#include <tenon/runtime/graph.hpp>
 
 using namespace tenon;
 using namespace compare;
@@ -109,4 +110,52 @@ TEST_CASE("kernels of optimisers on odd ranges", "[cuda][optim]") {
                               static_cast<float*>(nullptr), true);
     CHECK(kernels::cuda::sum_of_squares(0, static_cast<const float*>(nullptr)) == 0);
     CHECK(kernels::cuda::sum_of_squares(20000, zeros<float>({20000}, device).data()) == 0);
+}
+
+TEST_CASE("steps of a captured graph", "[cuda][optim]") {
+    // The numbers of each step, a rate that changes between launches, and a mask that is another in every launch.
+    Pair<float> here(device), there(device);
+    auto a = optim::adam(here, {.lr = 0.01}), b = optim::adam(there, {.lr = 0.01});
+    const auto x = numbers<float>({5, 7, 33}).to(device);
+    const auto step = [&](Pair<float>& net, auto& optimizer, Key key) {
+        Tensor<float, 0> loss = mean(square(dropout(net.weight * x + net.bias, 0.5, key)));
+        loss.backward();
+        optimizer.step();
+        return loss;
+    };
+    step(here, a, Key(7));
+    step(there, b, Key(7));
+    runtime::Graph graph(device, [&] { return step(there, b, Key(5)); });
+    for (int k = 0; k < 3; ++k) {
+        if (k == 2) {
+            a.set_lr_scale(0.5);
+            b.set_lr_scale(0.5);
+        }
+        const auto p = step(here, a, Key(5).split(static_cast<std::uint64_t>(k))), q = graph.replay();
+        same(q.detach(), p.detach().to(cpu), 0);
+        same(there.weight.detach(), here.weight.detach().to(cpu), 0);
+        same(there.bias.detach(), here.bias.detach().to(cpu), 0);
+    }
+    long steps_here = 0, steps_there = 0;
+    const auto nothing = [](const char*, const char*, const detail::AnyTensor&) {};
+    a.visit_state(nothing, [&](const char*, long& n) { steps_here += n; });
+    b.visit_state(nothing, [&](const char*, long& n) { steps_there += n; });
+    CHECK(steps_here == steps_there);
+    CHECK(steps_here == 8);
+}
+
+TEST_CASE("cross-entropy in a captured graph", "[cuda][optim]") {
+    const auto y = labels({9}, 5).to(device);
+    Tensor<float, 2> w = clone(numbers<float>({9, 5}).to(device)).require_grad();
+    runtime::Graph graph(device, [&] {
+        const auto loss = cross_entropy(w, y);
+        loss.backward();
+        return loss;
+    });
+    const auto gradient = w.grad();
+    Tensor<float, 2> v = numbers<float>({9, 5}).require_grad();
+    const auto loss = cross_entropy(v, labels({9}, 5));
+    loss.backward();
+    same(graph.replay().detach(), loss.detach(), 1e-6);
+    same(gradient, v.grad(), 1e-6);
 }

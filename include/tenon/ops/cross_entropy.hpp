@@ -29,22 +29,31 @@ concept LabelType = std::is_same_v<I, std::int64_t> || std::is_same_v<I, std::in
 template <class A>
 constexpr DType accumulator_dtype() { return std::is_same_v<A, double> ? DType::float64 : DType::float32; }
 
-// How the losses of rows become a result, and the gradient of that the gradients of rows.
+// How the losses of rows become a result, and the gradient of that the gradients of rows. What counts is a number on the
+// losses' device: nobody waits for it.
 struct RowReduction {
     bool none = false;
-    double scale = 1;  // of the sum
+    double scale = 1;           // of the sum
+    detail::AnyTensor counted;  // that the sum is divided by, double [1]; null: by nothing
 
+    const double* divisor() const { return counted ? reinterpret_cast<const double*>(counted->data()) : nullptr; }
     template <class T>
     detail::AnyTensor gradients(const detail::Record* dy, long rows, Device device) const {
         using A = kernels::cpu::accumulator<T>;
         detail::AnyTensor each(detail::new_record(accumulator_dtype<A>(), 1, &rows, device));
-        TENON_RUN(device, row_gradients(rows, reinterpret_cast<const T*>(dy->data()), none, scale, reinterpret_cast<A*>(each->data())));
+        TENON_RUN(device, row_gradients(rows, reinterpret_cast<const T*>(dy->data()), none, divisor(), scale, reinterpret_cast<A*>(each->data())));
         return each;
     }
 };
-// The factor of the sum of row losses, `counted` of them (by weight), in `batches` batches.
-inline double row_scale(Reduction reduction, double counted, long batches) {
-    return reduction == Reduction::sum ? 1 : 1 / (reduction == Reduction::mean ? counted : static_cast<double>(batches));
+// Of `batches` batches, and what was counted.
+inline RowReduction row_reduction(bool none, Reduction reduction, detail::AnyTensor counted, long batches) {
+    if (none || reduction == Reduction::sum) return {none, 1, {}};
+    if (reduction == Reduction::mean) return {false, 1, static_cast<detail::AnyTensor&&>(counted)};
+    return {false, 1 / static_cast<double>(batches), {}};
+}
+inline detail::AnyTensor new_counter(Device device) {
+    const long one = 1;
+    return detail::AnyTensor(detail::new_record(DType::float64, 1, &one, device));
 }
 template <class T>
 detail::AnyTensor reduce_rows(const detail::AnyTensor& losses, const RowReduction& reduction, int rank, const long* dims, const char* name) {
@@ -54,7 +63,7 @@ detail::AnyTensor reduce_rows(const detail::AnyTensor& losses, const RowReductio
     T* to = reinterpret_cast<T*>(result->data());
     const Device device = losses->storage->device;
     if (reduction.none) TENON_RUN(device, round_losses(losses->size, from, to));
-    else TENON_RUN(device, sum_losses(losses->size, from, reduction.scale, to));
+    else TENON_RUN(device, sum_losses(losses->size, from, reduction.divisor(), reduction.scale, to));
     return result;
 }
 
@@ -116,8 +125,8 @@ public:
     double smoothing() const { return smoothing_; }
     const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
-    void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = weight_ = detail::AnyTensor(); }
+    const RowReduction& reduction() const { return reduction_; }
+    void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = weight_ = reduction_.counted = detail::AnyTensor(); }
     void backward() override {
         const detail::Record *x = x_.check(name), *labels = labels_.check(name);
         const detail::AnyTensor scale = reduction_.gradients<T>(gradient(), split_.outer * split_.inner, x->storage->device);
@@ -146,18 +155,16 @@ detail::AnyTensor cross_entropy_of(detail::Record* x, detail::Record* labels, co
     const long rows = labels->size;
     const long twice = 2 * rows;
     detail::AnyTensor lse(detail::new_record(accumulator_dtype<A>(), 1, &twice, x->storage->device)), losses(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device));
-    double counted = 0;
+    const detail::AnyTensor counted = new_counter(x->storage->device);
     const long bad = TENON_RUN(x->storage->device, cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
                                                  options.ignore_index, options.label_smoothing, weight ? reinterpret_cast<const A*>(weight->data()) : nullptr,
-                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), reinterpret_cast<A*>(lse->data()) + rows, &counted));
+                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), reinterpret_cast<A*>(lse->data()) + rows, reinterpret_cast<double*>(counted->data())));
     if (bad >= 0) fail_label<I>("cross_entropy", labels, bad, split.n);
-    const RowReduction how{none, row_scale(reduction, counted, split.outer)};
+    const RowReduction how = row_reduction(none, reduction, counted, split.outer);
     detail::AnyTensor result = reduce_rows<T>(losses, how, labels->rank, labels->dims(), "cross_entropy");
     if (detail::wants_gradient(x)) {
-        RowReduction back = how;
-        if (counted == 0 && reduction == Reduction::mean) back.scale = 0;  // the loss is NaN, but no row has a part in it
         detail::make_node<CrossEntropyNode<T, I>>(x, labels, static_cast<detail::AnyTensor&&>(lse), static_cast<detail::AnyTensor&&>(weight), split, options.ignore_index,
-                                                  options.label_smoothing, back)
+                                                  options.label_smoothing, how)
             ->set_result(result.get());
     }
     return result;
@@ -183,7 +190,7 @@ public:
     double smoothing() const { return smoothing_; }
     const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
+    const RowReduction& reduction() const { return reduction_; }
     void release_saved() noexcept override { x_.tensor = t_.tensor = lse_ = total_ = weight_ = detail::AnyTensor(); }
     void backward() override {
         const detail::Record *x = x_.check(name), *t = t_.check(name);
@@ -240,7 +247,8 @@ detail::AnyTensor soft_cross_entropy_of(detail::Record* x, detail::Record* t, co
                                          reinterpret_cast<A*>(parts[1]->data()), reinterpret_cast<A*>(parts[1]->data()) + rows, reinterpret_cast<A*>(parts[2]->data())));
     else
         detail::zero_bytes(x->storage->device, parts[0]->data(), static_cast<std::size_t>(rows) * sizeof(A));
-    const RowReduction how{none, row_scale(reduction, static_cast<double>(rows), split.outer)};
+    RowReduction how = row_reduction(none, reduction, {}, split.outer);
+    if (!none && reduction == Reduction::mean) how.scale = 1 / static_cast<double>(rows);
     long dims[max_rank] = {};
     for (int i = 0; i < x->rank - 1; ++i) dims[i] = x->dims()[i == 0 ? 0 : i + 1];
     detail::AnyTensor result = reduce_rows<T>(parts[0], how, x->rank - 1, dims, "cross_entropy");
@@ -266,8 +274,8 @@ public:
     long ignore_index() const { return ignore_index_; }
     const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
-    void release_saved() noexcept override { labels_.tensor = weight_ = detail::AnyTensor(); }
+    const RowReduction& reduction() const { return reduction_; }
+    void release_saved() noexcept override { labels_.tensor = weight_ = reduction_.counted = detail::AnyTensor(); }
     void backward() override {
         const detail::Record* labels = labels_.check(name);
         const detail::AnyTensor scale = reduction_.gradients<T>(gradient(), labels->size, labels->storage->device);
@@ -290,11 +298,11 @@ detail::AnyTensor nll_loss_of(detail::Record* x, detail::Record* labels, const T
     detail::AnyTensor weight = class_weights("nll_loss", weights, x);
     const AxisSplit split = split_at(x, 1);
     const detail::AnyTensor losses(detail::new_record(accumulator_dtype<A>(), 1, &labels->size, x->storage->device));
-    double counted = 0;
+    const detail::AnyTensor counted = new_counter(x->storage->device);
     const long bad = TENON_RUN(x->storage->device, nll_loss(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()), ignore_index,
-                                            weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(losses->data()), &counted));
+                                            weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(losses->data()), reinterpret_cast<double*>(counted->data())));
     if (bad >= 0) fail_label<I>("nll_loss", labels, bad, split.n);
-    const RowReduction how{none, row_scale(reduction, counted, split.outer)};
+    const RowReduction how = row_reduction(none, reduction, counted, split.outer);
     detail::AnyTensor result = reduce_rows<T>(losses, how, labels->rank, labels->dims(), "nll_loss");
     if (detail::wants_gradient(x))
         detail::make_node<NllNode<T, I>>(x, labels, static_cast<detail::AnyTensor&&>(weight), split, ignore_index, how)->set_result(result.get());

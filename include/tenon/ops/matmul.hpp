@@ -24,12 +24,11 @@ struct ProductSpec {
     long a_row = 0, a_column = 0, b_row = 0, b_column = 0;  // strides in elements
 };
 
-// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError.
-inline void set_product(ProductSpec& s, long* dims) {
+// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError in the name of the operation.
+inline void set_product(const char* where, ProductSpec& s, long* dims) {
     const detail::Record *a = s.a.get(), *b = s.b.get();
-    if (!(a->storage->device == b->storage->device)) fail_devices("matmul", a->storage->device, b->storage->device);
+    if (!(a->storage->device == b->storage->device)) fail_devices(where, a->storage->device, b->storage->device);
     const int ra = a->rank, rb = b->rank;
-    const char* where = s.b_transposed ? "linear" : "matmul";
     s.k = a->dims()[ra - 1];
     s.a_column = a->strides()[ra - 1];
     if (ra > 1) {
@@ -78,6 +77,8 @@ inline void set_product(ProductSpec& s, long* dims) {
         s.batch_rank = 0;
     }
 }
+
+inline void set_product(ProductSpec& s, long* dims) { set_product(s.b_transposed ? "linear" : "matmul", s, dims); }
 
 // Calls f(index, a offset, b offset) for every matrix of a batch, in order.
 template <class F>
@@ -302,9 +303,15 @@ private:
 
 inline bool wants_gradient(const ProductSpec& s) { return detail::wants_gradient(s.a.get()) || detail::wants_gradient(s.b.get()); }
 
+// What computes products of floats while an autocast scope lives (ops/autocast.hpp).
+using ProductReplacement = detail::AnyTensor (*)(const ProductSpec& s, int rank, const long* dims);
+inline constinit thread_local ProductReplacement product_replacement = nullptr;
+
 // The product alone.
 template <class T>
 detail::AnyTensor evaluate_product(const ProductSpec& s, int rank, const long* dims) {
+    if constexpr (std::is_same_v<T, float>)
+        if (TENON_UNLIKELY(product_replacement != nullptr)) return product_replacement(s, rank, dims);
     check_device("matmul", s.a->storage->device);
     detail::AnyTensor result(detail::new_record(dtype_of<T>, rank, dims, s.a->storage->device, "matmul"));
     run_product<T>(s, reinterpret_cast<T*>(result->data()), {});
@@ -557,6 +564,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
     Collector c;
     if constexpr (has_product<T>) {
         c.fuse = TENON_LIKELY(detail::watch == nullptr) || !detail::watch->every_result;  // in anomaly mode every operation has a result of its own
+        if (std::is_same_v<T, float> && TENON_UNLIKELY(product_replacement != nullptr)) c.fuse = false;
         c.product_rank = W::rank;
         c.product_dims = w.dims();
     }

@@ -13,10 +13,11 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-template <class T, bool Log>
+// How: its name as an operation, and its backward kernel.
+template <class T, class How>
 class SoftmaxNode final : public detail::OperationNode<1> {
 public:
-    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(Log ? "log_softmax" : "softmax"), split_(split) {
+    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(How::name), split_(split) {
         set_input(0, x);
         y_.save(y);
     }
@@ -28,14 +29,27 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        T* dx = reinterpret_cast<T*>(to.record->data());
-        if constexpr (Log) TENON_RUN(to.record->storage->device, log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2));
-        else TENON_RUN(to.record->storage->device, softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2));
+        How::backward(to.record->storage->device, split_, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
 
 private:
     detail::Saved y_;
     AxisSplit split_;
+};
+
+struct WholeSoftmax {
+    static constexpr const char* name = "softmax";
+    template <class T>
+    static void backward(Device device, AxisSplit s, const T* y, const T* dy, T* dx, bool add) {
+        TENON_RUN(device, softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add));
+    }
+};
+struct WholeLogSoftmax {
+    static constexpr const char* name = "log_softmax";
+    template <class T>
+    static void backward(Device device, AxisSplit s, const T* y, const T* dy, T* dx, bool add) {
+        TENON_RUN(device, log_softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add));
+    }
 };
 
 template <int Axis, bool Log, class E>
@@ -53,7 +67,7 @@ auto softmax_any(E&& e) {
     X y(detail::AnyTensor(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), name)));
     if constexpr (Log) TENON_RUN(x.device(), log_softmax(split.outer, split.n, split.inner, x.data(), y.data()));
     else TENON_RUN(x.device(), softmax(split.outer, split.n, split.inner, x.data(), y.data()));
-    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, Log>>(r, y.record(), split)->set_result(y.record());
+    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, std::conditional_t<Log, WholeLogSoftmax, WholeSoftmax>>>(r, y.record(), split)->set_result(y.record());
     return y;
 }
 

@@ -6,6 +6,7 @@
 #include <tenon/kernels/cpu/multi_tensor.hpp>
 #include <tenon/nn/module.hpp>
 #if TENON_CUDA
+#include <tenon/kernels/cuda/capture.cuh>
 #include <tenon/kernels/cuda/multi_tensor.cuh>
 #endif
 
@@ -29,19 +30,19 @@ using tenon::detail::AnyTensor;
 using tenon::detail::Record;
 using tenon::detail::Storage;
 
-// The step kernels by rule; `states` blocks of the arena's size each.
+// The rules: `states` blocks of the arena's size each; with_kernel calls f(make) where make(options, t) is the kernel of step t.
 struct SgdRule {
     using Options = SgdOptions;
     static constexpr const char* name = "sgd";
     static constexpr const char* state_names[] = {"momentum"};
     static int states(const Options& o) { return o.momentum != 0 ? 1 : 0; }
     static void check(const Options& o) { kernels::cpu::sgd_scalars(1, o); }
-    template <class T>
-    static void step(Device device, const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
-        const kernels::cpu::SgdScalars scalars = kernels::cpu::sgd_scalars(t, o);
-        if (o.momentum == 0) TENON_RUN(device, fused_step(kernels::cpu::Sgd<T, false>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient));
-        else if (o.nesterov) TENON_RUN(device, fused_step(kernels::cpu::Sgd<T, true, true>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient));
-        else TENON_RUN(device, fused_step(kernels::cpu::Sgd<T, true, false>(scalars), n, p, g, s[0], s[1], s[2], false, coefficient));
+    template <class T, class F>
+    static void with_kernel(const Options& o, F&& f) {
+        const auto of = [&]<class Kernel>(std::type_identity<Kernel>) { f([](const Options& now, long t) { return Kernel(kernels::cpu::sgd_scalars(t, now)); }); };
+        if (o.momentum == 0) of(std::type_identity<kernels::cpu::Sgd<T, false>>());
+        else if (o.nesterov) of(std::type_identity<kernels::cpu::Sgd<T, true, true>>());
+        else of(std::type_identity<kernels::cpu::Sgd<T, true, false>>());
     }
 };
 template <bool Amsgrad>
@@ -51,10 +52,9 @@ struct AdamRule {
     static constexpr const char* state_names[] = {"m", "v", "v_max"};
     static int states(const Options&) { return Amsgrad ? 3 : 2; }
     static void check(const Options& o) { kernels::cpu::adam_scalars(1, o); }
-    template <class T>
-    static void step(Device device, const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
-        const kernels::cpu::Adam<T, Amsgrad> rule(kernels::cpu::adam_scalars(t, o));
-        TENON_RUN(device, fused_step(rule, n, p, g, s[0], s[1], s[2], false, coefficient));
+    template <class T, class F>
+    static void with_kernel(const Options&, F&& f) {
+        f([](const Options& now, long t) { return kernels::cpu::Adam<T, Amsgrad>(kernels::cpu::adam_scalars(t, now)); });
     }
 };
 template <bool Amsbound>
@@ -64,10 +64,9 @@ struct AdaBoundRule {
     static constexpr const char* state_names[] = {"m", "v", "v_max"};
     static int states(const Options&) { return Amsbound ? 3 : 2; }
     static void check(const Options& o) { kernels::cpu::adabound_scalars(1, o); }
-    template <class T>
-    static void step(Device device, const Options& o, long t, long n, T* p, T* g, T* const* s, const T* coefficient) {
-        const kernels::cpu::AdaBound<T, Amsbound> rule(kernels::cpu::adabound_scalars(t, o));
-        TENON_RUN(device, fused_step(rule, n, p, g, s[0], s[1], s[2], false, coefficient));
+    template <class T, class F>
+    static void with_kernel(const Options&, F&& f) {
+        f([](const Options& now, long t) { return kernels::cpu::AdaBound<T, Amsbound>(kernels::cpu::adabound_scalars(t, now)); });
     }
 };
 
@@ -164,7 +163,8 @@ public:
 
     // Updates every parameter that has a gradient, in one pass, and clears the gradients (keep_gradients: leaves them).
     // A parameter without a gradient since the last clear is skipped. After clip_norm the gradients are scaled on the
-    // way; a norm that is not finite skips the step.
+    // way; a norm that is not finite skips the step. In a captured graph (runtime/graph.hpp) every launch makes the next
+    // step, with the options of that moment; the optimiser must outlive the graph where it is.
     struct StepOptions { bool keep_gradients = false; };
     void step(StepOptions options = {}) {
         const double coefficient = coefficient_;
@@ -175,7 +175,12 @@ public:
                 if (arena.dtype == DType::float32) step_arena<float>(arena, static_cast<float>(coefficient));
                 else step_arena<double>(arena, coefficient);
             }
+#if TENON_CUDA
+            if (cuda_detail::capture != nullptr) cuda_detail::capture->value<long>([this](long) { return ++statistics_.steps; });
+            else ++statistics_.steps;
+#else
             ++statistics_.steps;
+#endif
         } else {
             ++statistics_.skipped;
         }
@@ -188,37 +193,19 @@ public:
         }
     }
 
-    // The norm of all gradients together (before scaling), and the factor min(1, max_norm / norm) for the next step.
+    // The norm of all gradients together, after unscale if that came before; the next step takes them times min(1, max_norm / norm).
     double clip_norm(double max_norm) {
         if (!(max_norm > 0)) fail<ValueError>("clip_norm: a maximum of ", max_norm, ", expected above 0");
-        double squares = 0;
-        // On a device, whose result has to be waited for, neighbours in an arena are one range.
-        const char *data = nullptr, *end = nullptr;
-        const Arena* arena = nullptr;
-        const auto flush = [&] {
-            if (arena == nullptr) return;
-            tenon::impl::check_device(Rule::name, arena->device);
-            const long n = (end - data) / size_of(arena->dtype);
-            squares += arena->dtype == DType::float32 ? TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const float*>(data)))
-                                                      : TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const double*>(data)));
-            arena = nullptr;
-        };
-        for (const Parameter& p : parameters_) {
-            const tenon::Node::Slot& slot = p.tensor->node->slots[0];
-            if (!slot.has) continue;
-            const char* g = slot.gradient->data();
-            const Arena& own = arenas_[p.arena];
-            if (arena != &own || own.device.is_cpu() || g != end) {
-                flush();
-                arena = &own;
-                data = g;
-            }
-            // Padding holds zeros.
-            end = g + (own.device.is_cpu() ? slot.gradient->size : p.padded) * size_of(own.dtype);
-        }
-        flush();
-        coefficient_ = squares - squares == 0 ? kernels::cpu::clip_coefficient(squares, max_norm) : __builtin_nan("");
+        const double squares = gradient_squares() * coefficient_ * coefficient_;
+        coefficient_ = squares - squares == 0 ? coefficient_ * kernels::cpu::clip_coefficient(squares, max_norm) : __builtin_nan("");
         return __builtin_sqrt(squares);
+    }
+    // The next step takes the gradients times a factor (1 / the scale of the loss), and is skipped if one of them is not finite:
+    // false then.
+    bool unscale(double factor) {
+        const double squares = gradient_squares();
+        coefficient_ = squares - squares == 0 ? factor : __builtin_nan("");
+        return coefficient_ == factor;
     }
 
     // The factor of a schedule on every group's rate (and on AdaBound's bounds).
@@ -314,6 +301,36 @@ private:
         fresh.push_back(static_cast<Parameter&&>(p));
     }
 
+    double gradient_squares() const {
+        double squares = 0;
+        // On a device, whose result has to be waited for, neighbours in an arena are one range.
+        const char *data = nullptr, *end = nullptr;
+        const Arena* arena = nullptr;
+        const auto flush = [&] {
+            if (arena == nullptr) return;
+            tenon::impl::check_device(Rule::name, arena->device);
+            const long n = (end - data) / size_of(arena->dtype);
+            squares += arena->dtype == DType::float32 ? TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const float*>(data)))
+                                                      : TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const double*>(data)));
+            arena = nullptr;
+        };
+        for (const Parameter& p : parameters_) {
+            const tenon::Node::Slot& slot = p.tensor->node->slots[0];
+            if (!slot.has) continue;
+            const char* g = slot.gradient->data();
+            const Arena& own = arenas_[p.arena];
+            if (arena != &own || own.device.is_cpu() || g != end) {
+                flush();
+                arena = &own;
+                data = g;
+            }
+            // Padding holds zeros.
+            end = g + (own.device.is_cpu() ? slot.gradient->size : p.padded) * size_of(own.dtype);
+        }
+        flush();
+        return squares;
+    }
+
     static bool together(const impl::Record* a, const impl::Record* b) { return a->dtype == b->dtype && a->storage->device == b->storage->device; }
 
     // Moves the fresh parameters of one type and device into an arena of their own.
@@ -359,7 +376,15 @@ private:
             if (end < 0) return;
             T* at[3];
             for (int i = 0; i < 3; ++i) at[i] = s[i] != nullptr ? s[i] + first : nullptr;
-            Rule::step(arena.device, groups_[group], steps, end - first, p + first, g + first, at, coefficient != T(1) ? &coefficient : nullptr);
+            Rule::template with_kernel<T>(groups_[group], [&](auto make) {
+                const auto kernel = make(groups_[group], steps);
+                const long n = end - first;
+#if TENON_CUDA
+                if (!arena.device.is_cpu() && cuda_detail::capture != nullptr)
+                    return captured_step(make, kernel, coefficient, group, index, first, end, p + first, g + first, at);
+#endif
+                TENON_RUN(arena.device, fused_step(kernel, n, p + first, g + first, at[0], at[1], at[2], false, coefficient != T(1) ? &coefficient : nullptr));
+            });
             end = -1;
         };
         for (Parameter& q : parameters_) {
@@ -381,6 +406,26 @@ private:
         }
         flush();
     }
+
+#if TENON_CUDA
+    // Records the step of a range. Its launches count the steps, the recording does not.
+    template <class T, class Make, class Kernel>
+    void captured_step(Make make, const Kernel& kernel, T coefficient, std::size_t group, std::size_t arena, long first, long end, T* p, T* g, T* const* states) {
+        using Numbers = kernels::cuda::StepNumbers<Kernel, T>;
+        const auto count = [=, this](long by) {
+            long steps = 0;
+            for (Parameter& q : parameters_)
+                if (q.arena == arena && q.first >= first && q.first < end) steps = q.steps += by;
+            return steps;
+        };
+        count(-1);
+        const Numbers* fresh = cuda_detail::capture->value<Numbers>([=, this](long) {
+            const Kernel now = make(groups_[group], count(1));
+            return Numbers{now, static_cast<T>(now.gradient_scale * coefficient)};
+        });
+        kernels::cuda::fused_step(Numbers{kernel, static_cast<T>(kernel.gradient_scale * coefficient)}, fresh, end - first, p, g, states[0], states[1], states[2]);
+    }
+#endif
 
     std::vector<Parameter> parameters_;
     std::vector<Options> groups_;

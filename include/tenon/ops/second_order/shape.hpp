@@ -7,6 +7,7 @@
 #include <tenon/ops/linear_view.hpp>
 #include <tenon/ops/pad.hpp>
 #include <tenon/ops/scatter.hpp>
+#include <tenon/ops/second_order/index.hpp>
 #include <tenon/ops/segment.hpp>
 #include <tenon/ops/triangle.hpp>
 
@@ -79,7 +80,7 @@ template <class T, class I>
 void indexed_slices_recorded(Node& any) {
     auto& node = static_cast<IndexedSlicesNode<T, I>&>(any);
     const IndexedAxis& s = node.shape();
-    const Tensor<I, 1> index(detail::AnyTensor::share(node.indices()));
+    const Tensor<std::int64_t, 1> index = wide_indices<I>(node.indices());
     const Tensor<T, 3> dy = recorded_gradient<T, 3>(node, Shape<3>{{s.outer, s.n, s.inner}});
     if (node.adds()) accumulate_reshaped(node.inputs[0], dy);
     else if (detail::wanted_now(node.inputs[0]))
@@ -105,7 +106,7 @@ void segment_softmax_recorded(Node& any) {
 template <class T, class I>
 void bag_recorded(Node& any) {
     auto& node = static_cast<BagNode<T, I>&>(any);
-    const Tensor<I, 1> index(detail::reshape_any(node.index().check(node.name), 1, &node.index().tensor->size));
+    const Tensor<std::int64_t, 1> index = wide_indices<I>(node.index().check(node.name));
     const Tensor<std::int64_t, 1> pointers(detail::AnyTensor::share(node.pointers().check(node.name)));
     const long count = index.size(), bags = pointers.size() - 1, width = node.width();
     const auto dy = recorded_gradient<T, 2>(node, Shape<2>{{bags, width}});

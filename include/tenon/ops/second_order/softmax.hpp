@@ -9,13 +9,13 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-template <class T, bool Log>
+template <class T, class How>
 void softmax_recorded(Node& any) {
-    auto& node = static_cast<SoftmaxNode<T, Log>&>(any);
+    auto& node = static_cast<SoftmaxNode<T, How>&>(any);
     const AxisSplit s = node.split();
     const Shape<3> sizes{{s.outer, s.n, s.inner}};
     const auto y = saved_output<T, 3>(node, node.y(), sizes), dy = recorded_gradient<T, 3>(node, sizes);
-    if constexpr (Log) accumulate_reshaped(node.inputs[0], eval(dy - exp(y) * sum<1>(dy, keepdim)));
+    if constexpr (std::is_same_v<How, WholeLogSoftmax>) accumulate_reshaped(node.inputs[0], eval(dy - exp(y) * sum<1>(dy, keepdim)));
     else accumulate_reshaped(node.inputs[0], eval(y * (dy - sum<1>(dy * y, keepdim))));
 }
 
@@ -24,7 +24,11 @@ template <class T>
 Tensor<T, 3> row_gradients(const Node& node, AxisSplit s, const RowReduction& how) {
     const Shape<3> rows{{s.outer, 1, s.inner}};
     if (how.none) return recorded_gradient<T, 3>(node, rows);
-    const Tensor<T, 0> each = recorded_gradient<T, 0>(node, Shape<0>()) * how.scale;
+    Tensor<T, 0> each = recorded_gradient<T, 0>(node, Shape<0>()) * how.scale;
+    if (how.counted) {
+        const auto counted = shaped<double, 0>(how.counted, Shape<0>());
+        each = each * cast<T>(where(counted == 0, 0, 1 / counted));
+    }
     return each.expand({s.outer, 1, s.inner});
 }
 // The weight of each class (ones where none is given) times a factor, as [1, classes, 1].
@@ -57,7 +61,7 @@ void cross_entropy_recorded(Node& any) {
     const LabelMasks<I> labels(node);
     const double flat = node.smoothing() / static_cast<double>(s.n);
     const Tensor<T, 3> weight = class_factors<T>(s, node.weights(), 1, x.device());
-    const Tensor<T, 3> target = where(labels.used, where(labels.hit, 1 - node.smoothing() + flat, flat) * weight, 0);
+    const Tensor<T, 3> target = where(labels.used, (cast<T>(labels.hit) * static_cast<T>(1 - node.smoothing()) + static_cast<T>(flat)) * weight, T(0));
     const Tensor<T, 3> total = sum<1>(target, keepdim);
     accumulate_reshaped(node.inputs[0], eval(where(total != T(0), (softmax<1>(x) * total - target) * row_gradients<T>(node, s, node.reduction()), T(0))));
 }
@@ -85,10 +89,10 @@ void nll_recorded(Node& any) {
     accumulate_reshaped(node.inputs[0], eval(where(place != T(0), place * row_gradients<T>(node, s, node.reduction()), T(0))));
 }
 
-inline detail::RecordedBackward softmax_entries[] = {{&detail::node_kind<SoftmaxNode<float, false>>, &softmax_recorded<float, false>},
-                                                     {&detail::node_kind<SoftmaxNode<float, true>>, &softmax_recorded<float, true>},
-                                                     {&detail::node_kind<SoftmaxNode<double, false>>, &softmax_recorded<double, false>},
-                                                     {&detail::node_kind<SoftmaxNode<double, true>>, &softmax_recorded<double, true>},
+inline detail::RecordedBackward softmax_entries[] = {{&detail::node_kind<SoftmaxNode<float, WholeSoftmax>>, &softmax_recorded<float, WholeSoftmax>},
+                                                     {&detail::node_kind<SoftmaxNode<float, WholeLogSoftmax>>, &softmax_recorded<float, WholeLogSoftmax>},
+                                                     {&detail::node_kind<SoftmaxNode<double, WholeSoftmax>>, &softmax_recorded<double, WholeSoftmax>},
+                                                     {&detail::node_kind<SoftmaxNode<double, WholeLogSoftmax>>, &softmax_recorded<double, WholeLogSoftmax>},
                                                      {&detail::node_kind<CrossEntropyNode<float, std::int64_t>>, &cross_entropy_recorded<float, std::int64_t>},
                                                      {&detail::node_kind<CrossEntropyNode<float, std::int32_t>>, &cross_entropy_recorded<float, std::int32_t>},
                                                      {&detail::node_kind<CrossEntropyNode<double, std::int64_t>>, &cross_entropy_recorded<double, std::int64_t>},

@@ -1,7 +1,8 @@
 // Cross-entropy of logits and the negative log-likelihood of labels, forward and backward (cpu/cross_entropy.hpp).
 //
 // Memory moved: the logits once, and per row its label, loss, maximum and logarithm; backward the logits and their gradient
-// once. Labels are checked on the device; the result of the check is the one value that the host waits for.
+// once. Labels are checked on the device; whether they are in range is the one thing that the host waits for, unless the work is
+// being captured into a graph: then a row whose label is not has the loss NaN.
 #pragma once
 
 #include <tenon/kernels/cpu/cross_entropy.hpp>
@@ -17,7 +18,7 @@ struct LabelCheck {
     long bad;
 };
 
-// A block checks `chunk` labels. With one block its result is the whole result.
+// A block checks `chunk` labels.
 template <class I, class A>
 __global__ void check_labels(long rows, long chunk, const I* labels, long columns, long ignore_index, const A* weight, LabelCheck* found) {
 #if TENON_DEVICE_CODE
@@ -39,34 +40,38 @@ __global__ void check_labels(long rows, long chunk, const I* labels, long column
     found[blockIdx.x] = {counted, bad < rows ? bad : -1};
 #endif
 }
+inline __global__ void merge_label_checks(long blocks, LabelCheck* found, double* counted) {
+#if TENON_DEVICE_CODE
+    double total = 0;
+    long bad = -1;
+    for (long b = 0; b < blocks; ++b) {
+        total += found[b].counted;
+        if (bad < 0) bad = found[b].bad;
+    }
+    *counted = total;
+    found[blocks].bad = bad;
+#endif
+}
 
 namespace cross_entropy_impl {
 
 // Labels per block: fixed by their number, so that the sum's bits are.
 inline long label_chunk(long rows) {
     const long few = (rows + 255) / 256;
-    return few > 16384 ? few : 16384;
+    return few > 4096 ? few : 4096;
 }
 
-template <class I, class A>
 class LabelsChecked {
 public:
-    LabelsChecked(const char* name, long rows, const I* labels, long columns, long ignore_index, const A* weight)
-        : blocks_((rows + label_chunk(rows) - 1) / label_chunk(rows)), found_(blocks_) {
+    template <class I, class A>
+    LabelsChecked(const char* name, long rows, const I* labels, long columns, long ignore_index, const A* weight, double* counted)
+        : blocks_((rows + label_chunk(rows) - 1) / label_chunk(rows)), found_(blocks_ + 1) {
         if (rows > 0)
             launch(name, check_labels<I, A>, blocks_, block_threads, rows, label_chunk(rows), labels, columns, ignore_index, weight, found_.get());
+        launch(name, merge_label_checks, 1, 1, blocks_, found_.get(), counted);
     }
     // Waits. The first bad row, or -1.
-    long result(double* counted) const {
-        double total = 0;
-        for (long b = 0; b < blocks_; ++b) {
-            const LabelCheck found = read_back(found_.get() + b);
-            if (found.bad >= 0) return found.bad;
-            total += found.counted;
-        }
-        *counted = total;
-        return -1;
-    }
+    long result() const { return cuda_detail::capturing() ? -1 : read_back(&found_.get()[blocks_].bad); }
 
 private:
     long blocks_;
@@ -124,12 +129,8 @@ __global__ void cross_entropy_rows(Rows rows, const T* x, const I* labels, cross
         top[r] = s.largest;
         logs[r] = spread;
         const long label = static_cast<long>(labels[r]);
-        if (label < 0 || label >= rows.n) {  // ignored; or out of range, for which the host throws
-            loss[r] = 0;
-            return;
-        }
-        if (label == terms.ignore_index) {
-            loss[r] = 0;
+        if (label == terms.ignore_index || label < 0 || label >= rows.n) {
+            loss[r] = label == terms.ignore_index ? A(0) : static_cast<A>(NAN);
             return;
         }
         // The maximum cancels first: a loss near zero keeps its digits.
@@ -155,7 +156,9 @@ __global__ void cross_entropy_rows_backward(Rows rows, const T* x, const I* labe
             if (!accumulate) for_elements<G>(rows, exists, [&](long, long k) { dx[at + k] = static_cast<T>(A(0)); });
             return;
         }
-        const A hot = scale[r] * terms.hot * (terms.weight != nullptr ? terms.weight[label] : A(1)), flat = scale[r] * terms.flat;
+        const bool known = label >= 0 && label < rows.n;
+        const A own = !known ? static_cast<A>(NAN) : terms.weight != nullptr ? terms.weight[label] : A(1);
+        const A hot = scale[r] * terms.hot * own, flat = scale[r] * terms.flat;
         const A m = top[r], all = (hot + flat * weights) * math::exp(-logs[r]);
         for_elements<G>(rows, exists, [&](long c, long k) {
             A d = math::exp(static_cast<A>(x[at + k]) - m) * all;
@@ -181,9 +184,8 @@ Terms<A> terms(const char* name, long columns, long ignore_index, double smoothi
 template <class T, class I>
 long cross_entropy(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing, const accumulator<T>* weight,
                    accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, double* counted) {
-    using A = accumulator<T>;
     const Rows rows("cross_entropy", outer, columns, inner);
-    const cross_entropy_impl::LabelsChecked<I, A> check("cross_entropy", rows.count, labels, columns, ignore_index, weight);
+    const cross_entropy_impl::LabelsChecked check("cross_entropy", rows.count, labels, columns, ignore_index, weight, counted);
     const Scratch<double> weights(1);
     const auto terms = cross_entropy_impl::terms("cross_entropy", columns, ignore_index, smoothing, weight, weights.get());
     if (rows.count > 0)
@@ -191,7 +193,7 @@ long cross_entropy(long outer, long columns, long inner, const T* x, const I* la
             launch("cross_entropy", smoothing != 0 ? cross_entropy_rows<true, G, T, I> : cross_entropy_rows<false, G, T, I>, blocks, block_threads, rows, x,
                    labels, terms, loss, top, logs);
         });
-    return check.result(counted);
+    return check.result();
 }
 template <class T, class I>
 void cross_entropy_backward(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing,
@@ -286,8 +288,10 @@ __global__ void nll_rows(Rows rows, const T* x, const I* labels, long ignore_ind
     using A = accumulator<T>;
     for (long r = blockIdx.x * blockDim.x + threadIdx.x; r < rows.count; r += gridDim.x * blockDim.x) {
         const long label = static_cast<long>(labels[r]), o = rows.by_inner.quotient(static_cast<unsigned>(r));
-        const bool counts = label != ignore_index && label >= 0 && label < rows.n;
-        loss[r] = counts ? -(weight != nullptr ? weight[label] : A(1)) * static_cast<A>(x[(o * (rows.n - 1) + label) * rows.inner + r]) : A(0);
+        const bool known = label >= 0 && label < rows.n;
+        if (label == ignore_index) loss[r] = 0;
+        else if (!known) loss[r] = static_cast<A>(NAN);
+        else loss[r] = -(weight != nullptr ? weight[label] : A(1)) * static_cast<A>(x[(o * (rows.n - 1) + label) * rows.inner + r]);
     }
 #endif
 }
@@ -297,7 +301,7 @@ __global__ void nll_rows_backward(Rows rows, const I* labels, long ignore_index,
     using A = accumulator<T>;
     for (long r = blockIdx.x * blockDim.x + threadIdx.x; r < rows.count; r += gridDim.x * blockDim.x) {
         const long label = static_cast<long>(labels[r]), o = rows.by_inner.quotient(static_cast<unsigned>(r));
-        if (label == ignore_index) continue;
+        if (label == ignore_index || label < 0 || label >= rows.n) continue;
         T& to = dx[(o * (rows.n - 1) + label) * rows.inner + r];
         to = static_cast<T>(static_cast<A>(to) - (weight != nullptr ? weight[label] : A(1)) * scale[r]);
     }
@@ -307,10 +311,10 @@ __global__ void nll_rows_backward(Rows rows, const I* labels, long ignore_index,
 template <class T, class I>
 long nll_loss(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, const accumulator<T>* weight, accumulator<T>* loss, double* counted) {
     const Rows rows("nll_loss", outer, columns, inner);
-    const cross_entropy_impl::LabelsChecked<I, accumulator<T>> check("nll_loss", rows.count, labels, columns, ignore_index, weight);
+    const cross_entropy_impl::LabelsChecked check("nll_loss", rows.count, labels, columns, ignore_index, weight, counted);
     if (rows.count > 0)
         launch("nll_loss", nll_rows<T, I>, blocks_for(rows.count, block_threads), block_threads, rows, x, labels, ignore_index, weight, loss);
-    return check.result(counted);
+    return check.result();
 }
 template <class T, class I>
 void nll_loss_backward(long outer, long columns, long inner, const I* labels, long ignore_index, const accumulator<T>* weight, const accumulator<T>* scale, T* dx,
@@ -342,16 +346,18 @@ __global__ void sum_losses_kernel(long n, long chunk, const From* loss, double* 
 #endif
 }
 template <class T>
-__global__ void scale_loss_kernel(long parts, const double* partial, double scale, T* out) {
+__global__ void scale_loss_kernel(long parts, const double* partial, const double* counted, double scale, T* out) {
 #if TENON_DEVICE_CODE
+    if (counted != nullptr) scale /= *counted;
     double sum = 0;
     for (long i = 0; i < parts; ++i) sum += partial[i];
     *out = static_cast<T>(static_cast<accumulator<T>>(sum * scale));
 #endif
 }
 template <class T>
-__global__ void row_gradients_kernel(long rows, const T* dy, bool each, double scale, accumulator<T>* out) {
+__global__ void row_gradients_kernel(long rows, const T* dy, bool each, const double* counted, double scale, accumulator<T>* out) {
 #if TENON_DEVICE_CODE
+    if (counted != nullptr) scale = *counted == 0 ? 0 : scale / *counted;
     for (long i = blockIdx.x * blockDim.x + threadIdx.x; i < rows; i += gridDim.x * blockDim.x)
         out[i] = each ? static_cast<accumulator<T>>(dy[i]) : static_cast<accumulator<T>>(static_cast<double>(static_cast<accumulator<T>>(*dy)) * scale);
 #endif
@@ -362,15 +368,15 @@ void round_losses(long n, const accumulator<T>* loss, T* out) {
     if (n > 0) launch("loss", round_losses_kernel<T>, blocks_for(n, block_threads), block_threads, n, loss, out);
 }
 template <class T>
-void sum_losses(long n, const accumulator<T>* loss, double scale, T* out) {
+void sum_losses(long n, const accumulator<T>* loss, const double* counted, double scale, T* out) {
     const long chunk = cross_entropy_impl::label_chunk(n), parts = (n + chunk - 1) / chunk;
     const Scratch<double> partial(parts);
     if (parts > 0) launch("loss", sum_losses_kernel<accumulator<T>>, parts, block_threads, n, chunk, loss, partial.get());
-    launch("loss", scale_loss_kernel<T>, 1, 1, parts, partial.get(), scale, out);
+    launch("loss", scale_loss_kernel<T>, 1, 1, parts, partial.get(), counted, scale, out);
 }
 template <class T>
-void row_gradients(long rows, const T* dy, bool each, double scale, accumulator<T>* out) {
-    if (rows > 0) launch("loss", row_gradients_kernel<T>, blocks_for(rows, block_threads), block_threads, rows, dy, each, scale, out);
+void row_gradients(long rows, const T* dy, bool each, const double* counted, double scale, accumulator<T>* out) {
+    if (rows > 0) launch("loss", row_gradients_kernel<T>, blocks_for(rows, block_threads), block_threads, rows, dy, each, counted, scale, out);
 }
 
 }  // namespace kernels::cuda

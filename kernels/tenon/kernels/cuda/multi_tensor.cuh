@@ -12,10 +12,16 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
+// What changes from step to step.
+template <class Rule, class T>
+struct StepNumbers {
+    Rule rule;
+    T scale;  // of the gradients
+};
 template <class Rule, class T>
 struct StepJob {
-    Rule rule;
-    T scale;
+    StepNumbers<Rule, T> numbers;
+    const StepNumbers<Rule, T>* fresh;  // of a captured graph: what every launch reads instead, else null
     long n;
     T *p, *g, *states[3];
     bool clear;
@@ -24,13 +30,13 @@ struct StepJob {
 #if TENON_DEVICE_CODE
 // L neighbouring parameters.
 template <int L, class Rule, class T>
-__device__ inline void step_elements(const StepJob<Rule, T>& job, long i) {
+__device__ inline void step_elements(const StepJob<Rule, T>& job, const StepNumbers<Rule, T>& numbers, long i) {
     using Values = PackStorage<T, L>;
     const auto at = [&](T* base) -> Values& { return *reinterpret_cast<Values*>(base + i); };
     Values p = at(job.p), s[3] = {};
     const Values g = at(job.g);
     for (int k = 0; k < Rule::states; ++k) s[k] = at(job.states[k]);
-    for (int l = 0; l < L; ++l) job.rule(p.v[l], job.scale * g.v[l], s[0].v[l], s[1].v[l], s[2].v[l]);
+    for (int l = 0; l < L; ++l) numbers.rule(p.v[l], numbers.scale * g.v[l], s[0].v[l], s[1].v[l], s[2].v[l]);
     at(job.p) = p;
     for (int k = 0; k < Rule::states; ++k) at(job.states[k]) = s[k];
     if (job.clear) at(job.g) = Values{};
@@ -40,26 +46,36 @@ __device__ inline void step_elements(const StepJob<Rule, T>& job, long i) {
 template <int L, class Rule, class T>
 __global__ void fused_step_kernel(StepJob<Rule, T> job) {
 #if TENON_DEVICE_CODE
+    const StepNumbers<Rule, T> numbers = job.fresh != nullptr ? *job.fresh : job.numbers;
     const long vectors = job.n / L, rest = job.n - vectors * L;
     const long step = static_cast<long>(gridDim.x) * blockDim.x;
     for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors + rest; i += step) {
-        if (i < vectors) step_elements<L>(job, i * L);
-        else step_elements<1>(job, vectors * L + (i - vectors));
+        if (i < vectors) step_elements<L>(job, numbers, i * L);
+        else step_elements<1>(job, numbers, vectors * L + (i - vectors));
     }
 #endif
 }
 
-// coefficient lies in the host's memory.
 template <class Rule, class T>
-void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients, const T* coefficient = nullptr) {
-    if (n <= 0) return;
+void run_step(const StepJob<Rule, T>& job) {
+    if (job.n <= 0) return;
+    const long n = job.n;
     constexpr int lanes = 16 / static_cast<int>(sizeof(T));
-    StepJob<Rule, T> job{rule, coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale, n, p, g, {state0, state1, state2},
-                         clear_gradients};
-    std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(p) | reinterpret_cast<std::uintptr_t>(g);
+    std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(job.p) | reinterpret_cast<std::uintptr_t>(job.g);
     for (int k = 0; k < Rule::states; ++k) bits |= reinterpret_cast<std::uintptr_t>(job.states[k]);
     if (bits % 16 == 0) launch("step", fused_step_kernel<lanes, Rule, T>, blocks_for(n / lanes + n % lanes, block_threads), block_threads, job);
     else launch("step", fused_step_kernel<1, Rule, T>, blocks_for(n, block_threads), block_threads, job);
+}
+// coefficient lies in the host's memory.
+template <class Rule, class T>
+void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients, const T* coefficient = nullptr) {
+    const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
+    run_step(StepJob<Rule, T>{{rule, scale}, nullptr, n, p, g, {state0, state1, state2}, clear_gradients});
+}
+// The step of a captured graph, whose numbers are on the device.
+template <class Rule, class T>
+void fused_step(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long n, T* p, T* g, T* state0, T* state1, T* state2) {
+    run_step(StepJob<Rule, T>{now, fresh, n, p, g, {state0, state1, state2}, false});
 }
 
 // A block's sum of squares of `chunk` elements, in double.

@@ -7,7 +7,7 @@
 #include <tenon/base/half.hpp>
 #include <tenon/base/pack.hpp>
 #include <tenon/kernels/cpu/rng.hpp>
-#include <tenon/kernels/cuda/memory.cuh>
+#include <tenon/kernels/cuda/capture.cuh>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -106,12 +106,27 @@ struct IntegersFill {
 #endif
 };
 
+// A key as kernels get it: in a captured graph its split by the number of the launch, from the device's memory.
+struct LaunchKey {
+    Key key;
+    const Key* fresh = nullptr;
+
+    explicit LaunchKey(Key k) : key(k) {
+        if (cuda_detail::capture != nullptr)
+            fresh = cuda_detail::capture->value<Key>([k](long launch) { return k.split(static_cast<std::uint64_t>(launch)); });
+    }
+#if TENON_DEVICE_CODE
+    __device__ Key get() const { return fresh != nullptr ? *fresh : key; }
+#endif
+};
+
 // Thread t of `counters` takes the counter first / count + t; `skip` elements of the first lie before the array.
 template <class Fill>
-__global__ void random_kernel(Fill fill, Key key, std::uint64_t counter, long counters, int skip, long n, bool aligned, typename Fill::Out* out) {
+__global__ void random_kernel(Fill fill, LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned, typename Fill::Out* out) {
 #if TENON_DEVICE_CODE
     using T = typename Fill::Out;
     using Values = PackStorage<T, Fill::count>;
+    const Key key = launch_key.get();
     const long step = static_cast<long>(gridDim.x) * blockDim.x;
     for (long t = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; t < counters; t += step) {
         Values values;
@@ -127,11 +142,12 @@ __global__ void random_kernel(Fill fill, Key key, std::uint64_t counter, long co
 #endif
 }
 template <class T>
-__global__ void dropout_kernel(Key key, std::uint64_t counter, long counters, int skip, long n, bool aligned, std::uint64_t keep,
+__global__ void dropout_kernel(LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned, std::uint64_t keep,
                                typename packed_compute<T>::type scale, const T* x, T* y) {
 #if TENON_DEVICE_CODE
     using A = typename packed_compute<T>::type;
     using Values = PackStorage<T, 4>;
+    const Key key = launch_key.get();
     const long step = static_cast<long>(gridDim.x) * blockDim.x;
     for (long t = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; t < counters; t += step) {
         const PhiloxWords w = random_words_at(key, counter + static_cast<std::uint64_t>(t));
@@ -166,7 +182,7 @@ void fill(const char* name, const Fill& fill, Key key, std::uint64_t first, long
     if (n <= 0) return;
     const Span<Fill::count> span(first, n);
     const bool aligned = span.skip == 0 && fits(out, Fill::count * sizeof(*out));
-    launch(name, random_kernel<Fill>, blocks_for(span.counters, block_threads), block_threads, fill, key, span.counter, span.counters, span.skip, n, aligned, out);
+    launch(name, random_kernel<Fill>, blocks_for(span.counters, block_threads), block_threads, fill, LaunchKey(key), span.counter, span.counters, span.skip, n, aligned, out);
 }
 
 }  // namespace rng_impl
@@ -211,7 +227,7 @@ void dropout(Key key, long n, const T* x, T* y, double p, std::uint64_t first = 
     const rng_impl::Span<4> span(first, n);
     const bool aligned = span.skip == 0 && rng_impl::fits(x, 4 * sizeof(T)) && rng_impl::fits(y, 4 * sizeof(T));
     const std::uint64_t keep = bernoulli_threshold(1 - p);
-    launch("dropout", dropout_kernel<T>, blocks_for(span.counters, block_threads), block_threads, key, span.counter, span.counters, span.skip, n, aligned, keep,
+    launch("dropout", dropout_kernel<T>, blocks_for(span.counters, block_threads), block_threads, LaunchKey(key), span.counter, span.counters, span.skip, n, aligned, keep,
            static_cast<typename packed_compute<T>::type>(1 / (1 - p)), x, y);
 }
 template <class T>
