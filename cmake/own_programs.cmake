@@ -15,10 +15,15 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 # tenon_own_program: what every program of ours links. tenon's own headers are compiled with all warnings as errors.
 add_library(tenon_own_program INTERFACE)
 target_link_libraries(tenon_own_program INTERFACE tenon_tenon)
-target_compile_options(tenon_own_program INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wpedantic -Werror)
+target_compile_options(tenon_own_program INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion;-Wshadow;-Wpedantic;-Werror>")
+if(TENON_CUDA)
+    target_link_libraries(tenon_own_program INTERFACE CUDA::cudart CUDA::cublasLt)
+    # As a flag: CMake below 3.29 does not know that nvcc 13 has the standard.
+    target_compile_options(tenon_own_program INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
+endif()
 # The compiler keeps a frozen copy of the stack for each of several hundred inlined calls; its own diagnostics about
 # ABI changes of vector arguments never apply here, because nothing passes vectors in registers.
-target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+target_compile_options(tenon_own_program INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-psabi>)
 # What the sanitizers insert makes g++ doubt initialised variables.
 if(CMAKE_CXX_FLAGS_RELEASE MATCHES "-fsanitize")
     target_compile_options(tenon_own_program INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
@@ -26,8 +31,17 @@ if(CMAKE_CXX_FLAGS_RELEASE MATCHES "-fsanitize")
     target_compile_options(tenon_own_program INTERFACE "$<$<CXX_COMPILER_ID:GNU>:SHELL:--param asan-stack=0>")
 endif()
 
+# tenon_language(source...): with TENON_CUDA, nvcc compiles them: the same source, for the GPU as well.
+function(tenon_language)
+    list(FILTER ARGN INCLUDE REGEX "\\.cpp$")
+    if(TENON_CUDA)
+        set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CUDA)
+    endif()
+endfunction()
+
 # The heavy kernels are compiled once, in cmake/kernels.cpp, and declared extern everywhere else.
 add_library(tenon_extern_kernels OBJECT ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp)
+tenon_language(${CMAKE_CURRENT_LIST_DIR}/kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/second_order.cpp)
 target_link_libraries(tenon_extern_kernels PRIVATE tenon_own_program)
 target_compile_definitions(tenon_extern_kernels PUBLIC TENON_EXTERN_KERNELS)
 
@@ -40,6 +54,7 @@ target_compile_definitions(tenon_extern_second_order PRIVATE TENON_EXTERN_KERNEL
 # source file includes them (run CMake again after adding the include).
 function(tenon_program name)
     add_executable(${name} ${ARGN})
+    tenon_language(${ARGN})
     target_link_libraries(${name} PRIVATE tenon_own_program tenon_extern_kernels)
     foreach(source IN LISTS ARGN)
         if(source MATCHES "\\.cpp$")

@@ -72,7 +72,8 @@ struct Contestant {
     std::vector<BoundSample> bounds = {};       // of the first seed, at steps that grow by a fifth
 };
 
-long correct(const Tensor<float, 2>& logits, const Tensor<std::int64_t, 1>& labels) {
+long correct(const Tensor<float, 2>& given, const Tensor<std::int64_t, 1>& labels) {
+    const Tensor<float, 2> logits = given.detach().to(cpu);
     const float* row = logits.data();
     long right = 0;
     for (long i = 0; i < logits.shape(0); ++i, row += logits.shape(1)) {
@@ -86,13 +87,13 @@ long correct(const Tensor<float, 2>& logits, const Tensor<std::int64_t, 1>& labe
 struct Score {
     double loss, accuracy;
 };
-Score evaluate(const Mlp& net, const data::ImageDataset& set) {
+Score evaluate(const Mlp& net, const data::ImageDataset& set, Device device) {
     const no_grad guard;
     double loss = 0.0;
     long right = 0;
     for (auto [images, labels] : data::batches(set, {.size = 500})) {
-        const Tensor<float, 2> logits = net(images);
-        loss += static_cast<double>(cross_entropy(logits, labels).item()) * static_cast<double>(labels.size());
+        const Tensor<float, 2> logits = net(images.to(device));
+        loss += static_cast<double>(cross_entropy(logits, labels.to(device)).item()) * static_cast<double>(labels.size());
         right += correct(logits, labels);
     }
     const double count = static_cast<double>(set.size());
@@ -133,7 +134,8 @@ std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t 
                          const data::ImageDataset& test_set, io::CsvLog& log, Journal& journal, Make&& make_optimiser) {
     const long run = journal.run++;
     if (journal.resuming && run < journal.state.counters["run"]) return journal.recall(who, seed);  // finished before
-    Mlp net(Key(seed).split(0));
+    const Device device = options.place();
+    Mlp net = to(Mlp(Key(seed).split(0)), device);
     auto optimiser = make_optimiser(net);
     const Key order = Key(seed).split(1);
     const long per_epoch = (train_set.size() + options.batch - 1) / options.batch, total = per_epoch * options.epochs;
@@ -166,8 +168,8 @@ std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t 
         for (auto [images, labels] :
              data::batches(train_set, {.size = options.batch, .shuffle = order.split(static_cast<std::uint64_t>(epoch)), .first = batch})) {
             optimiser.set_lr_scale(schedule(step));
-            const Tensor<float, 2> logits = net(images);
-            const auto loss = cross_entropy(logits, labels);
+            const Tensor<float, 2> logits = net(images.to(device));
+            const auto loss = cross_entropy(logits, labels.to(device));
             loss.backward();
             optimiser.step();
             ++step;
@@ -195,7 +197,7 @@ std::vector<Epoch> train(Contestant& who, const Options& options, std::uint64_t 
             checkpoint(epoch);
             break;
         }
-        const Score test = evaluate(net, test_set);
+        const Score test = evaluate(net, test_set, device);
         epochs.push_back({loss_sum / static_cast<double>(seen), static_cast<double>(right) / static_cast<double>(seen), test.loss,
                           test.accuracy, spent});
         const Epoch& e = epochs.back();

@@ -5,6 +5,7 @@
 #include <tenon/base/error.hpp>
 #include <tenon/base/isa.hpp>
 #include <tenon/base/parallel.hpp>
+#include <tenon/core/factories.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -203,12 +204,14 @@ struct CommonOptions {
         app.add_option("--data", data, "folder of the data set")->capture_default_str();
         app.add_option("--out", out, "folder for the CSV file and the pictures, made if absent")->capture_default_str();
         app.add_option("--threads", threads, "threads to compute with, 0: one per core")->check(CLI::Range(0, 256))->capture_default_str();
-        app.add_option("--device", device, "device to train on")->check(CLI::IsMember({"cpu"}))->capture_default_str();
+        app.add_option("--device", device, "device to train on: cpu, cuda or cuda:<index>")->capture_default_str();
         app.add_flag("--quick", quick, "a run of a few seconds that shows that everything works; its figures mean nothing");
     }
     void apply() const {
         if (threads > 0) tenon::set_num_threads(threads);
+        static_cast<void>(tenon::zeros<float>({1}, place()));  // says what is missing before anything is read
     }
+    tenon::Device place() const { return tenon::Device::parse(device.c_str()); }
 };
 
 // Parses the command line and runs body; says on stderr what is wrong with the input and turns it into an exit code.
@@ -222,6 +225,10 @@ int run(CLI::App& app, int argc, char** argv, Body&& body) {
     try {
         return body();
     } catch (const tenon::FileError& error) {
+        std::fflush(stdout);
+        std::fprintf(stderr, "%s\n", error.what());
+        return bad_input;
+    } catch (const tenon::DeviceError& error) {
         std::fflush(stdout);
         std::fprintf(stderr, "%s\n", error.what());
         return bad_input;

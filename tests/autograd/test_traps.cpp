@@ -3,9 +3,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <thread>
 
@@ -289,7 +289,7 @@ TEST_CASE("sums over any axes equal plain loops") {
 }
 
 TEST_CASE("a chain of a million operations runs backward and is freed, quickly and without recursion") {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     const auto x = ones<float>({8}).require_grad();
     {
         Tensor<float, 1> y = x + 1.f;
@@ -302,8 +302,13 @@ TEST_CASE("a chain of a million operations runs backward and is freed, quickly a
         Tensor<float, 1> y = x * 1.f;
         for (int i = 1; i < 1000000; ++i) y = y * 1.f;
     }
-    // A generous bound for slow machines; bench_core measures.
-    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 20);
+    // A generous bound for slow machines, in seconds of the processor; bench_core measures.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    constexpr double bound = 100;  // every access is looked up
+#else
+    constexpr double bound = 20;
+#endif
+    CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < bound);
 }
 
 TEST_CASE("memory does not grow from step to step") {

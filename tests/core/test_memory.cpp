@@ -5,6 +5,10 @@
 
 #include <fstream>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 using namespace tenon;
 
 TEST_CASE("ten thousand steps of changing sizes leave nothing behind and cache no more than the largest needed") {
@@ -37,3 +41,26 @@ TEST_CASE("an empty tensor is not written: memory that nobody touches costs no p
     CHECK(x.size() == 1l << 28);
     CHECK(resident() - before < 64l << 20);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST_CASE("to the address sanitizer a released tensor is gone and a tensor ends with its last element, cached or not") {
+    for (const long size : {0l, 1l, 5l, 256l, 300l, 5000l, 3000000l})
+        for (const bool from_cache : {false, true}) {
+            CAPTURE(size, from_cache);
+            const float* data = nullptr;
+            {
+                const auto x = empty<float>({size});
+                data = x.data();
+                const char* bytes = reinterpret_cast<const char*>(data);
+                const std::size_t count = static_cast<std::size_t>(size) * sizeof(float);
+                CHECK(__asan_region_is_poisoned(const_cast<char*>(bytes), count) == nullptr);
+                CHECK(__asan_address_is_poisoned(bytes + count) != 0);
+                CHECK(__asan_address_is_poisoned(bytes - 1) != 0);
+            }
+            // All but the eight bytes of the free list's link, which are among a larger tensor's elements.
+            long readable = 0;
+            for (long i = 0; i < size; ++i) readable += __asan_address_is_poisoned(data + i) == 0;
+            CHECK(readable == (size > 256 ? 2 : 0));
+        }
+}
+#endif

@@ -1,7 +1,11 @@
 // Planted mistakes: each is found, named, and placed in its kernel, block and thread.
 #include <catch2/catch.hpp>
 
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <stdexcept>
 #include <string>
@@ -144,6 +148,12 @@ __constant__ int table[4] = {1, 2, 3, 4};
 __global__ void reads_a_table(int* out) { out[threadIdx.x] = table[threadIdx.x]; }
 __global__ void throws() {
     if (threadIdx.x == 3) throw std::runtime_error("no floor");
+}
+__global__ void asserts(int limit) { assert(static_cast<int>(threadIdx.x) < limit); }
+__global__ void waits_for_another_block(const volatile int* flag, int* out) {
+    if (blockIdx.x == 0)
+        while (*flag == 0) {}
+    out[blockIdx.x] = 1;
 }
 __global__ void atomic_at(unsigned* p) { atomicAdd(p, 1u); }
 
@@ -373,7 +383,7 @@ TEST_CASE("misaligned accesses") {
     DeviceArray<float> a(std::vector<float>(32, 1.0f)), b(std::vector<float>(32, 1.0f));
     CHECK(launch(1, 1, 0, nullptr, &axpy4<float4>, 1.0f, reinterpret_cast<const float4*>(a.data + 1), reinterpret_cast<float4*>(b.data), 1) ==
           cudaErrorMisalignedAddress);
-    CHECK_THAT(fault(), Contains("misaligned") && Contains("16-byte alignment") && Contains("axpy4"));
+    CHECK_THAT(fault(), Contains("misaligned") && Contains("byte 4 of the 128 bytes") && Contains("axpy4"));
     cuda_emulator::clear();
     CHECK(launch(1, 1, 0, nullptr, &copy_one<double>, reinterpret_cast<const double*>(a.data + 1), reinterpret_cast<double*>(b.data)) ==
           cudaErrorMisalignedAddress);
@@ -389,6 +399,57 @@ TEST_CASE("an exception in a kernel") {
     Fresh fresh;
     CHECK(launch(1, 8, 0, nullptr, &throws) == cudaErrorLaunchFailure);
     CHECK_THAT(fault(), Contains("an exception left the kernel: no floor") && Contains("thread (3, 0, 0)"));
+}
+
+TEST_CASE("an assertion in a kernel") {
+    Fresh fresh;
+    CHECK(launch(1, 8, 0, nullptr, &asserts, 8) == cudaSuccess);
+    CHECK(launch(1, 8, 0, nullptr, &asserts, 5) == cudaErrorAssert);
+    CHECK_THAT(fault(), Contains("assertion failed: static_cast<int>(threadIdx.x) < limit") && Contains("test_faults.cpp:"));
+}
+
+TEST_CASE("a thread that waits for ever") {
+    Fresh fresh;
+    DeviceArray<int> flag(std::vector<int>{0}), out(2);
+    CHECK(launch(2, 1, 0, nullptr, &waits_for_another_block, flag.data, out.data) == cudaErrorLaunchTimeout);
+    CHECK_THAT(fault(), Contains("endless"));
+}
+
+namespace {
+
+// The exit status of a child process that does this and ends well.
+template <class F>
+int status_after(F f) {
+    fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+        f();
+        exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+TEST_CASE("a program does not end well with a fault, or with a leak") {
+    Fresh fresh;
+    setenv("TENON_EMULATOR_LEAKS", "1", 1);
+    CHECK(status_after([] {}) == 0);
+    CHECK(status_after([] { launch(1, 1, 0, nullptr, &write_at, nullptr, 0, 0u, 0u); }) == 99);
+    CHECK(status_after([] {
+              launch(1, 1, 0, nullptr, &write_at, nullptr, 0, 0u, 0u);
+              cuda_emulator::clear();
+          }) == 0);
+    const auto leak = [] {
+        int* p = nullptr;
+        cudaMalloc(&p, 4);
+    };
+    CHECK(status_after(leak) == 99);
+    setenv("TENON_EMULATOR_LEAKS", "0", 1);
+    CHECK(status_after(leak) == 0);
+    setenv("TENON_EMULATOR_LEAKS", "1", 1);
 }
 
 TEST_CASE("launches that the runtime refuses") {

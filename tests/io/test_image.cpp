@@ -95,6 +95,34 @@ TEST_CASE("each way to be bad has its error", "[image]") {
     CHECK(files::equal(io::read_image(folder / "x.png"), picture(8, 8, 3)));
 }
 
+TEST_CASE("a JPEG file without a Huffman table that a scan needs, or with one of 256 symbols, is refused", "[image]") {
+    const Bytes whole = jpeg(9, 17);
+    const auto error_for = [](const Bytes& content) {
+        const files::MemoryFile file(content);
+        return error_of<FileError>([&] { io::read_image(file.path()); });
+    };
+    CHECK(error_for(whole).empty());
+    // The writer puts its four tables into one segment: the kind and number, the counts of 16 lengths, the symbols.
+    std::size_t segment = 2;
+    while (whole[segment + 1] != 0xc4) segment += 2 + (std::size_t(whole[segment + 2]) << 8 | whole[segment + 3]);
+    const std::size_t end = segment + 2 + (std::size_t(whole[segment + 2]) << 8 | whole[segment + 3]);
+    int tables = 0;
+    for (std::size_t table = segment + 4; table < end; ++tables) {
+        Bytes renumbered = whole;
+        renumbered[table] = static_cast<unsigned char>((whole[table] & 0xf0) | 3);  // a number that no scan asks for
+        CHECK(has(error_for(renumbered), "a scan needs a Huffman table that is not there"));
+        std::size_t symbols = 0;
+        for (std::size_t i = 1; i <= 16; ++i) symbols += whole[table + i];
+        table += 17 + symbols;
+    }
+    CHECK(tables == 4);
+    Bytes full = {0xff, 0xc4, 0x01, 0x13, 0x13, 0, 0, 0, 0, 0, 0, 0, 255, 1, 0, 0, 0, 0, 0, 0, 0};  // 255 codes of 8 bits, one of 9
+    for (int symbol = 0; symbol < 256; ++symbol) full.push_back(static_cast<unsigned char>(symbol));
+    Bytes with_full = whole;
+    with_full.insert(with_full.begin() + static_cast<std::ptrdiff_t>(segment), full.begin(), full.end());
+    CHECK(has(error_for(with_full), "a Huffman table has too many symbols"));
+}
+
 TEST_CASE("damaged pictures are read or refused, never more", "[image][damage]") {
     const files::Folder folder;
     io::write_png(folder / "x.png", picture(3, 2, 3));

@@ -175,7 +175,7 @@ TEMPLATE_TEST_CASE("extremes of segments", "[segment]", float, double, bf16, std
                 if constexpr (!std::is_integral_v<T>) {
                     const auto dy = numbers<T>(80 * width, 9);
                     std::vector<T> dx(x.size(), T(0.f)), wanted(x.size(), T(0.f));
-                    k::segment_choice_backward(80l, width, dy.data(), expected.data(), dx.data());
+                    k::segment_choice_backward(80l, width, dy.data(), expected.data(), dx.data(), s.rows);
                     for (std::size_t i = 0; i < dy.size(); ++i)
                         if (expected[i] >= 0) wanted[std::size_t(expected[i] * width) + i % std::size_t(width)] = dy[i];
                     CHECK(same_bits(dx, wanted));

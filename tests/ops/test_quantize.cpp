@@ -114,7 +114,9 @@ TEST_CASE("errors of quantisation and of products of bytes") {
     CHECK_THROWS_WITH(quantize_per_channel<1>(x, {.scales = from<float>({1.f, 2.f})}), Contains("scales are float[2] on cpu, expected one for each of the 3 channels"));
     CHECK_THROWS_WITH(quantize_per_channel<1>(x, {.scales = from<float>({1.f, -2.f, 1.f})}), Contains("scale -2 of channel 1"));
     CHECK_THROWS_WITH(dequantize_per_channel<0>(q, {.zero_points = from<std::int32_t>({1})}), Contains("expected one for each of the 2 channels"));
-    CHECK_THROWS_WITH(matmul_int8(q, q), Contains("inner sizes differ") && Contains("int8[2, 3] on cpu"));
+    CHECK_THROWS_WITH(matmul_int8(q, q), Contains("matmul_int8: inner sizes differ: left is int8[2, 3] on cpu"));
+    CHECK_THROWS_WITH(linear_int8(q, zeros<std::int8_t>({2, 4})), Contains("linear_int8: inner sizes differ"));
+    CHECK_THROWS_WITH(matmul_int8(zeros<std::int8_t>({2, 1, 3}), zeros<std::int8_t>({3, 3, 1})), Contains("int8[2, 1, 3]") && Contains("matmul_int8: batch axes cannot be broadcast"));
     CHECK_THROWS_WITH(linear_int8(q, {}, q, {.scales = from<float>({1.f})}), Contains("linear_int8: scales are float[1] on cpu, expected one for each of the 2 columns"));
     CHECK_THROWS_WITH(linear_int8(q, {}, q, {}, {.bias = from<float>({1.f})}), Contains("bias is float[1] on cpu, expected one value for each of the 2 columns"));
     CHECK_THROWS_WITH(matmul_int8(q, {.scales = from<float>({1.f, 1.f})}, zeros<std::int8_t>({4, 3, 5}), {}), Contains("quantise the left operand by tensor"));

@@ -230,7 +230,8 @@ void Tensor<T, Rank>::mark() const {
     }
     if (r->is_view)
         fail<GradError>("require_grad: ", r->description(), " is a view; mark the tensor that it shows, or a clone");
-    detail::record_view = &impl::record_view;
+    // Threads mark leaves at the same time, with the same function.
+    __atomic_store_n(&detail::record_view, &impl::record_view, __ATOMIC_RELAXED);
     r->node = new detail::LeafNode(r);
     r->recorded_writes = r->storage->recorded_writes;
 }

@@ -12,6 +12,13 @@
 #include <cstdint>
 #include <cstdlib>
 
+// AddressSanitizer's functions where it is in the program, null elsewhere. Weak symbols and no macro: objects compiled with
+// and without the sanitizer share the functions below in one program, so these must not differ.
+extern "C" {
+__attribute__((weak)) void __asan_poison_memory_region(const volatile void* address, std::size_t bytes);
+__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* address, std::size_t bytes);
+}
+
 namespace tenon {
 namespace memory {
 
@@ -43,7 +50,20 @@ static_assert(size_of_class(size_class(256)) == 256 && size_of_class(size_class(
 static_assert(size_of_class(size_class(448)) == 448 && size_of_class(size_class(449)) == 512);
 static_assert(size_of_class(size_class(1 << 20)) == 1 << 20 && size_of_class(size_class((1 << 20) + 1)) == 5 << 18);
 
-struct FreeBlock { FreeBlock* next; };
+// Under the sanitizer a block in a free list is out of bounds, but for its link (the leak check follows it). The link is not
+// the first word: that is where records count their references, and a count that is read too late must be noticed.
+struct FreeBlock {
+    void* unused;
+    FreeBlock* next;
+};
+
+inline bool under_address_sanitizer() { return __asan_poison_memory_region != nullptr; }
+TENON_COLD inline void forbid(void* data, std::size_t bytes) noexcept { __asan_poison_memory_region(data, bytes); }
+TENON_COLD inline void permit_block(void* data, int index) noexcept { __asan_unpoison_memory_region(data, size_of_class(index)); }
+TENON_COLD inline void forbid_free_block(void* data, int index) noexcept {
+    __asan_poison_memory_region(data, size_of_class(index));
+    __asan_unpoison_memory_region(&static_cast<FreeBlock*>(data)->next, sizeof(FreeBlock*));
+}
 
 struct SharedLists {
     int lock = 0;
@@ -138,6 +158,7 @@ TENON_COLD inline void* allocate_from_system(int index) {
         fail<MemoryError>("out of memory: asked for ", bytes, " bytes; in use ", shared.live, " bytes, cached for reuse ",
                           shared.cached, " bytes");
     }
+    if (TENON_UNLIKELY(under_address_sanitizer())) forbid(block, shift);
     return block + shift;
 }
 
@@ -150,10 +171,13 @@ TENON_NOINLINE inline void* allocate_shared(int index) {
         shared.cached -= static_cast<long>(size_of_class(index));
     }
     shared.release();
-    return block != nullptr ? block : allocate_from_system(index);
+    if (block == nullptr) return allocate_from_system(index);
+    if (TENON_UNLIKELY(under_address_sanitizer())) permit_block(block, index);
+    return block;
 }
 
 TENON_NOINLINE inline void release_shared(void* data, int index) {
+    if (TENON_UNLIKELY(under_address_sanitizer())) forbid_free_block(data, index);
     SharedLists& shared = shared_lists();
     shared.acquire();
     FreeBlock* block = static_cast<FreeBlock*>(data);
@@ -172,6 +196,7 @@ inline void* allocate_class(int index) {
         if (FreeBlock* block = local.head[index]) {
             local.head[index] = block->next;
             --local.count[index];
+            if (TENON_UNLIKELY(under_address_sanitizer())) permit_block(block, index);
             result = block;
         }
     }
@@ -189,6 +214,7 @@ inline void release_class(void* data, int index) noexcept {
         block->next = local.head[index];
         local.head[index] = block;
         ++local.count[index];
+        if (TENON_UNLIKELY(under_address_sanitizer())) forbid_free_block(data, index);
         return;
     }
     release_shared(data, index);

@@ -32,6 +32,10 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
     *storage = Storage{1, 0, 0, static_cast<short>(header_class), -2, device, 0, nullptr, bytes, "", nullptr, nullptr};
     if (inside) {
         storage->data = reinterpret_cast<char*>(storage) + storage_header;
+        if (TENON_UNLIKELY(under_address_sanitizer())) {
+            forbid(storage + 1, storage_header - sizeof(Storage));
+            forbid(storage->data + bytes, size_of_class(header_class) - storage_header - bytes);
+        }
         return storage;
     }
     try {
@@ -39,6 +43,7 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
             const int data_class = checked_size_class(bytes);
             storage->data = static_cast<char*>(allocate_class(data_class));
             storage->data_class = static_cast<short>(data_class);
+            if (TENON_UNLIKELY(under_address_sanitizer())) forbid(storage->data + bytes, size_of_class(data_class) - bytes);
         } else {
             storage->data = static_cast<char*>(runtime::backend(device).allocate(device, bytes));
             storage->data_class = -3;

@@ -284,7 +284,7 @@ inline bool grad_enabled() { return no_grad_depth == 0; }
 
 inline AnyTensor finish_view(const Record* source, Record* view, const ViewMap& map) {
     AnyTensor result(view);
-    if (source->node != nullptr && grad_enabled()) record_view(const_cast<Record*>(source), view, map);
+    if (source->node != nullptr && grad_enabled()) __atomic_load_n(&record_view, __ATOMIC_RELAXED)(const_cast<Record*>(source), view, map);
     return result;
 }
 

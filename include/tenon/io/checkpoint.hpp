@@ -45,9 +45,14 @@ NamedPart<P> named(const char* name, P& part) {
 
 namespace detail {
 
+// Stands in for the visitors of an optimiser's state: nvcc takes no lambdas there.
+struct AnyStateVisitor {
+    void operator()(const char*, const char*, const tenon::detail::AnyTensor&) const {}
+    void operator()(const char*, long&) const {}
+};
 template <class P>
 concept OptimizerPart = requires(P& p) {
-    p.visit_state([](const char*, const char*, const tenon::detail::AnyTensor&) {}, [](const char*, long&) {});
+    p.visit_state(AnyStateVisitor{}, AnyStateVisitor{});
     p.statistics();
 };
 

@@ -21,7 +21,9 @@ struct ImageBlock {
 };
 inline void* image_allocate(std::size_t size) {
     if (size > image_budget) return nullptr;
-    ImageBlock* block = static_cast<ImageBlock*>(std::malloc(sizeof(ImageBlock) + size));
+    // The decoder's own state is small, and not all of it is set before it is read: a damaged JPEG file may leave out a table.
+    constexpr std::size_t state = std::size_t(1) << 16;
+    ImageBlock* block = static_cast<ImageBlock*>(size <= state ? std::calloc(1, sizeof(ImageBlock) + size) : std::malloc(sizeof(ImageBlock) + size));
     if (block == nullptr) return nullptr;
     image_budget -= size;
     block->size = size;
@@ -78,9 +80,11 @@ inline const char* check_png(const unsigned char* bytes, std::size_t size, std::
     return nullptr;
 }
 
-// What is wrong with the segments of a JPEG file; null: nothing. The decoder trusts a Huffman table's count of symbols.
+// What is wrong with the segments of a JPEG file; null: nothing. The decoder trusts a Huffman table's count of symbols (and
+// takes symbol 255 for none), and that a scan's tables are there.
 inline const char* check_jpeg(const unsigned char* bytes, std::size_t size) {
     std::size_t at = 2;
+    bool progressive = false, defined[2][16] = {};
     while (at + 1 < size) {
         if (bytes[at] != 0xff) {
             ++at;  // packed pixels, or padding
@@ -97,12 +101,25 @@ inline const char* check_jpeg(const unsigned char* bytes, std::size_t size) {
         if (size - at < 2) return "it ends inside of a segment (truncated)";
         const std::size_t length = std::size_t(bytes[at]) << 8 | bytes[at + 1];
         if (length < 2 || length > size - at) return "a segment reaches over the end of the file";
+        if (marker == 0xc2) progressive = true;
+        if (marker == 0xda) {
+            const std::size_t components = length > 2 ? bytes[at + 2] : 0;
+            if (length != 6 + 2 * components) return "the header of a scan has another length";
+            const unsigned char* scan = bytes + at + 3 + 2 * components;  // first and last coefficient, bits before and after
+            // The first coefficient's later bits are not coded; others are in scans of their own in progressive files.
+            const bool first = !progressive || (scan[0] == 0 && scan[2] >> 4 == 0), others = !progressive || scan[0] != 0;
+            for (std::size_t c = 0; c < components; ++c) {
+                const unsigned char tables = bytes[at + 4 + 2 * c];
+                if ((first && !defined[0][tables >> 4]) || (others && !defined[1][tables & 15])) return "a scan needs a Huffman table that is not there";
+            }
+        }
         if (marker == 0xc4) {
             for (std::size_t table = at + 2, end = at + length; table < end;) {
                 if (end - table < 17) return "a Huffman table is cut off";
                 std::size_t symbols = 0;
                 for (std::size_t i = 1; i <= 16; ++i) symbols += bytes[table + i];
-                if (symbols > 256 || symbols > end - table - 17) return "a Huffman table has too many symbols";
+                if (symbols > 255 || symbols > end - table - 17) return "a Huffman table has too many symbols";
+                defined[bytes[table] >> 4 & 1][bytes[table] & 15] = true;
                 table += 17 + symbols;
             }
         }

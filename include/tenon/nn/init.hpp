@@ -19,11 +19,11 @@ Fans fans(const Tensor<T, R>& x) {
 // Uniform in [low, high).
 template <class T, int R>
 void uniform(const Tensor<T, R>& x, Key key, double low, double high) {
-    x.copy_from(tenon::uniform<T>(x.shape(), key, {low, high}));
+    x.copy_from(tenon::uniform<T>(x.shape(), key, {low, high}, x.device()));
 }
 template <class T, int R>
 void normal(const Tensor<T, R>& x, Key key, double mean = 0, double deviation = 1) {
-    x.copy_from(randn<T>(x.shape(), key) * static_cast<float>(deviation) + static_cast<float>(mean));
+    x.copy_from(randn<T>(x.shape(), key, x.device()) * static_cast<float>(deviation) + static_cast<float>(mean));
 }
 template <class T, int R>
 void constant(const Tensor<T, R>& x, double value) { x.fill(static_cast<T>(value)); }

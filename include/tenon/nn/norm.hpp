@@ -90,10 +90,9 @@ struct BatchNorm {
         if (!context.training) return (*this)(static_cast<X&&>(x));
         BatchNormOptions options{settings.eps, settings.momentum};
         if (!running_mean.has_value()) return batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
-        const std::int64_t batches = num_batches_tracked.item() + 1;
-        if (settings.cumulative) options.momentum = 1 / static_cast<double>(batches);
+        if (settings.cumulative) options.momentum = 1 / static_cast<double>(num_batches_tracked.item() + 1);
         auto y = batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
-        num_batches_tracked.fill(batches);
+        num_batches_tracked += 1;  // where it lies: nobody waits for a device
         return y;
     }
     template <Expression X>

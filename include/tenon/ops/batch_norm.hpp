@@ -2,6 +2,9 @@
 #pragma once
 
 #include <tenon/ops/layer_norm.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/channel_norm.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -34,22 +37,22 @@ public:
     AxisSplit split() const { return split_; }
     bool training() const { return training_; }
     double eps() const { return eps_; }
-    const A* mean() const { return reinterpret_cast<const A*>(mean_->data()); }
-    const A* rstd() const { return reinterpret_cast<const A*>(rstd_->data()); }
+    const detail::AnyTensor& mean() const { return mean_; }
+    const detail::AnyTensor& rstd() const { return rstd_; }
     void release_saved() noexcept override { x_.tensor = weight_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
         const T* weight = weight_.tensor ? reinterpret_cast<const T*>(weight_.check(name)->data()) : nullptr;
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const A *mean = reinterpret_cast<const A*>(mean_->data()), *rstd = reinterpret_cast<const A*>(rstd_->data());
-        const long space = kernels::cpu::batch_norm_workspace(split_.outer, split_.n, split_.inner);
+        const long space = TENON_RUN(rstd_->storage->device, batch_norm_workspace(split_.outer, split_.n, split_.inner));
         const detail::AnyTensor workspace(detail::new_record(DType::float64, 1, &space, rstd_->storage->device));
         double* room = reinterpret_cast<double*>(workspace->data());
         const OptionalTarget<T> dx(edges_[0]), dw(edges_[1]), db(edges_[2]);
         if (training_)
-            kernels::cpu::batch_norm_backward<true>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room);
+            TENON_RUN(rstd_->storage->device, batch_norm_backward<true>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room));
         else
-            kernels::cpu::batch_norm_backward<false>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room);
+            TENON_RUN(rstd_->storage->device, batch_norm_backward<false>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room));
     }
 
 private:
@@ -67,7 +70,7 @@ detail::AnyTensor channel_norm(detail::Record* x, detail::Record* weight, detail
                                bool training, const BatchNormOptions& options) {
     using A = kernels::cpu::accumulator<T>;
     const Device device = x->storage->device;
-    check_cpu("batch_norm", device);
+    check_device("batch_norm", device);
     const AxisSplit split = split_at(x, 1);
     const char* names[] = {"weight", "bias", "running_mean", "running_var"};
     detail::Record* given[] = {weight, bias, running_mean, running_variance};
@@ -90,35 +93,26 @@ detail::AnyTensor channel_norm(detail::Record* x, detail::Record* weight, detail
     const T *from = reinterpret_cast<const T*>(x->data()), *w = weight ? reinterpret_cast<const T*>(weight->data()) : nullptr,
             *b = bias ? reinterpret_cast<const T*>(bias->data()) : nullptr;
     T* to = reinterpret_cast<T*>(y->data());
-    const auto running = [](detail::Record* r, long c) -> T& { return reinterpret_cast<T*>(r->data())[c * r->strides()[0]]; };
     if (training) {
-        const long space = kernels::cpu::batch_norm_workspace(split.outer, split.n, split.inner);
+        const long space = TENON_RUN(device, batch_norm_workspace(split.outer, split.n, split.inner));
         const detail::AnyTensor workspace(detail::new_record(DType::float64, 1, &space, device)), variance(detail::new_record(statistics_dtype<A>(), 1, &split.n, device));
-        const A* v = reinterpret_cast<const A*>(variance->data());
-        kernels::cpu::batch_norm(split.outer, split.n, split.inner, from, w, b, options.eps, to, m, reinterpret_cast<A*>(variance->data()), s,
-                                 reinterpret_cast<double*>(workspace->data()));
+        TENON_RUN(device, batch_norm(split.outer, split.n, split.inner, from, w, b, options.eps, to, m, reinterpret_cast<A*>(variance->data()), s,
+                                 reinterpret_cast<double*>(workspace->data())));
         if (points > 0) {
             // The running variance is the unbiased one.
-            const double keep = 1 - options.momentum, unbiased = static_cast<double>(points) / static_cast<double>(points - 1);
-            for (long c = 0; c < split.n; ++c) {
-                if (running_mean != nullptr) {
-                    T& r = running(running_mean, c);
-                    r = static_cast<T>(static_cast<A>(keep * static_cast<double>(static_cast<A>(r)) + options.momentum * static_cast<double>(m[c])));
-                }
-                if (running_variance != nullptr) {
-                    T& r = running(running_variance, c);
-                    r = static_cast<T>(static_cast<A>(keep * static_cast<double>(static_cast<A>(r)) + options.momentum * unbiased * static_cast<double>(v[c])));
-                }
-            }
+            const double unbiased = static_cast<double>(points) / static_cast<double>(points - 1);
+            const auto move = [&](detail::Record* r, const detail::AnyTensor& now, double factor) {
+                TENON_RUN(device, move_running(split.n, reinterpret_cast<const A*>(now->data()), options.momentum, factor, reinterpret_cast<T*>(r->data()), r->strides()[0]));
+            };
+            if (running_mean != nullptr) move(running_mean, mean, 1);
+            if (running_variance != nullptr) move(running_variance, variance, unbiased);
             for (detail::Record* r : {running_mean, running_variance})
                 if (r != nullptr) detail::note_write(r->storage, "batch_norm");
         }
     } else {
-        for (long c = 0; c < split.n; ++c) {
-            m[c] = static_cast<A>(running(running_mean, c));
-            s[c] = static_cast<A>(1 / __builtin_sqrt(static_cast<double>(static_cast<A>(running(running_variance, c))) + options.eps));
-        }
-        kernels::cpu::batch_norm_with(split.outer, split.n, split.inner, from, w, b, m, s, to);
+        TENON_RUN(device, read_running(split.n, reinterpret_cast<const T*>(running_mean->data()), running_mean->strides()[0],
+                                       reinterpret_cast<const T*>(running_variance->data()), running_variance->strides()[0], options.eps, m, s));
+        TENON_RUN(device, batch_norm_with(split.outer, split.n, split.inner, from, w, b, m, s, to));
     }
     if (detail::wants_gradient(x) || (weight != nullptr && detail::wants_gradient(weight)) || (bias != nullptr && detail::wants_gradient(bias)))
         detail::make_node<BatchNormNode<T>>(x, weight, bias, split, training, options.eps, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))

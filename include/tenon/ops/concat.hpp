@@ -61,9 +61,7 @@ public:
             const detail::GradientTarget to = detail::gradient_target(inputs[k]);
             const detail::AnyTensor part = axis_part(slot_.gradient.get(), axis_, parts_[k].begin, parts_[k].length);
             if (to.mode == 2) add_records(to.record, part.get());
-            else
-                kernels::cpu::copy_strided(part->rank, part->dims(), to.record->data(), to.record->strides(), part->data(), part->strides(),
-                                           size_of(part->dtype));
+            else copy_records(to.record, part.get());
         }
     }
 
@@ -94,7 +92,7 @@ detail::AnyTensor join_records(const char* operation, int axis, bool stacked, lo
     }
     int at = 0;
     for (int i = 0; i < rank + (stacked ? 1 : 0); ++i) dims[i] = i == axis ? total : first->dims()[stacked ? at++ : i];
-    check_cpu(operation, first->storage->device);
+    check_device(operation, first->storage->device);
     detail::AnyTensor result(detail::new_record(first->dtype, rank + (stacked ? 1 : 0), dims, first->storage->device, operation));
     bool recorded = false;
     long begin = 0;
@@ -102,7 +100,7 @@ detail::AnyTensor join_records(const char* operation, int axis, bool stacked, lo
         const detail::Record* r = operand(k);
         const long length = stacked ? -1 : r->dims()[axis];
         const detail::AnyTensor part = axis_part(result.get(), axis, begin, length);
-        kernels::cpu::copy_strided(rank, r->dims(), part->data(), part->strides(), r->data(), r->strides(), size_of(r->dtype));
+        copy_records(part.get(), r);
         recorded = recorded || detail::wants_gradient(r);
         begin += stacked ? 1 : length;
     }

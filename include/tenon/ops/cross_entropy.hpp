@@ -7,6 +7,9 @@
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/loss_reduction.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/cross_entropy.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -26,31 +29,31 @@ concept LabelType = std::is_same_v<I, std::int64_t> || std::is_same_v<I, std::in
 template <class A>
 constexpr DType accumulator_dtype() { return std::is_same_v<A, double> ? DType::float64 : DType::float32; }
 
-// How the losses of rows become a result, and the gradient of that the gradients of rows.
+// How the losses of rows become a result, and the gradient of that the gradients of rows. What counts is a number on the
+// losses' device: nobody waits for it.
 struct RowReduction {
     bool none = false;
-    double scale = 1;  // of the sum
+    double scale = 1;           // of the sum
+    detail::AnyTensor counted;  // that the sum is divided by, double [1]; null: by nothing
 
-    template <class A>
+    const double* divisor() const { return counted ? reinterpret_cast<const double*>(counted->data()) : nullptr; }
+    template <class T>
     detail::AnyTensor gradients(const detail::Record* dy, long rows, Device device) const {
+        using A = kernels::cpu::accumulator<T>;
         detail::AnyTensor each(detail::new_record(accumulator_dtype<A>(), 1, &rows, device));
-        A* to = reinterpret_cast<A*>(each->data());
-        const auto value = [&](long i) {
-            switch (dy->dtype) {
-                case DType::float32: return static_cast<double>(reinterpret_cast<const float*>(dy->data())[i]);
-                case DType::float64: return reinterpret_cast<const double*>(dy->data())[i];
-                case DType::bfloat16: return static_cast<double>(static_cast<float>(reinterpret_cast<const bf16*>(dy->data())[i]));
-                default: return static_cast<double>(static_cast<float>(reinterpret_cast<const half*>(dy->data())[i]));
-            }
-        };
-        const A all = none || rows == 0 ? A(0) : static_cast<A>(value(0) * scale);
-        for (long i = 0; i < rows; ++i) to[i] = none ? static_cast<A>(value(i)) : all;
+        TENON_RUN(device, row_gradients(rows, reinterpret_cast<const T*>(dy->data()), none, divisor(), scale, reinterpret_cast<A*>(each->data())));
         return each;
     }
 };
-// The factor of the sum of row losses, `counted` of them (by weight), in `batches` batches.
-inline double row_scale(Reduction reduction, double counted, long batches) {
-    return reduction == Reduction::sum ? 1 : 1 / (reduction == Reduction::mean ? counted : static_cast<double>(batches));
+// Of `batches` batches, and what was counted.
+inline RowReduction row_reduction(bool none, Reduction reduction, detail::AnyTensor counted, long batches) {
+    if (none || reduction == Reduction::sum) return {none, 1, {}};
+    if (reduction == Reduction::mean) return {false, 1, static_cast<detail::AnyTensor&&>(counted)};
+    return {false, 1 / static_cast<double>(batches), {}};
+}
+inline detail::AnyTensor new_counter(Device device) {
+    const long one = 1;
+    return detail::AnyTensor(detail::new_record(DType::float64, 1, &one, device));
 }
 template <class T>
 detail::AnyTensor reduce_rows(const detail::AnyTensor& losses, const RowReduction& reduction, int rank, const long* dims, const char* name) {
@@ -58,13 +61,9 @@ detail::AnyTensor reduce_rows(const detail::AnyTensor& losses, const RowReductio
     const A* from = reinterpret_cast<const A*>(losses->data());
     detail::AnyTensor result(detail::new_record(dtype_of<T>, reduction.none ? rank : 0, dims, losses->storage->device, name));
     T* to = reinterpret_cast<T*>(result->data());
-    if (reduction.none) {
-        for (long i = 0; i < losses->size; ++i) to[i] = static_cast<T>(from[i]);
-        return result;
-    }
-    double total = 0;
-    for (long i = 0; i < losses->size; ++i) total += static_cast<double>(from[i]);
-    *to = static_cast<T>(static_cast<A>(total * reduction.scale));
+    const Device device = losses->storage->device;
+    if (reduction.none) TENON_RUN(device, round_losses(losses->size, from, to));
+    else TENON_RUN(device, sum_losses(losses->size, from, reduction.divisor(), reduction.scale, to));
     return result;
 }
 
@@ -77,10 +76,9 @@ detail::AnyTensor class_weights(const char* name, const Tensor<T, 1>& weight, co
         fail<ShapeError>(name, ": weight is ", weight.record()->description(), ", input is ", x->description(), ": expected one element for each of the ", x->dims()[1],
                          " classes (axis 1)");
     if (!(weight.device() == x->storage->device)) fail_devices(name, x->storage->device, weight.device());
-    const long n = weight.size();
-    detail::AnyTensor wide(detail::new_record(accumulator_dtype<A>(), 1, &n, weight.device()));
-    for (long c = 0; c < n; ++c) reinterpret_cast<A*>(wide->data())[c] = static_cast<A>(weight.data()[c * weight.stride(0)]);
-    return wide;
+    const no_grad none;
+    if constexpr (std::is_same_v<A, T>) return detail::AnyTensor::share(clone(weight).record());
+    else return detail::AnyTensor::share(Tensor<A, 1>(cast<A>(weight)).record());
 }
 inline void check_labels(const char* name, const detail::Record* x, const detail::Record* labels) {
     bool fits = labels->rank == x->rank - 1;
@@ -89,11 +87,12 @@ inline void check_labels(const char* name, const detail::Record* x, const detail
         fail<ShapeError>(name, ": logits are ", x->description(), ", labels ", labels->description(), x->rank == 2 ? ": expected one label for each row"
                                                                                                                : ": expected the sizes of the logits without their axis 1");
     if (!(labels->storage->device == x->storage->device)) fail_devices(name, x->storage->device, labels->storage->device);
-    check_cpu(name, x->storage->device);
+    check_device(name, x->storage->device);
 }
 template <class I>
-[[noreturn]] TENON_COLD void fail_label(const char* name, const detail::Record* labels, long at, long columns) {
-    const long long label = reinterpret_cast<const I*>(labels->data())[at];
+[[noreturn]] TENON_COLD void fail_label(const char* name, detail::Record* labels, long at, long columns) {
+    const detail::AnyTensor here = labels->storage->device.is_cpu() ? detail::AnyTensor::share(labels) : transferred(labels, cpu);
+    const long long label = reinterpret_cast<const I*>(here->data())[at];
     if (labels->rank == 1) fail<IndexError>(name, ": label ", label, " of row ", at, " is outside of [0, ", columns, ")");
     long position[max_rank];
     for (int i = labels->rank - 1; i >= 0; --i) {
@@ -124,16 +123,17 @@ public:
     AxisSplit split() const { return split_; }
     long ignore_index() const { return ignore_index_; }
     double smoothing() const { return smoothing_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
-    void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = weight_ = detail::AnyTensor(); }
+    const RowReduction& reduction() const { return reduction_; }
+    void release_saved() noexcept override { x_.tensor = labels_.tensor = lse_ = weight_ = reduction_.counted = detail::AnyTensor(); }
     void backward() override {
         const detail::Record *x = x_.check(name), *labels = labels_.check(name);
-        const detail::AnyTensor scale = reduction_.gradients<A>(gradient(), split_.outer * split_.inner, x->storage->device);
+        const detail::AnyTensor scale = reduction_.gradients<T>(gradient(), split_.outer * split_.inner, x->storage->device);
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
+        TENON_RUN(x->storage->device, cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
                                              ignore_index_, smoothing_, weight(), reinterpret_cast<const A*>(lse_->data()),
-                                             reinterpret_cast<const A*>(lse_->data()) + split_.outer * split_.inner, reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+                                             reinterpret_cast<const A*>(lse_->data()) + split_.outer * split_.inner, reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -155,18 +155,16 @@ detail::AnyTensor cross_entropy_of(detail::Record* x, detail::Record* labels, co
     const long rows = labels->size;
     const long twice = 2 * rows;
     detail::AnyTensor lse(detail::new_record(accumulator_dtype<A>(), 1, &twice, x->storage->device)), losses(detail::new_record(accumulator_dtype<A>(), 1, &rows, x->storage->device));
-    double counted = 0;
-    const long bad = kernels::cpu::cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
+    const detail::AnyTensor counted = new_counter(x->storage->device);
+    const long bad = TENON_RUN(x->storage->device, cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()),
                                                  options.ignore_index, options.label_smoothing, weight ? reinterpret_cast<const A*>(weight->data()) : nullptr,
-                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), reinterpret_cast<A*>(lse->data()) + rows, &counted);
+                                                 reinterpret_cast<A*>(losses->data()), reinterpret_cast<A*>(lse->data()), reinterpret_cast<A*>(lse->data()) + rows, reinterpret_cast<double*>(counted->data())));
     if (bad >= 0) fail_label<I>("cross_entropy", labels, bad, split.n);
-    const RowReduction how{none, row_scale(reduction, counted, split.outer)};
+    const RowReduction how = row_reduction(none, reduction, counted, split.outer);
     detail::AnyTensor result = reduce_rows<T>(losses, how, labels->rank, labels->dims(), "cross_entropy");
     if (detail::wants_gradient(x)) {
-        RowReduction back = how;
-        if (counted == 0 && reduction == Reduction::mean) back.scale = 0;  // the loss is NaN, but no row has a part in it
         detail::make_node<CrossEntropyNode<T, I>>(x, labels, static_cast<detail::AnyTensor&&>(lse), static_cast<detail::AnyTensor&&>(weight), split, options.ignore_index,
-                                                  options.label_smoothing, back)
+                                                  options.label_smoothing, how)
             ->set_result(result.get());
     }
     return result;
@@ -190,12 +188,13 @@ public:
     const detail::Saved& targets() const { return t_; }
     AxisSplit split() const { return split_; }
     double smoothing() const { return smoothing_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
+    const RowReduction& reduction() const { return reduction_; }
     void release_saved() noexcept override { x_.tensor = t_.tensor = lse_ = total_ = weight_ = detail::AnyTensor(); }
     void backward() override {
         const detail::Record *x = x_.check(name), *t = t_.check(name);
-        const detail::AnyTensor scale = reduction_.gradients<A>(gradient(), split_.outer * split_.inner, x->storage->device);
+        const detail::AnyTensor scale = reduction_.gradients<T>(gradient(), split_.outer * split_.inner, x->storage->device);
         T* to[2] = {};
         bool add[2] = {};
         for (int k = 0; k < 2; ++k) {
@@ -214,10 +213,10 @@ public:
 
 private:
     void backward_into(const detail::Record* x, const detail::Record* t, const detail::AnyTensor& scale, T* dx, bool add_dx, T* dt, bool add_dt) const {
-        kernels::cpu::soft_cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), smoothing_,
+        TENON_RUN(x->storage->device, soft_cross_entropy_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), smoothing_,
                                                   weight(), reinterpret_cast<const A*>(lse_->data()), reinterpret_cast<const A*>(lse_->data()) + split_.outer * split_.inner,
                                                   reinterpret_cast<const A*>(total_->data()),
-                                                  reinterpret_cast<const A*>(scale->data()), dx, add_dx, dt, add_dt);
+                                                  reinterpret_cast<const A*>(scale->data()), dx, add_dx, dt, add_dt));
     }
 
     detail::Saved x_, t_;
@@ -234,7 +233,7 @@ detail::AnyTensor soft_cross_entropy_of(detail::Record* x, detail::Record* t, co
         if (x->dims()[i] != t->dims()[i])
             fail<ShapeError>("cross_entropy: logits are ", x->description(), ", targets ", t->description(), ": expected one target for each logit");
     if (!(t->storage->device == x->storage->device)) fail_devices("cross_entropy", x->storage->device, t->storage->device);
-    check_cpu("cross_entropy", x->storage->device);
+    check_device("cross_entropy", x->storage->device);
     check_smoothing(options.label_smoothing);
     detail::AnyTensor weight = class_weights("cross_entropy", options.weight, x);
     const AxisSplit split = split_at(x, 1);
@@ -243,12 +242,13 @@ detail::AnyTensor soft_cross_entropy_of(detail::Record* x, detail::Record* t, co
     const long sizes[] = {rows, 2 * rows, rows};
     for (int k = 0; k < 3; ++k) parts[k] = detail::AnyTensor(detail::new_record(accumulator_dtype<A>(), 1, sizes + k, x->storage->device));
     if (split.n > 0)
-        kernels::cpu::soft_cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), options.label_smoothing,
+        TENON_RUN(x->storage->device, soft_cross_entropy(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const T*>(t->data()), options.label_smoothing,
                                          weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(parts[0]->data()),
-                                         reinterpret_cast<A*>(parts[1]->data()), reinterpret_cast<A*>(parts[1]->data()) + rows, reinterpret_cast<A*>(parts[2]->data()));
+                                         reinterpret_cast<A*>(parts[1]->data()), reinterpret_cast<A*>(parts[1]->data()) + rows, reinterpret_cast<A*>(parts[2]->data())));
     else
-        std::memset(parts[0]->data(), 0, static_cast<std::size_t>(rows) * sizeof(A));
-    const RowReduction how{none, row_scale(reduction, static_cast<double>(rows), split.outer)};
+        detail::zero_bytes(x->storage->device, parts[0]->data(), static_cast<std::size_t>(rows) * sizeof(A));
+    RowReduction how = row_reduction(none, reduction, {}, split.outer);
+    if (!none && reduction == Reduction::mean) how.scale = 1 / static_cast<double>(rows);
     long dims[max_rank] = {};
     for (int i = 0; i < x->rank - 1; ++i) dims[i] = x->dims()[i == 0 ? 0 : i + 1];
     detail::AnyTensor result = reduce_rows<T>(parts[0], how, x->rank - 1, dims, "cross_entropy");
@@ -272,15 +272,16 @@ public:
     const detail::Saved& labels() const { return labels_; }
     AxisSplit split() const { return split_; }
     long ignore_index() const { return ignore_index_; }
+    const detail::AnyTensor& weights() const { return weight_; }
     const A* weight() const { return weight_ ? reinterpret_cast<const A*>(weight_->data()) : nullptr; }
-    RowReduction reduction() const { return reduction_; }
-    void release_saved() noexcept override { labels_.tensor = weight_ = detail::AnyTensor(); }
+    const RowReduction& reduction() const { return reduction_; }
+    void release_saved() noexcept override { labels_.tensor = weight_ = reduction_.counted = detail::AnyTensor(); }
     void backward() override {
         const detail::Record* labels = labels_.check(name);
-        const detail::AnyTensor scale = reduction_.gradients<A>(gradient(), labels->size, labels->storage->device);
+        const detail::AnyTensor scale = reduction_.gradients<T>(gradient(), labels->size, labels->storage->device);
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::nll_loss_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const I*>(labels->data()), ignore_index_, weight(),
-                                        reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(labels->storage->device, nll_loss_backward(split_.outer, split_.n, split_.inner, reinterpret_cast<const I*>(labels->data()), ignore_index_, weight(),
+                                        reinterpret_cast<const A*>(scale->data()), reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -297,11 +298,11 @@ detail::AnyTensor nll_loss_of(detail::Record* x, detail::Record* labels, const T
     detail::AnyTensor weight = class_weights("nll_loss", weights, x);
     const AxisSplit split = split_at(x, 1);
     const detail::AnyTensor losses(detail::new_record(accumulator_dtype<A>(), 1, &labels->size, x->storage->device));
-    double counted = 0;
-    const long bad = kernels::cpu::nll_loss(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()), ignore_index,
-                                            weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(losses->data()), &counted);
+    const detail::AnyTensor counted = new_counter(x->storage->device);
+    const long bad = TENON_RUN(x->storage->device, nll_loss(split.outer, split.n, split.inner, reinterpret_cast<const T*>(x->data()), reinterpret_cast<const I*>(labels->data()), ignore_index,
+                                            weight ? reinterpret_cast<const A*>(weight->data()) : nullptr, reinterpret_cast<A*>(losses->data()), reinterpret_cast<double*>(counted->data())));
     if (bad >= 0) fail_label<I>("nll_loss", labels, bad, split.n);
-    const RowReduction how{none, row_scale(reduction, counted, split.outer)};
+    const RowReduction how = row_reduction(none, reduction, counted, split.outer);
     detail::AnyTensor result = reduce_rows<T>(losses, how, labels->rank, labels->dims(), "nll_loss");
     if (detail::wants_gradient(x))
         detail::make_node<NllNode<T, I>>(x, labels, static_cast<detail::AnyTensor&&>(weight), split, ignore_index, how)->set_result(result.get());

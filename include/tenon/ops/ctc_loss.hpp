@@ -110,8 +110,6 @@ detail::AnyTensor ctc_loss_of(detail::Record* x, detail::Record* targets, const 
     using A = kernels::cpu::accumulator<T>;
     const Device device = x->storage->device;
     check_cpu("ctc_loss", device);
-    for (Device other : {targets->storage->device, input_lengths.device(), target_lengths.device()})
-        if (!(other == device)) fail_devices("ctc_loss", device, other);
     CtcBatch batch = ctc_batch(x, targets, input_lengths, target_lengths, options.blank);
     const long elements = kernels::cpu::ctc_alphas(batch.batch, batch.time, batch.most), steps = batch.batch * batch.time,
                space = kernels::cpu::ctc_scratch(batch.batch, batch.classes, batch.most);
@@ -153,10 +151,17 @@ template <Expression E, impl::LabelType I, int L, LossReduction R = Reduction>
     using T = common_scalar_t<E>;
     static_assert(L == 1 || L == 2, "tenon: ctc_loss: targets must be [n, most] or all labels one after the other");
     static_assert(Floating<T>, "tenon: ctc_loss: log_probs must be floating-point");
-    const Tensor<T, 3> x = contiguous(Tensor<T, 3>(impl::as_tensor(static_cast<E&&>(log_probs))));
-    const Tensor<I, L> labels = contiguous(targets);
-    return Tensor<T, impl::is_none<R> ? 1 : 0>(
-        impl::ctc_loss_of<T, I>(x.record(), labels.record(), input_lengths, target_lengths, options, impl::is_none<R>, impl::reduction_of(reduction)));
+    using Result = Tensor<T, impl::is_none<R> ? 1 : 0>;
+    const Tensor<T, 3> given = contiguous(Tensor<T, 3>(impl::as_tensor(static_cast<E&&>(log_probs))));
+    const Device device = given.device();
+    for (Device other : {targets.device(), input_lengths.device(), target_lengths.device()})
+        if (!(other == device)) impl::fail_devices("ctc_loss", device, other);
+    // A recursion of many short steps: from a device it goes through the host, and its gradient back.
+    const Tensor<T, 3> x = given.to(cpu);
+    const Tensor<I, L> labels = contiguous(targets.to(cpu));
+    const Result result(
+        impl::ctc_loss_of<T, I>(x.record(), labels.record(), input_lengths.to(cpu), target_lengths.to(cpu), options, impl::is_none<R>, impl::reduction_of(reduction)));
+    return Result(result.to(device));
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE

@@ -5,6 +5,9 @@
 #include <tenon/ops/copy.hpp>
 
 #include <tenon/autograd/operation_node.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/rng.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -21,11 +24,11 @@ public:
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
         if (to.mode == 1) {
-            kernels::cpu::dropout_backward(key_, to.record->size, dy, reinterpret_cast<T*>(to.record->data()), p_);
+            TENON_RUN(to.record->storage->device, dropout_backward(key_, to.record->size, dy, reinterpret_cast<T*>(to.record->data()), p_));
             return;
         }
         detail::AnyTensor part(detail::new_record(dtype_of<T>, to.record->rank, to.record->dims(), to.record->storage->device));
-        kernels::cpu::dropout_backward(key_, part->size, dy, reinterpret_cast<T*>(part->data()), p_);
+        TENON_RUN(to.record->storage->device, dropout_backward(key_, part->size, dy, reinterpret_cast<T*>(part->data()), p_));
         add_records(to.record, part.get());
     }
 
@@ -47,9 +50,9 @@ template <Expression E>
     const auto x = contiguous(impl::as_tensor(static_cast<E&&>(e)));
     if (!(p >= 0 && p <= 1)) fail<ValueError>("dropout: probability ", p, ", expected 0 to 1");
     detail::Record* from = x.record();
-    impl::check_cpu("dropout", x.device());
+    impl::check_device("dropout", x.device());
     detail::AnyTensor result(detail::new_record(dtype_of<T>, from->rank, from->dims(), x.device(), "dropout"));
-    kernels::cpu::dropout(key, from->size, x.data(), reinterpret_cast<T*>(result->data()), p);
+    TENON_RUN(x.device(), dropout(key, from->size, x.data(), reinterpret_cast<T*>(result->data()), p));
     if (detail::wants_gradient(from)) detail::make_node<impl::DropoutNode<T>>(from, p, key)->set_result(result.get());
     return std::remove_const_t<decltype(x)>(static_cast<detail::AnyTensor&&>(result));
 }

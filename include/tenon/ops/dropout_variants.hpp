@@ -11,7 +11,7 @@ namespace impl {
 template <int R>
 Tensor<bool, R> kept(const char* operation, const long* dims, Device device, Key key, double p) {
     if (!(p >= 0 && p <= 1)) fail<ValueError>(operation, ": probability ", p, ", expected 0 to 1");
-    return Tensor<bool, R>(random<bool>(operation, R, dims, device, [&](long n, bool* out) { kernels::cpu::bernoulli(key, n, out, 1 - p); }));
+    return Tensor<bool, R>(random<bool>(operation, R, dims, device, [&](long n, bool* out) { TENON_RUN(device, bernoulli(key, n, out, 1 - p)); }));
 }
 
 }  // namespace impl

@@ -13,19 +13,6 @@ struct BagOptions { BagMode mode = BagMode::mean; };
 
 namespace impl {
 
-// a . b of rows, in the type that T adds up in.
-struct DotRowsBody {
-    template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(const T* a, const T* b, long width, T* to) {
-        using A = typename kernels::cpu::impl::sum_type<T>::type;
-        constexpr int N = kernels::cpu::impl::move_lanes<A, Lanes>;
-        simd<A, N> sum(0);
-        for (long j = 0; j < width; j += N)
-            sum += kernels::cpu::impl::move_load<A, N>(a + j, width - j) * kernels::cpu::impl::move_load<A, N>(b + j, width - j);
-        *to = static_cast<T>(reduce_add(sum));
-    }
-};
-
 // y[b] = scale[b] * sum of w[k] * table[index[k]] over the bag.
 template <class T, class I>
 class BagNode final : public detail::OperationNode<2> {
@@ -49,38 +36,25 @@ public:
         const T* weights = weights_.tensor ? reinterpret_cast<const T*>(weights_.check(name)->data()) : nullptr;
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const long count = indices->size, bags = pointers_.tensor->size - 1, width = width_;
-        const kernels::cpu::impl::MoveBuffer<std::int64_t> bag_of(count);
-        for (long b = 0; b < bags; ++b)
-            for (std::int64_t k = pointers[b]; k < pointers[b + 1]; ++k) bag_of[static_cast<long>(k)] = b;
+        const Device device = indices->storage->device;
+        const DeviceBuffer<std::int64_t> bag_of(device, count);
+        TENON_RUN(device, expand_pointers(bags, pointers, count, bag_of.data()));
         if (wanted(0)) {
             // A row of the table gets the gradients of the bags that it was in: the same sum over segments, transposed.
-            const kernels::cpu::impl::MoveBuffer<std::int64_t> order(count), bags_of_row(count), starts(rows_ + 1);
-            const kernels::cpu::impl::MoveBuffer<T> factors(count);
-            kernels::cpu::sort_positions(count, index, rows_, order.data());
-            long row = 0;
-            for (long k = 0; k < count; ++k) {
-                const long at = static_cast<long>(order[k]);
-                for (; row <= static_cast<long>(index[at]); ++row) starts[row] = k;
-                const long bag = static_cast<long>(bag_of[at]);
-                bags_of_row[k] = bag;
-                using A = typename kernels::cpu::impl::sum_type<T>::type;
-                const A weight = weights == nullptr ? A(1) : static_cast<A>(weights[at]);
-                factors[k] = static_cast<T>(mean_ ? weight / static_cast<A>(pointers[bag + 1] - pointers[bag]) : weight);
-            }
-            for (; row <= rows_; ++row) starts[row] = count;
+            const DeviceBuffer<std::int64_t> order(device, count), bags_of_row(device, count), starts(device, rows_ + 1);
+            const DeviceBuffer<T> factors(device, count);
+            TENON_RUN(device, sort_positions(count, index, rows_, order.data()));
+            TENON_RUN(device, sorted_pointers(count, rows_, index, static_cast<const std::int64_t*>(order.data()), starts.data()));
+            TENON_RUN(device, each(count, kernels::cpu::BagStep<T>{order.data(), bag_of.data(), pointers, weights, mean_, bags_of_row.data(), factors.data()}));
             const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-            kernels::cpu::segment_sum(rows_, starts.data(), static_cast<const std::int64_t*>(bags_of_row.data()),
-                                      weights == nullptr && !mean_ ? static_cast<const T*>(nullptr) : static_cast<const T*>(factors.data()), width, dy, false,
-                                      reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+            TENON_RUN(device, segment_sum(rows_, static_cast<const std::int64_t*>(starts.data()), static_cast<const std::int64_t*>(bags_of_row.data()),
+                                          weights == nullptr && !mean_ ? static_cast<const T*>(nullptr) : static_cast<const T*>(factors.data()), width, dy, false,
+                                          reinterpret_cast<T*>(to.record->data()), to.mode == 2));
         }
         if (!wanted(1)) return;
         const T* table = reinterpret_cast<const T*>(table_.check(name)->data());
         put_gradient<T>(detail::gradient_target(edges_[1]), [&](T* dw) {
-            const long group = 65536 / (width + 1) + 1;
-            parallel_for((count + group - 1) / group, [&](long task) {
-                for (long k = task * group; k < (task + 1) * group && k < count; ++k)
-                    dispatch<DotRowsBody, Isa::avx2>(dy + bag_of[k] * width, table + static_cast<long>(index[k]) * width, width, dw + k);
-            });
+            TENON_RUN(device, dot_rows(count, width, dy, static_cast<const std::int64_t*>(bag_of.data()), table, index, dw));
         });
     }
     const detail::Saved& index() const { return index_; }
@@ -101,27 +75,30 @@ private:
 template <class T, class I>
 Tensor<T, 2> embedding_bags(const Tensor<T, 2>& given, detail::Record* index, const Tensor<std::int64_t, 1>& pointers, detail::Record* weights, BagMode mode) {
     const Tensor<T, 2> table = contiguous(given);
-    check_cpu("embedding_bag", table.device());
+    const Device device = table.device();
+    check_device("embedding_bag", device);
     if (!(table.device() == index->storage->device)) fail_devices("embedding_bag", table.device(), index->storage->device);
     check_indices<I>("embedding_bag", index, table.shape(0));
     if (weights != nullptr && mode != BagMode::sum) fail<ValueError>("embedding_bag: weights of the samples go with sums only\n       hint: {.mode = BagMode::sum}");
     const I* at = reinterpret_cast<const I*>(index->data());
     const long bags = pointers.size() - 1, width = table.shape(1);
-    Tensor<T, 2> y = empty<T>({bags, width});
+    if (!(device == pointers.device())) fail_devices("embedding_bag", device, pointers.device());
+    if (weights != nullptr && !(device == weights->storage->device)) fail_devices("embedding_bag", device, weights->storage->device);
+    Tensor<T, 2> y = empty<T>({bags, width}, device);
     if (mode == BagMode::max) {
-        const Tensor<std::int64_t, 1> rows = empty<std::int64_t>({index->size});
-        for (long k = 0; k < index->size; ++k) rows.data()[k] = static_cast<std::int64_t>(at[k]);
-        const Tensor<std::int64_t, 2> chosen = empty<std::int64_t>({bags, width});
-        kernels::cpu::segment_extreme<true>(bags, pointers.data(), static_cast<const std::int64_t*>(rows.data()), width, static_cast<const T*>(table.data()), y.data(),
-                                            chosen.data());
+        const Tensor<std::int64_t, 1> rows = empty<std::int64_t>({index->size}, device);
+        TENON_RUN(device, each(index->size, kernels::cpu::ConvertStep<std::int64_t, I>{at, rows.data()}));
+        const Tensor<std::int64_t, 2> chosen = empty<std::int64_t>({bags, width}, device);
+        TENON_RUN(device, segment_extreme<true>(bags, static_cast<const std::int64_t*>(pointers.data()), static_cast<const std::int64_t*>(rows.data()), width,
+                                                static_cast<const T*>(table.data()), y.data(), chosen.data()));
         if (detail::wants_gradient(table.record()))
             detail::make_node<LinearMapNode<T, SegmentChoiceMap>>("embedding_bag", table.record(), SegmentChoiceMap(table.record(), bags, chosen.record()), false)
                 ->set_result(y.record());
         return y;
     }
     const T* factors = weights == nullptr ? nullptr : reinterpret_cast<const T*>(weights->data());
-    kernels::cpu::segment_sum(bags, static_cast<const std::int64_t*>(pointers.data()), at, factors, width, static_cast<const T*>(table.data()), mode == BagMode::mean,
-                              y.data(), false);
+    TENON_RUN(device, segment_sum(bags, static_cast<const std::int64_t*>(pointers.data()), at, factors, width, static_cast<const T*>(table.data()),
+                                  mode == BagMode::mean, y.data(), false));
     if (detail::wants_gradient(table.record()) || (weights != nullptr && detail::wants_gradient(weights)))
         detail::make_node<BagNode<T, I>>(table.record(), index, pointers, weights, mode == BagMode::mean)->set_result(y.record());
     return y;
@@ -131,6 +108,8 @@ Tensor<T, 2> embedding_bags(const Tensor<T, 2>& given, detail::Record* index, co
 template <class I>
 Tensor<std::int64_t, 1> bag_pointers(const Tensor<I, 1>& offsets, long count) {
     check_index_type<I>();
+    // Offsets are checked on the host.
+    if (!offsets.device().is_cpu()) return bag_pointers(offsets.detach().to(cpu), count).to(offsets.device());
     const Tensor<std::int64_t, 1> pointers = empty<std::int64_t>({offsets.size() + 1});
     long before = 0;
     for (long b = 0; b < offsets.size(); ++b) {
@@ -143,9 +122,10 @@ Tensor<std::int64_t, 1> bag_pointers(const Tensor<I, 1>& offsets, long count) {
     if (offsets.size() == 0 && count > 0) fail<ValueError>("embedding_bag: ", count, " indices, but no bags for them");
     return pointers;
 }
-inline Tensor<std::int64_t, 1> bag_pointers(long bags, long length) {
-    const Tensor<std::int64_t, 1> pointers = empty<std::int64_t>({bags + 1});
-    for (long b = 0; b <= bags; ++b) pointers.data()[b] = b * length;
+inline Tensor<std::int64_t, 1> bag_pointers(long bags, long length, Device device) {
+    check_device("embedding_bag", device);
+    const Tensor<std::int64_t, 1> pointers = empty<std::int64_t>({bags + 1}, device);
+    TENON_RUN(device, each(bags + 1, kernels::cpu::MultiplesStep{length, pointers.data()}));
     return pointers;
 }
 template <class I, class W>
@@ -193,7 +173,7 @@ template <class T, Expression N>
     using Index = std::remove_const_t<decltype(index)>;
     impl::check_index_type<typename Index::Scalar>();
     static_assert(Index::rank == 2, "tenon: embedding_bag: indices without offsets are [bags, length]");
-    return impl::embedding_bags<T, typename Index::Scalar>(table, index.record(), impl::bag_pointers(index.shape(0), index.shape(1)), nullptr, options.mode);
+    return impl::embedding_bags<T, typename Index::Scalar>(table, index.record(), impl::bag_pointers(index.shape(0), index.shape(1), index.device()), nullptr, options.mode);
 }
 template <class T, Expression N, Expression W>
 [[nodiscard]] Tensor<T, 2> embedding_bag(const Tensor<T, 2>& table, N&& indices, BagOptions options, W&& weights) {
@@ -204,7 +184,7 @@ template <class T, Expression N, Expression W>
     const auto factors = contiguous(impl::as_tensor(static_cast<W&&>(weights)));
     impl::check_bag_weights<Index, std::remove_const_t<decltype(factors)>>();
     impl::check_weight_sizes(index, factors);
-    return impl::embedding_bags<T, typename Index::Scalar>(table, index.record(), impl::bag_pointers(index.shape(0), index.shape(1)), factors.record(), options.mode);
+    return impl::embedding_bags<T, typename Index::Scalar>(table, index.record(), impl::bag_pointers(index.shape(0), index.shape(1), index.device()), factors.record(), options.mode);
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE

@@ -6,6 +6,9 @@
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/reduce.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/reduce.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -39,7 +42,8 @@ public:
         const std::int64_t* indices = reinterpret_cast<const std::int64_t*>(indices_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::reduce_select_backward(split_.outer, split_.n, split_.inner, dy, indices, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device, reduce_select_backward(split_.outer, split_.n, split_.inner, dy, indices,
+                                                                     reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -53,7 +57,7 @@ struct Chosen { detail::AnyTensor values, indices; };
 template <bool Max, class T>
 Chosen choose(const char* operation, detail::Record* x, int first, int last, int rank, const long* dims, bool want_values, bool want_indices) {
     static_assert(!std::is_same_v<T, bool>, "tenon: max, min, argmax and argmin of a bool tensor: write any(mask), all(mask) or cast<float>(mask) first");
-    check_cpu(operation, x->storage->device);
+    check_device(operation, x->storage->device);
     const AxisSplit s = split_at(x, first, last);
     if (s.n == 0) fail<ShapeError>(operation, ": ", x->description(), " has no elements along the reduced axis, expected at least one");
     Chosen chosen;
@@ -63,8 +67,8 @@ Chosen choose(const char* operation, detail::Record* x, int first, int last, int
     const T* data = reinterpret_cast<const T*>(x->data());
     T* values = want_values ? reinterpret_cast<T*>(chosen.values->data()) : nullptr;
     std::int64_t* indices = chosen.indices ? reinterpret_cast<std::int64_t*>(chosen.indices->data()) : nullptr;
-    if constexpr (Max) kernels::cpu::reduce_max(s.outer, s.n, s.inner, data, values, indices);
-    else kernels::cpu::reduce_min(s.outer, s.n, s.inner, data, values, indices);
+    if constexpr (Max) TENON_RUN(x->storage->device, reduce_max(s.outer, s.n, s.inner, data, values, indices));
+    else TENON_RUN(x->storage->device, reduce_min(s.outer, s.n, s.inner, data, values, indices));
     if constexpr (Floating<T>)
         if (recorded) detail::make_node<ChoiceNode<T>>(operation, x, chosen.indices.get(), s)->set_result(chosen.values.get());
     return chosen;
@@ -144,14 +148,12 @@ public:
             const T* root = reinterpret_cast<const T*>(root_.check(name)->data());
             scaled = detail::AnyTensor(detail::new_record(dtype_of<T>, gradient()->rank, gradient()->dims(), gradient()->storage->device));
             T* to = reinterpret_cast<T*>(scaled->data());
-            for (long i = 0; i < scaled->size; ++i) {
-                const A r = static_cast<A>(root[i]);
-                to[i] = static_cast<T>(r == A(0) ? A(0) : static_cast<A>(dy[i]) / (A(2) * r));
-            }
+            TENON_RUN(scaled->storage->device, square_roots_backward(scaled->size, root, dy, to));
             dy = to;
         }
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::reduce_var_backward(split_.outer, split_.n, split_.inner, x, mean, dy, correction_, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device, reduce_var_backward(split_.outer, split_.n, split_.inner, x, mean, dy, correction_,
+                                                                  reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -183,7 +185,7 @@ auto variance(E&& e, long correction, std::bool_constant<Keep>) {
     constexpr unsigned bits = sizeof...(Axes) == 0 ? (1u << R) - 1u : axis_bits<R, Axes...>();
     constexpr int result_rank = Keep ? R : kept_axes<R, Axes...>();
     if (correction < 0) fail<ValueError>(operation, ": correction ", correction, ", expected 0 or more");
-    check_cpu(operation, x.device());
+    check_device(operation, x.device());
     long dims[max_rank] = {};
     reduced_dims(x.record(), bits, Keep, dims);
     // Neighbouring axes are one; others are brought together first.
@@ -197,12 +199,8 @@ auto variance(E&& e, long correction, std::bool_constant<Keep>) {
     detail::AnyTensor result(detail::new_record(dtype_of<T>, result_rank, dims, x.device(), operation));
     detail::AnyTensor mean(detail::new_record(dtype_of<A>, result_rank, dims, x.device(), operation));
     T* values = reinterpret_cast<T*>(result->data());
-    kernels::cpu::reduce_var(s.outer, s.n, s.inner, x.data(), correction, values, reinterpret_cast<A*>(mean->data()));
-    if constexpr (Root)
-        for (long i = 0; i < result->size; ++i) {
-            if constexpr (std::is_same_v<T, double>) values[i] = __builtin_sqrt(values[i]);
-            else values[i] = static_cast<T>(__builtin_sqrtf(static_cast<float>(values[i])));
-        }
+    TENON_RUN(x.device(), reduce_var(s.outer, s.n, s.inner, static_cast<const T*>(x.data()), correction, values, reinterpret_cast<A*>(mean->data())));
+    if constexpr (Root) TENON_RUN(x.device(), square_roots(result->size, values));
     if (detail::wants_gradient(x.record())) {
         VarNode<T>* node = detail::make_node<VarNode<T>>(operation, x.record(), mean.get(), s, correction);
         if constexpr (Root) node->save_root(result.get());

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <tenon/core/factories.hpp>
+#include <tenon/kernels/cpu/one_hot.hpp>
 #include <tenon/ops/index.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/one_hot.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -56,21 +60,14 @@ template <Element T = std::int64_t, Expression N>
     using I = typename Index::Scalar;
     impl::check_index_type<I>();
     static_assert(Index::rank < max_rank, "tenon: one_hot: the result would have more than 8 axes");
-    impl::check_cpu("one_hot", index.device());
+    impl::check_device("one_hot", index.device());
     if (classes < 0) fail<ValueError>("one_hot: ", classes, " classes, expected 0 or more");
     impl::check_indices<I>("one_hot", index.record(), classes);
     Shape<Index::rank + 1> dims;
     for (int i = 0; i < Index::rank; ++i) dims.dims[i] = index.record()->dims()[i];
     dims.dims[Index::rank] = classes;
-    Tensor<T, Index::rank + 1> result = empty<T>(dims);
-    T* to = result.data();
-    const I* from = index.data();
-    const long count = index.size(), group = 65536 / (classes + 1) + 1;
-    parallel_for((count + group - 1) / group, [&](long task) {
-        const long first = task * group, last = first + group < count ? first + group : count;
-        std::memset(static_cast<void*>(to + first * classes), 0, static_cast<std::size_t>((last - first) * classes) * sizeof(T));
-        for (long k = first; k < last; ++k) to[k * classes + static_cast<long>(from[k])] = static_cast<T>(1.f);
-    });
+    Tensor<T, Index::rank + 1> result = empty<T>(dims, index.device());
+    TENON_RUN(index.device(), one_hot(index.size(), classes, static_cast<const I*>(index.data()), result.data()));
     return result;
 }
 

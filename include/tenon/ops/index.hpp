@@ -6,7 +6,11 @@
 
 #include <tenon/autograd/operation_node.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
+#include <tenon/kernels/cpu/slices.hpp>
 #include <tenon/ops/copy.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/scatter.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -17,7 +21,12 @@ concept IndexType = std::is_same_v<I, std::int64_t> || std::is_same_v<I, std::in
 
 template <class I>
 TENON_COLD void fail_index(const char* operation, const detail::Record* indices, long at, long size) {
-    const long value = static_cast<long>(reinterpret_cast<const I*>(indices->data())[at]);
+    I found;
+    const Device device = indices->storage->device;
+    const I* place = reinterpret_cast<const I*>(indices->data()) + at;
+    if (device.is_cpu()) found = *place;
+    else runtime::backend(device).copy(cpu, &found, device, place, sizeof(I));
+    const long value = static_cast<long>(found);
     long position[max_rank];
     for (int i = indices->rank - 1; i >= 0; --i) {
         position[i] = at % indices->dims()[i];
@@ -29,7 +38,7 @@ TENON_COLD void fail_index(const char* operation, const detail::Record* indices,
 }
 template <class I>
 void check_indices(const char* operation, const detail::Record* indices, long size) {
-    const long bad = kernels::cpu::find_bad_index(reinterpret_cast<const I*>(indices->data()), indices->size, size);
+    const long bad = TENON_RUN(indices->storage->device, find_bad_index(reinterpret_cast<const I*>(indices->data()), indices->size, size));
     if (TENON_UNLIKELY(bad >= 0)) fail_index<I>(operation, indices, bad, size);
 }
 
@@ -45,6 +54,9 @@ class RowsNode : public detail::OperationNode<1> {
 public:
     using OperationNode::OperationNode;
     detail::AnyTensor touched;
+    // On a device listing them would make the host wait: the indices are kept until somebody asks.
+    detail::AnyTensor chosen;
+    virtual void list_touched() = 0;
 };
 // Told apart by its address.
 inline constexpr char embedding_name[] = "embedding";
@@ -62,76 +74,59 @@ public:
     const detail::Saved& indices() const { return indices_; }
     IndexedAxis shape() const { return shape_; }
     void backward() override {
-        const detail::Record* indices = indices_.check(name);
+        detail::Record* indices = indices_.check(name);
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
         add_up(indices, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 1);
     }
     // dx[.., indices[j], ..] += dy[.., j, ..], from zero where dx is to be cleared.
-    void add_up(const detail::Record* indices, const T* dy, T* dx, bool clear) {
+    void add_up(detail::Record* indices, const T* dy, T* dx, bool clear) {
         const I* index = reinterpret_cast<const I*>(indices->data());
+        const Device device = indices->storage->device;
         const long m = indices->size;
-        if (shape_.outer == 1) {
-            std::int64_t* rows = nullptr;
+        std::int64_t* rows = nullptr;
+        if (name == embedding_name) {
             const long most = m < shape_.n ? m : shape_.n;
-            if (name == embedding_name) {
+            if (device.is_cpu()) {
                 touched = detail::AnyTensor(detail::new_record(DType::int64, 1, &most, cpu));
                 rows = reinterpret_cast<std::int64_t*>(touched->data());
+            } else {
+                touched = detail::AnyTensor();
+                chosen = detail::AnyTensor::share(indices);
             }
-            const long found = kernels::cpu::scatter_add_rows(m, shape_.inner, dy, index, shape_.n, dx, !clear, rows);
-            const long step = 1;
-            if (rows != nullptr) touched = detail::AnyTensor(detail::new_view(touched.get(), 1, &found, &step, 0));
-            return;
         }
-        const IndexedAxis s = shape_;
-        long group = 16384 / (s.n * s.inner + m * s.inner + 1);
-        if (group < 1) group = 1;
-        parallel_for((s.outer + group - 1) / group, [=](long task) {
-            for (long o = task * group; o < (task + 1) * group && o < s.outer; ++o)
-                add_slices(m, s.inner, dy + o * m * s.inner, index, s.n, dx + o * s.n * s.inner, clear);
-        });
+        const long found = TENON_RUN(device, scatter_add_slices(shape_.outer, shape_.n, m, shape_.inner, dy, index, dx, !clear, rows));
+        const long step = 1;
+        if (rows != nullptr) touched = detail::AnyTensor(detail::new_view(touched.get(), 1, &found, &step, 0));
+    }
+    void list_touched() override {
+#if TENON_CUDA
+        if (touched || !chosen) return;
+        const long most = chosen->size < shape_.n ? chosen->size : shape_.n, step = 1;
+        check_device(name, chosen->storage->device);
+        touched = detail::AnyTensor(detail::new_record(DType::int64, 1, &most, chosen->storage->device));
+        const long found = kernels::cuda::different_indices(chosen->size, reinterpret_cast<const I*>(chosen->data()), shape_.n,
+                                                            reinterpret_cast<std::int64_t*>(touched->data()));
+        touched = detail::AnyTensor(detail::new_view(touched.get(), 1, &found, &step, 0));
+        chosen = detail::AnyTensor();
+#endif
     }
 
 private:
-    static void add_slices(long m, long inner, const T* dy, const I* index, long n, T* dx, bool clear) {
-        // Wide slices and 16-bit sums are worth sorting for.
-        if (inner >= 32 || sizeof(T) == 2) {
-            kernels::cpu::scatter_add_rows(m, inner, dy, index, n, dx, !clear);
-            return;
-        }
-        if (clear) std::memset(static_cast<void*>(dx), 0, static_cast<std::size_t>(n * inner) * sizeof(T));
-        for (long j = 0; j < m; ++j)
-            for (long i = 0; i < inner; ++i) {
-                T& to = dx[static_cast<long>(index[j]) * inner + i];
-                to = static_cast<T>(to + dy[j * inner + i]);
-            }
-    }
-
     IndexedAxis shape_;
     detail::Saved indices_;
 };
 
 template <class T, class I>
 detail::AnyTensor select_slices(const char* operation, detail::Record* x, int axis, detail::Record* indices, int rank, const long* dims) {
-    check_cpu(operation, x->storage->device);
+    check_device(operation, x->storage->device);
     if (!(x->storage->device == indices->storage->device)) fail_devices(operation, x->storage->device, indices->storage->device);
     const IndexedAxis s = indexed_axis(x, axis);
     check_indices<I>(operation, indices, s.n);
     detail::AnyTensor result(detail::new_record(x->dtype, rank, dims, x->storage->device, operation));
     const long m = indices->size, slice = s.inner * static_cast<long>(sizeof(T));
     const I* index = reinterpret_cast<const I*>(indices->data());
-    const char* from = x->data();
-    char* to = result->data();
-    if (s.outer == 1) {
-        kernels::cpu::gather_rows(m, slice, from, index, to);
-    } else if (result->size > 0) {
-        long group = 65536 / (m * slice + 1);
-        if (group < 1) group = 1;
-        parallel_for((s.outer + group - 1) / group, [=](long task) {
-            for (long o = task * group; o < (task + 1) * group && o < s.outer; ++o)
-                kernels::cpu::gather_rows(m, slice, from + o * s.n * slice, index, to + o * m * slice);
-        });
-    }
+    TENON_RUN(x->storage->device, gather_slices(s.outer, s.n, m, slice, x->data(), index, result->data()));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x)) detail::make_node<SelectNode<T, I>>(operation, x, indices, s)->set_result(result.get());
     return result;
@@ -154,7 +149,8 @@ public:
         const I* index = reinterpret_cast<const I*>(indices_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::scatter_add_axis(shape_.outer, shape_.n, m_, shape_.inner, dy, index, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device,
+                  scatter_add_axis(shape_.outer, shape_.n, m_, shape_.inner, dy, index, reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 
 private:
@@ -210,9 +206,10 @@ template <class T, Expression N>
 // Throws GradError where it is not such a result or backward has not run.
 template <class T, int R>
 [[nodiscard]] Tensor<std::int64_t, 1> touched_rows(const Tensor<T, R>& y) {
-    const Node* node = y.record()->node;
+    Node* node = y.record()->node;
     if (node == nullptr || node->name != impl::embedding_name) fail<GradError>("touched_rows: ", y.record()->description(), " is not a recorded result of embedding");
-    const impl::RowsNode* rows = static_cast<const impl::RowsNode*>(node);
+    impl::RowsNode* rows = static_cast<impl::RowsNode*>(node);
+    rows->list_touched();
     if (!rows->touched) fail<GradError>("touched_rows: backward has not run through ", y.record()->description());
     return Tensor<std::int64_t, 1>(rows->touched);
 }
@@ -233,7 +230,7 @@ template <int Axis, Expression X, Expression N>
     static_assert(Index::rank == R, "tenon: gather: the indices must have as many axes as the tensor");
     static_assert(Axis >= -R && Axis < R, "tenon: gather<Axis>: the axis is outside of the tensor's rank");
     constexpr int axis = detail::normal_axis<Axis, R>();
-    impl::check_cpu("gather", from.device());
+    impl::check_device("gather", from.device());
     if (!(from.device() == index.device())) impl::fail_devices("gather", from.device(), index.device());
     detail::ViewMap map = detail::identity_map(from.record());
     bool part = false;
@@ -251,7 +248,7 @@ template <int Axis, Expression X, Expression N>
     impl::check_indices<I>("gather", index.record(), s.n);
     detail::AnyTensor result(detail::new_record(dtype_of<T>, R, index.record()->dims(), from.device(), "gather"));
     const long m = index.record()->dims()[axis];
-    kernels::cpu::gather_axis(s.outer, s.n, m, s.inner, from.data(), index.data(), reinterpret_cast<T*>(result->data()));
+    TENON_RUN(from.device(), gather_axis(s.outer, s.n, m, s.inner, static_cast<const T*>(from.data()), static_cast<const I*>(index.data()), reinterpret_cast<T*>(result->data())));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(from.record())) detail::make_node<impl::GatherNode<T, I>>(from.record(), index.record(), s, m)->set_result(result.get());
     return From(static_cast<detail::AnyTensor&&>(result));

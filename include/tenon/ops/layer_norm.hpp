@@ -5,6 +5,9 @@
 #include <tenon/kernels/cpu/norm.hpp>
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/norm.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -56,12 +59,12 @@ public:
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
         const T* weight = weight_.tensor ? reinterpret_cast<const T*>(weight_.check(name)->data()) : nullptr;
-        const long space = kernels::cpu::layer_norm_workspace(rows_, n_);
+        const long space = TENON_RUN(rstd_->storage->device, layer_norm_workspace(rows_, n_));
         const detail::AnyTensor workspace(detail::new_record(statistics_dtype<A>(), 1, &space, rstd_->storage->device));
         const OptionalTarget<T> dx(edges_[0]), dweight(edges_[1]), dbias(edges_[2]);
-        kernels::cpu::layer_norm_backward<Centred>(rows_, n_, x, weight, data_or_null<A>(mean_), reinterpret_cast<const A*>(rstd_->data()),
+        TENON_RUN(rstd_->storage->device, layer_norm_backward<Centred>(rows_, n_, x, weight, data_or_null<A>(mean_), reinterpret_cast<const A*>(rstd_->data()),
                                                    reinterpret_cast<const T*>(gradient()->data()), dx.data, dx.add, dweight.data, dweight.add, dbias.data,
-                                                   dbias.add, reinterpret_cast<A*>(workspace->data()));
+                                                   dbias.add, reinterpret_cast<A*>(workspace->data())));
     }
 
 private:
@@ -77,7 +80,7 @@ detail::AnyTensor row_norm(detail::Record* x, int axes, detail::Record* weight, 
     using A = kernels::cpu::accumulator<T>;
     const char* name = Centred ? "layer_norm" : "rms_norm";
     const Device device = x->storage->device;
-    check_cpu(name, device);
+    check_device(name, device);
     for (const detail::Record* p : {weight, bias}) {
         if (p == nullptr) continue;
         for (int i = 0; i < axes; ++i)
@@ -92,9 +95,9 @@ detail::AnyTensor row_norm(detail::Record* x, int axes, detail::Record* weight, 
     detail::AnyTensor y(detail::new_record(dtype_of<T>, x->rank, x->dims(), device, name)), mean;
     detail::AnyTensor rstd(detail::new_record(statistics_dtype<A>(), 1, &rows, device));
     if constexpr (Centred) mean = detail::AnyTensor(detail::new_record(statistics_dtype<A>(), 1, &rows, device));
-    kernels::cpu::layer_norm<Centred>(rows, n, reinterpret_cast<const T*>(x->data()), weight ? reinterpret_cast<const T*>(weight->data()) : nullptr,
+    TENON_RUN(device, layer_norm<Centred>(rows, n, reinterpret_cast<const T*>(x->data()), weight ? reinterpret_cast<const T*>(weight->data()) : nullptr,
                                       bias ? reinterpret_cast<const T*>(bias->data()) : nullptr, eps, reinterpret_cast<T*>(y->data()),
-                                      mean ? reinterpret_cast<A*>(mean->data()) : nullptr, reinterpret_cast<A*>(rstd->data()));
+                                      mean ? reinterpret_cast<A*>(mean->data()) : nullptr, reinterpret_cast<A*>(rstd->data())));
     if (detail::wants_gradient(x) || (weight != nullptr && detail::wants_gradient(weight)) || (bias != nullptr && detail::wants_gradient(bias)))
         detail::make_node<LayerNormNode<T, Centred>>(x, weight, bias, rows, n, eps, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
             ->set_result(y.get());

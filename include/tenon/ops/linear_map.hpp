@@ -2,7 +2,7 @@
 //
 // A Map names its sizes and runs in both directions:
 //     int rank(bool transposed); const long* dims(bool transposed);       sizes of the result
-//     void run<T>(bool transposed, const T* from, T* to, bool add);       contiguous on both sides
+//     void run<T>(Device device, bool transposed, const T* from, T* to, bool add);   contiguous on both sides
 //     void release();                                                    lets go of what it holds
 #pragma once
 
@@ -26,7 +26,7 @@ public:
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        map_.template run<T>(!transposed_, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        map_.template run<T>(to.record->storage->device, !transposed_, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
     const Map& map() const { return map_; }
     bool transposed() const { return transposed_; }
@@ -39,9 +39,9 @@ private:
 // y = A x (or A' x) of a contiguous x, recorded.
 template <class T, class Map>
 detail::AnyTensor apply_map(const char* operation, detail::Record* x, const Map& map, bool transposed = false) {
-    check_cpu(operation, x->storage->device);
+    check_device(operation, x->storage->device);
     detail::AnyTensor y(detail::new_record(x->dtype, map.rank(transposed), map.dims(transposed), x->storage->device, operation));
-    map.template run<T>(transposed, reinterpret_cast<const T*>(x->data()), reinterpret_cast<T*>(y->data()), false);
+    map.template run<T>(x->storage->device, transposed, reinterpret_cast<const T*>(x->data()), reinterpret_cast<T*>(y->data()), false);
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x)) detail::make_node<LinearMapNode<T, Map>>(operation, x, map, transposed)->set_result(y.get());
     return y;

@@ -5,6 +5,9 @@
 #include <tenon/core/factories.hpp>
 #include <tenon/kernels/cpu/add_strided.hpp>
 #include <tenon/ops/linear_map.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/add_strided.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -52,7 +55,7 @@ public:
     void release() noexcept {}
 
     template <class T>
-    void run(bool transposed, const T* from, T* to, bool add) const {
+    void run(Device device, bool transposed, const T* from, T* to, bool add) const {
         long source[max_rank], whole[max_rank], part[max_rank], size = 1, shown = 1;
         for (int i = view_.source_rank - 1; i >= 0; --i) {
             source[i] = size;
@@ -65,18 +68,19 @@ public:
         const long offset = view_.strides(source, part);
         if (!transposed) {
             if (shown == 0) return;
-            if (add) kernels::cpu::add_strided(view_.rank, view_.dims, to, whole, from + offset, part);
-            else kernels::cpu::copy_strided(view_.rank, view_.dims, to, whole, from + offset, part, static_cast<int>(sizeof(T)));
+            if (add) TENON_RUN(device, add_strided(view_.rank, view_.dims, to, whole, from + offset, part));
+            else TENON_RUN(device, copy_strided(view_.rank, view_.dims, to, whole, from + offset, part, static_cast<int>(sizeof(T))));
             return;
         }
-        if (!add && size > 0) std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(size) * sizeof(T));
+        if (!add && size > 0) detail::zero_bytes(device, to, static_cast<std::size_t>(size) * sizeof(T));
         if (shown == 0) return;
-        if (view_.overlapping < 0) return kernels::cpu::add_strided(view_.rank, view_.dims, to + offset, part, from, whole);
+        if (view_.overlapping < 0) return TENON_RUN(device, add_strided(view_.rank, view_.dims, to + offset, part, from, whole));
         // One position of the overlapping axis after the other.
         long dims[max_rank];
         for (int i = 0; i < view_.rank; ++i) dims[i] = i == view_.overlapping ? 1 : view_.dims[i];
         for (long k = 0; k < view_.dims[view_.overlapping]; ++k)
-            kernels::cpu::add_strided(view_.rank, dims, to + offset + k * part[view_.overlapping], part, from + k * whole[view_.overlapping], whole);
+            TENON_RUN(device, add_strided(view_.rank, static_cast<const long*>(dims), to + offset + k * part[view_.overlapping], part,
+                                          from + k * whole[view_.overlapping], whole));
     }
 
 private:
@@ -94,7 +98,7 @@ public:
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        map_.template run<T>(true, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        map_.template run<T>(to.record->storage->device, true, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
     const LinearViewMap& map() const { return map_; }
 
@@ -156,7 +160,7 @@ template <Expression X>
         return Tensor<T, 1>(impl::apply_map<T>("diag", from.record(), impl::LinearViewMap(impl::diagonal_view(from.record(), 0, 1, offset))));
     } else {
         const long n = from.size() + (offset < 0 ? -offset : offset);
-        const Tensor<T, 2> sizes = Tensor<T, 2>(full<T>({}, T(0.f)).expand({n, n}));
+        const Tensor<T, 2> sizes = Tensor<T, 2>(full<T>({}, T(0.f), from.device()).expand({n, n}));
         return Tensor<T, 2>(impl::apply_map<T>("diag", from.record(), impl::LinearViewMap(impl::diagonal_view(sizes.record(), 0, 1, offset)), true));
     }
 }

@@ -25,8 +25,8 @@ template <Expression E, impl::LabelType I, LossReduction R = Reduction>
     if (options.p != 1 && options.p != 2) fail<ValueError>("multi_margin_loss: p is ", options.p, ", expected 1 or 2");
     const Tensor<I, 2> at = labels.template unsqueeze<1>();
     const Tensor<T, 2> own = gather<1>(x, at);
-    const Tensor<I, 1> classes = arange<I>(static_cast<I>(x.shape(1)));
-    Tensor<T, 1> factor = full<T>({1}, static_cast<T>(1 / static_cast<double>(x.shape(1))));
+    const Tensor<I, 1> classes = arange<I>(0, static_cast<I>(x.shape(1)), 1, x.device());
+    Tensor<T, 1> factor = full<T>({1}, static_cast<T>(1 / static_cast<double>(x.shape(1))), x.device());
     if (options.weight.has_value()) factor = index_select<0>(options.weight, labels) * (1 / static_cast<double>(x.shape(1)));
     const auto over = relu(x - own + options.margin);
     const Tensor<T, 1> rows = options.p == 1 ? sum<1>(where(classes == at, 0, over)) : sum<1>(where(classes == at, 0, square(over)));

@@ -5,6 +5,9 @@
 #include <tenon/kernels/cpu/mask.hpp>
 #include <tenon/ops/scatter.hpp>
 #include <tenon/ops/split.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/mask.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -12,12 +15,13 @@ namespace impl {
 
 // Row-major positions of the true elements of a contiguous mask.
 inline Tensor<std::int64_t, 1> true_positions(const char* operation, const detail::Record* mask) {
-    check_cpu(operation, mask->storage->device);
+    const Device device = mask->storage->device;
+    check_device(operation, device);
     const bool* data = reinterpret_cast<const bool*>(mask->data());
-    const kernels::cpu::impl::MoveBuffer<long> starts(kernels::cpu::mask_pieces(mask->size));
-    const long total = kernels::cpu::count_mask(mask->size, data, starts.data());
-    Tensor<std::int64_t, 1> positions = empty<std::int64_t>({total});
-    kernels::cpu::mask_positions(mask->size, data, starts.data(), total, positions.data());
+    const DeviceBuffer<std::int64_t> starts(device, TENON_RUN(device, mask_pieces(mask->size)));
+    const long total = TENON_RUN(device, count_mask(mask->size, data, starts.data()));
+    Tensor<std::int64_t, 1> positions = empty<std::int64_t>({total}, device);
+    TENON_RUN(device, mask_positions(mask->size, data, starts.data(), total, positions.data()));
     return positions;
 }
 
@@ -56,20 +60,11 @@ template <Expression X>
         else return contiguous(eval(static_cast<X&&>(x) != static_cast<formula::compute_t<T>>(0)));
     }();
     const Tensor<std::int64_t, 1> flat = impl::true_positions("nonzero", mask.record());
-    Tensor<std::int64_t, 2> result = empty<std::int64_t>({flat.size(), R});
-    const long* dims = mask.record()->dims();
-    std::int64_t* to = result.data();
-    const std::int64_t* from = flat.data();
-    const long group = 4096, count = flat.size();
-    parallel_for((count + group - 1) / group, [&](long task) {
-        for (long k = task * group; k < (task + 1) * group && k < count; ++k) {
-            long rest = static_cast<long>(from[k]);
-            for (int i = R - 1; i >= 0; --i) {
-                to[k * R + i] = rest % dims[i];
-                rest /= dims[i];
-            }
-        }
-    });
+    const Device device = mask.device();
+    Tensor<std::int64_t, 2> result = empty<std::int64_t>({flat.size(), R}, device);
+    kernels::cpu::CoordinateStep step{R, {}, flat.data(), result.data()};
+    for (int i = 0; i < R; ++i) step.dims[i] = mask.record()->dims()[i];
+    TENON_RUN(device, each(flat.size(), step));
     return result;
 }
 // auto [rows, columns] = where(mask): the same, one tensor of indices for each axis: what index_get and index_put take.

@@ -3,32 +3,21 @@
 
 #include <tenon/kernels/cpu/masked_softmax.hpp>
 #include <tenon/ops/softmax.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/masked_softmax.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-template <class T, bool Log>
-class MaskedSoftmaxNode final : public detail::OperationNode<1> {
-public:
-    MaskedSoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(Log ? "masked log_softmax" : "masked softmax"), split_(split) {
-        set_input(0, x);
-        y_.save(y);
+template <bool Log>
+struct MaskedSoftmax {
+    static constexpr const char* name = Log ? "masked log_softmax" : "masked softmax";
+    template <class T>
+    static void backward(Device device, AxisSplit s, const T* y, const T* dy, T* dx, bool add) {
+        TENON_RUN(device, masked_softmax_backward<Log>(s.outer, s.n, s.inner, y, dy, dx, add));
     }
-    const void* kind() const noexcept override { return &detail::node_kind<MaskedSoftmaxNode>; }
-    const detail::Saved& y() const { return y_; }
-    AxisSplit split() const { return split_; }
-    void release_saved() noexcept override { y_.tensor = detail::AnyTensor(); }
-    void backward() override {
-        const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
-        const T* dy = reinterpret_cast<const T*>(gradient()->data());
-        const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::masked_softmax_backward<Log>(split_.outer, split_.n, split_.inner, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
-    }
-
-private:
-    detail::Saved y_;
-    AxisSplit split_;
 };
 
 // The mask broadcasts to x.
@@ -36,7 +25,7 @@ template <class T, bool Log>
 detail::AnyTensor masked_softmax_of(detail::Record* x, int axis, detail::Record* mask) {
     const char* name = Log ? "log_softmax" : "softmax";
     const Device device = x->storage->device;
-    check_cpu(name, device);
+    check_device(name, device);
     if (!(mask->storage->device == device)) fail_devices(name, device, mask->storage->device);
     bool fits = mask->rank <= x->rank;
     for (int i = 1; fits && i <= mask->rank; ++i) fits = mask->dims()[mask->rank - i] == x->dims()[x->rank - i] || mask->dims()[mask->rank - i] == 1;
@@ -47,6 +36,10 @@ detail::AnyTensor masked_softmax_of(detail::Record* x, int axis, detail::Record*
     T* to = reinterpret_cast<T*>(y->data());
     long strides[max_rank];
     broadcast_strides(strides, x->rank, mask->rank, mask->dims(), mask->strides());
+#if TENON_CUDA
+    if (!device.is_cpu()) kernels::cuda::masked_softmax<Log>(x->rank, x->dims(), axis, from, reinterpret_cast<const bool*>(mask->data()), strides, to);
+    else
+#endif
     if (split.inner == 1 && (strides[axis] == 0 || strides[axis] == 1) && x->size > 0) {
         // Where each row's mask begins.
         const detail::AnyTensor starts(detail::new_record(DType::int64, 1, &split.outer, device));
@@ -67,7 +60,7 @@ detail::AnyTensor masked_softmax_of(detail::Record* x, int axis, detail::Record*
         copy_records(whole.get(), spread.get());
         kernels::cpu::masked_softmax<Log>(split.outer, split.n, split.inner, from, reinterpret_cast<const bool*>(whole->data()), to);
     }
-    if (detail::wants_gradient(x)) detail::make_node<MaskedSoftmaxNode<T, Log>>(x, y.get(), split)->set_result(y.get());
+    if (detail::wants_gradient(x)) detail::make_node<SoftmaxNode<T, MaskedSoftmax<Log>>>(x, y.get(), split)->set_result(y.get());
     return y;
 }
 template <int Axis, bool Log, class E, class M>

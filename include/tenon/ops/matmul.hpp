@@ -24,12 +24,11 @@ struct ProductSpec {
     long a_row = 0, a_column = 0, b_row = 0, b_column = 0;  // strides in elements
 };
 
-// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError.
-inline void set_product(ProductSpec& s, long* dims) {
+// Works out sizes and strides; dims gets the sizes of the result. Throws ShapeError and DeviceError in the name of the operation.
+inline void set_product(const char* where, ProductSpec& s, long* dims) {
     const detail::Record *a = s.a.get(), *b = s.b.get();
-    if (!(a->storage->device == b->storage->device)) fail_devices("matmul", a->storage->device, b->storage->device);
+    if (!(a->storage->device == b->storage->device)) fail_devices(where, a->storage->device, b->storage->device);
     const int ra = a->rank, rb = b->rank;
-    const char* where = s.b_transposed ? "linear" : "matmul";
     s.k = a->dims()[ra - 1];
     s.a_column = a->strides()[ra - 1];
     if (ra > 1) {
@@ -78,6 +77,8 @@ inline void set_product(ProductSpec& s, long* dims) {
         s.batch_rank = 0;
     }
 }
+
+inline void set_product(ProductSpec& s, long* dims) { set_product(s.b_transposed ? "linear" : "matmul", s, dims); }
 
 // Calls f(index, a offset, b offset) for every matrix of a batch, in order.
 template <class F>

@@ -80,7 +80,7 @@ public:
         const T* y = reinterpret_cast<const T*>(this->y_.check(this->name)->data());
         const T* dy = reinterpret_cast<const T*>(this->gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(this->edges_[0]);
-        kernels::cpu::reduce_prod_backward(s.outer, s.n, s.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device, reduce_prod_backward(s.outer, s.n, s.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
 };
 
@@ -113,7 +113,7 @@ auto peak_of(const char* operation, const Tensor<T, R>& x, std::bool_constant<Ke
     static_assert(!std::is_same_v<T, bool>, "tenon: amax, amin of a bool tensor: write any(mask), all(mask) or cast<float>(mask) first");
     using Reduced = ReducedAxes<R, Axes...>;
     constexpr int rank = Reduced::template rank<Keep>;
-    check_cpu(operation, x.device());
+    check_device(operation, x.device());
     const Grouped<T, R> g = group_axes<Axes...>(x);
     const AxisSplit s = g.split;
     if (s.n == 0) fail<ShapeError>(operation, ": ", x.record()->description(), " has no elements along the reduced axes, expected at least one");
@@ -121,9 +121,10 @@ auto peak_of(const char* operation, const Tensor<T, R>& x, std::bool_constant<Ke
     reduced_dims(x.record(), Reduced::bits, Keep, dims);
     detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x.device(), operation));
     T* to = reinterpret_cast<T*>(y->data());
-    if constexpr (peak == Peak::max) kernels::cpu::reduce_max(s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to, nullptr);
-    else if constexpr (peak == Peak::min) kernels::cpu::reduce_min(s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to, nullptr);
-    else kernels::cpu::reduce_magnitude(peak == Peak::largest_magnitude, s.outer, s.n, s.inner, static_cast<const T*>(g.x.data()), to);
+    const T* from = g.x.data();
+    if constexpr (peak == Peak::max) TENON_RUN(x.device(), reduce_max(s.outer, s.n, s.inner, from, to, nullptr));
+    else if constexpr (peak == Peak::min) TENON_RUN(x.device(), reduce_min(s.outer, s.n, s.inner, from, to, nullptr));
+    else TENON_RUN(x.device(), reduce_magnitude(peak == Peak::largest_magnitude, s.outer, s.n, s.inner, from, to));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(g.x.record())) detail::make_node<PeakNode<peak, T>>(operation, g.x.record(), y.get(), s)->set_result(y.get());
     return Tensor<T, rank>(static_cast<detail::AnyTensor&&>(y));
@@ -146,12 +147,12 @@ auto logsumexp_of(const Tensor<T, R>& x, std::bool_constant<Keep>) {
     static_assert(Floating<T>, "tenon: logsumexp: the input must be floating-point: write cast<float>(x) first");
     using Reduced = ReducedAxes<R, Axes...>;
     constexpr int rank = Reduced::template rank<Keep>;
-    check_cpu("logsumexp", x.device());
+    check_device("logsumexp", x.device());
     const Grouped<T, R> g = group_axes<Axes...>(x);
     long dims[max_rank] = {};
     reduced_dims(x.record(), Reduced::bits, Keep, dims);
     detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x.device(), "logsumexp"));
-    kernels::cpu::reduce_logsumexp(g.split.outer, g.split.n, g.split.inner, static_cast<const T*>(g.x.data()), reinterpret_cast<T*>(y->data()));
+    TENON_RUN(x.device(), reduce_logsumexp(g.split.outer, g.split.n, g.split.inner, static_cast<const T*>(g.x.data()), reinterpret_cast<T*>(y->data())));
     if (detail::wants_gradient(g.x.record())) detail::make_node<LogsumexpNode<T>>(g.x.record(), y.get(), g.split)->set_result(y.get());
     return Tensor<T, rank>(static_cast<detail::AnyTensor&&>(y));
 }
@@ -162,12 +163,12 @@ auto prod_of(const Tensor<T, R>& x, std::bool_constant<Keep>) {
     using Out = std::conditional_t<std::is_integral_v<T>, std::int64_t, T>;
     using Number = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>;
     constexpr int rank = Reduced::template rank<Keep>;
-    check_cpu("prod", x.device());
+    check_device("prod", x.device());
     const Grouped<T, R> g = group_axes<Axes...>(x);
     long dims[max_rank] = {};
     reduced_dims(x.record(), Reduced::bits, Keep, dims);
     detail::AnyTensor y(detail::new_record(dtype_of<Out>, rank, dims, x.device(), "prod"));
-    kernels::cpu::reduce_prod(g.split.outer, g.split.n, g.split.inner, reinterpret_cast<const Number*>(g.x.data()), reinterpret_cast<Out*>(y->data()));
+    TENON_RUN(x.device(), reduce_prod(g.split.outer, g.split.n, g.split.inner, reinterpret_cast<const Number*>(g.x.data()), reinterpret_cast<Out*>(y->data())));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(g.x.record())) detail::make_node<ProdNode<T>>(g.x.record(), y.get(), g.split)->set_result(y.get());
     return Tensor<Out, rank>(static_cast<detail::AnyTensor&&>(y));

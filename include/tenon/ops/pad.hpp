@@ -1,8 +1,13 @@
 // Padding, flipping, rolling, repeating: every axis of the result shows positions of the same axis of the tensor.
 #pragma once
 
+#include <tenon/kernels/cpu/add_strided.hpp>
 #include <tenon/kernels/cpu/remap.hpp>
 #include <tenon/ops/linear_map.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/add_strided.cuh>
+#include <tenon/kernels/cuda/remap.cuh>
+#endif
 
 #include <new>
 
@@ -45,22 +50,24 @@ public:
     int rank(bool) const { return rank_; }
     const long* dims(bool transposed) const { return transposed ? from_ : to_; }
     template <class T>
-    void run(bool transposed, const T* from, T* to, bool add) const {
+    void run(Device device, bool transposed, const T* from, T* to, bool add) const {
         kernels::cpu::AxisTable axes[max_rank];
         for (int i = 0; i < rank_; ++i)
             axes[i] = {from_[i], to_[i], nullptr, tables_[i] ? runs(i) : nullptr, tables_[i] ? counts_[i] : 0};
         if constexpr (std::is_same_v<T, bool>) {
             // Never added, so never transposed.
-            kernels::cpu::remap(rank_, axes, from, fill_ != 0, to);
+            TENON_RUN(device, remap(rank_, axes, from, fill_ != 0, to));
         } else {
-            if (transposed) return kernels::cpu::remap_transposed(rank_, axes, from, to, add);
-            if (!add) return kernels::cpu::remap(rank_, axes, from, static_cast<T>(static_cast<formula::compute_t<T>>(fill_)), to);
+            if (transposed) return TENON_RUN(device, remap_transposed(rank_, axes, from, to, add));
+            if (!add) return TENON_RUN(device, remap(rank_, axes, from, static_cast<T>(static_cast<formula::compute_t<T>>(fill_)), to));
             // Second derivatives only: through a temporary, which holds no fill value.
             long size = 1;
             for (int i = 0; i < rank_; ++i) size *= to_[i];
-            const kernels::cpu::impl::MoveBuffer<T> own(size);
-            kernels::cpu::remap(rank_, axes, from, static_cast<T>(0.f), own.data());
-            dispatch<kernels::cpu::impl::AddRunBody, Isa::avx2>(to, static_cast<const T*>(own.data()), size, false);
+            const long step = 1;
+            const detail::AnyTensor own(detail::new_record(dtype_of<T>, 1, &size, device));
+            T* shown = reinterpret_cast<T*>(own->data());
+            TENON_RUN(device, remap(rank_, axes, from, static_cast<T>(0.f), shown));
+            TENON_RUN(device, add_strided(1, &size, to, &step, static_cast<const T*>(shown), &step));
         }
     }
     void release() noexcept {}

@@ -4,6 +4,10 @@
 #include <tenon/autograd/operation_node.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
 #include <tenon/ops/axis.hpp>
+#include <tenon/ops/copy.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/scatter.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -24,7 +28,8 @@ public:
         const std::int64_t* indices = reinterpret_cast<const std::int64_t*>(indices_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::scatter_add_axis(split_.outer, split_.n, m_, split_.inner, dy, indices, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(to.record->storage->device,
+                  scatter_add_axis(split_.outer, split_.n, m_, split_.inner, dy, indices, reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
     const detail::Saved& indices() const { return indices_; }
     AxisSplit split() const { return split_; }

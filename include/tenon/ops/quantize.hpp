@@ -113,7 +113,7 @@ ProductSpec int8_spec(const char* operation, const Tensor<Q, RA>& a, const Tenso
     spec.a = a.any();
     spec.b = b.any();
     spec.b_transposed = transposed;
-    set_product(spec, dims);
+    set_product(operation, spec, dims);
     check_device(operation, a.device());
     return spec;
 }

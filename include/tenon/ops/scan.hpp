@@ -4,6 +4,9 @@
 #include <tenon/kernels/cpu/scan.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/picked.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/scan.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -25,7 +28,8 @@ public:
     void backward() override {
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::cumsum(split_.outer, split_.n, split_.inner, dy, reinterpret_cast<T*>(to.record->data()), !reverse_, to.mode == 2);
+        TENON_RUN(to.record->storage->device,
+                  cumsum(split_.outer, split_.n, split_.inner, dy, reinterpret_cast<T*>(to.record->data()), !reverse_, to.mode == 2));
     }
     AxisSplit split() const { return split_; }
     bool reverse() const { return reverse_; }
@@ -50,7 +54,8 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        kernels::cpu::cumprod_backward(split_.outer, split_.n, split_.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2, reverse_);
+        TENON_RUN(to.record->storage->device,
+                  cumprod_backward(split_.outer, split_.n, split_.inner, x, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2, reverse_));
     }
     const detail::Saved& x() const { return x_; }
     const detail::Saved& y() const { return y_; }
@@ -75,7 +80,8 @@ template <class T>
 detail::AnyTensor cumsum_record(detail::Record* x, AxisSplit s, bool reverse) {
     using Out = running_t<T>;
     detail::AnyTensor result(detail::new_record(dtype_of<Out>, x->rank, x->dims(), x->storage->device, "cumsum"));
-    kernels::cpu::cumsum(s.outer, s.n, s.inner, reinterpret_cast<const number_t<T>*>(x->data()), reinterpret_cast<Out*>(result->data()), reverse);
+    TENON_RUN(x->storage->device,
+              cumsum(s.outer, s.n, s.inner, reinterpret_cast<const number_t<T>*>(x->data()), reinterpret_cast<Out*>(result->data()), reverse));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x)) detail::make_node<CumsumNode<T>>(x, s, reverse)->set_result(result.get());
     return result;
@@ -86,7 +92,8 @@ template <class T>
 detail::AnyTensor cumprod_record(detail::Record* x, AxisSplit s, bool reverse) {
     using Out = running_t<T>;
     detail::AnyTensor y(detail::new_record(dtype_of<Out>, x->rank, x->dims(), x->storage->device, "cumprod"));
-    kernels::cpu::cumprod(s.outer, s.n, s.inner, reinterpret_cast<const number_t<T>*>(x->data()), reinterpret_cast<Out*>(y->data()), reverse);
+    TENON_RUN(x->storage->device,
+              cumprod(s.outer, s.n, s.inner, reinterpret_cast<const number_t<T>*>(x->data()), reinterpret_cast<Out*>(y->data()), reverse));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x)) detail::make_node<CumprodNode<T>>(x, y.get(), s, reverse)->set_result(y.get());
     return y;
@@ -104,7 +111,7 @@ auto running_extreme(const char* operation, E&& e) {
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = checked_axis<Axis, T, X::rank>();
-    check_cpu(operation, x.device());
+    check_device(operation, x.device());
     detail::Record* r = x.record();
     const AxisSplit s = split_at(r, axis);
     detail::AnyTensor values(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), operation));
@@ -112,8 +119,8 @@ auto running_extreme(const char* operation, E&& e) {
     const number_t<T>* from = reinterpret_cast<const number_t<T>*>(r->data());
     number_t<T>* to = reinterpret_cast<number_t<T>*>(values->data());
     std::int64_t* at = reinterpret_cast<std::int64_t*>(indices->data());
-    if constexpr (Max) kernels::cpu::cummax(s.outer, s.n, s.inner, from, to, at);
-    else kernels::cpu::cummin(s.outer, s.n, s.inner, from, to, at);
+    if constexpr (Max) TENON_RUN(x.device(), cummax(s.outer, s.n, s.inner, from, to, at));
+    else TENON_RUN(x.device(), cummin(s.outer, s.n, s.inner, from, to, at));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(r)) detail::make_node<PickedNode<T>>(operation, r, indices.get(), s, s.n)->set_result(values.get());
     return Running<T, X::rank>{X(static_cast<detail::AnyTensor&&>(values)), Tensor<std::int64_t, X::rank>(static_cast<detail::AnyTensor&&>(indices))};
@@ -130,7 +137,7 @@ template <int Axis, Expression E>
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = impl::checked_axis<Axis, T, X::rank>();
-    impl::check_cpu("cumsum", x.device());
+    impl::check_device("cumsum", x.device());
     return Tensor<impl::running_t<T>, X::rank>(impl::cumsum_record<T>(x.record(), impl::split_at(x.record(), axis), false));
 }
 
@@ -142,7 +149,7 @@ template <int Axis, Expression E>
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::Scalar;
     constexpr int axis = impl::checked_axis<Axis, T, X::rank>();
-    impl::check_cpu("cumprod", x.device());
+    impl::check_device("cumprod", x.device());
     return Tensor<impl::running_t<T>, X::rank>(impl::cumprod_record<T>(x.record(), impl::split_at(x.record(), axis), false));
 }
 

@@ -6,9 +6,13 @@
 #pragma once
 
 #include <tenon/core/factories.hpp>
-#include <tenon/kernels/cpu/remap.hpp>
+#include <tenon/kernels/cpu/add_strided.hpp>
 #include <tenon/kernels/cpu/scatter.hpp>
+#include <tenon/kernels/cpu/scatter_steps.hpp>
 #include <tenon/ops/index.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/add_strided.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -21,29 +25,41 @@ struct IndexPutOptions { bool accumulate = false; };
 
 namespace impl {
 
+// Memory for `count` elements on a device, for the duration of a call.
+template <class T>
+class DeviceBuffer {
+public:
+    DeviceBuffer(Device device, long count) : record_(detail::new_record(dtype_of<T>, 1, &count, device)) {}
+    T* data() const { return reinterpret_cast<T*>(record_->data()); }
+
+private:
+    detail::AnyTensor record_;
+};
+
+// to[0, size) += from[0, size).
+template <class T>
+void add_run(Device device, long size, T* to, const T* from) {
+    const long step = 1;
+    TENON_RUN(device, add_strided(1, &size, to, &step, from, &step));
+}
 // Runs write(memory) on a gradient's memory where that is fresh; else on a temporary, which is added.
 template <class T, class F>
 void put_gradient(const detail::GradientTarget& to, F&& write) {
     T* data = reinterpret_cast<T*>(to.record->data());
     if (to.mode == 1) return write(data);
-    const kernels::cpu::impl::MoveBuffer<T> own(to.record->size);
+    const Device device = to.record->storage->device;
+    const DeviceBuffer<T> own(device, to.record->size);
     write(own.data());
-    const long piece = 65536, size = to.record->size;
-    parallel_for((size + piece - 1) / piece, [&](long task) {
-        const long begin = task * piece, count = size - begin < piece ? size - begin : piece;
-        dispatch<kernels::cpu::impl::AddRunBody, Isa::avx2>(data + begin, static_cast<const T*>(own.data()) + begin, count, false);
-    });
+    add_run(device, to.record->size, data, static_cast<const T*>(own.data()));
 }
 // The gradient goes on as it is.
 template <class T>
 void pass_gradient(const detail::GradientTarget& to, const T* dy) {
     T* data = reinterpret_cast<T*>(to.record->data());
-    const long piece = 65536, size = to.record->size;
-    parallel_for((size + piece - 1) / piece, [&](long task) {
-        const long begin = task * piece, count = size - begin < piece ? size - begin : piece;
-        if (to.mode == 1) std::memcpy(static_cast<void*>(data + begin), dy + begin, static_cast<std::size_t>(count) * sizeof(T));
-        else dispatch<kernels::cpu::impl::AddRunBody, Isa::avx2>(data + begin, dy + begin, count, false);
-    });
+    const Device device = to.record->storage->device;
+    const long size = to.record->size, step = 1;
+    if (to.mode == 1) TENON_RUN(device, copy_strided(1, &size, data, &step, dy, &step, static_cast<int>(sizeof(T))));
+    else add_run(device, size, data, dy);
 }
 
 // Where the sources of a scatter go: index is [outer, m, inner] (int64) into [outer, n, inner].
@@ -80,16 +96,17 @@ ScatterPlan plan_scatter(const char* operation, const detail::Record* x, int axi
     plan.index = detail::AnyTensor(detail::new_record(DType::int64, index->rank, index->dims(), index->storage->device));
     const I* from = reinterpret_cast<const I*>(index->data());
     std::int64_t* to = reinterpret_cast<std::int64_t*>(plan.index->data());
-    long at[max_rank] = {};
-    for (long k = 0; k < index->size; ++k) {
-        long position = 0;
-        for (int i = 0; i < x->rank; ++i) position = position * x->dims()[i] + (i == axis ? static_cast<long>(from[k]) : at[i]);
-        to[k] = part ? position : static_cast<long>(from[k]);
-        for (int i = x->rank - 1; i >= 0; --i) {
-            if (++at[i] < index->dims()[i]) break;
-            at[i] = 0;
-        }
+    const Device device = index->storage->device;
+    if (!part) {
+        TENON_RUN(device, each(index->size, kernels::cpu::ConvertStep<std::int64_t, I>{from, to}));
+        return plan;
     }
+    kernels::cpu::PositionStep<I> step{x->rank, axis, {}, {}, from, to};
+    for (int i = 0; i < x->rank; ++i) {
+        step.dims[i] = x->dims()[i];
+        step.index_dims[i] = index->dims()[i];
+    }
+    TENON_RUN(device, each(index->size, step));
     return plan;
 }
 
@@ -112,7 +129,10 @@ protected:
     const std::int64_t* at() const { return reinterpret_cast<const std::int64_t*>(index_.check(name)->data()); }
     const T* given() const { return reinterpret_cast<const T*>(gradient()->data()); }
     // The gradient of src: what arrives for the elements that the sources went to.
-    void gather_gradient(const T* dy, T* dsrc) const { kernels::cpu::gather_axis(plan_.outer, plan_.n, plan_.m, plan_.inner, dy, at(), dsrc); }
+    void gather_gradient(const T* dy, T* dsrc) const {
+        TENON_RUN(device(), gather_axis(plan_.outer, plan_.n, plan_.m, plan_.inner, dy, at(), dsrc));
+    }
+    Device device() const { return index_.tensor->storage->device; }
     long size() const { return plan_.outer * plan_.n * plan_.inner; }
     long source_size() const { return plan_.outer * plan_.m * plan_.inner; }
 
@@ -130,8 +150,8 @@ public:
         const ScatterPlan& p = this->plan_;
         if (this->wanted(0))
             put_gradient<T>(detail::gradient_target(this->edges_[0]), [&](T* dx) {
-                std::memcpy(static_cast<void*>(dx), this->given(), static_cast<std::size_t>(this->size()) * sizeof(T));
-                kernels::cpu::scatter_fill_axis(p.outer, p.n, p.m, p.inner, T(0.f), this->at(), dx);
+                detail::copy_bytes(this->device(), dx, this->given(), static_cast<std::size_t>(this->size()) * sizeof(T));
+                TENON_RUN(this->device(), scatter_fill_axis(p.outer, p.n, p.m, p.inner, T(0.f), this->at(), dx));
             });
         if (this->wanted(1)) put_gradient<T>(detail::gradient_target(this->edges_[1]), [&](T* dsrc) { this->gather_gradient(this->given(), dsrc); });
     }
@@ -166,16 +186,13 @@ public:
         const A* counts = reinterpret_cast<const A*>(counts_.check(this->name)->data());
         const T* dy = this->given();
         const long size = this->size();
-        const kernels::cpu::impl::MoveBuffer<T> share(size);
-        for (long i = 0; i < size; ++i) {
-            const A parts = counts[i] + A(include_self_ ? 1 : 0);
-            share[i] = parts > A(1) ? static_cast<T>(static_cast<A>(dy[i]) / parts) : dy[i];
-        }
+        const Device device = this->device();
+        const DeviceBuffer<T> share(device, size);
+        TENON_RUN(device, each(size, kernels::cpu::ShareStep<T, A>{dy, counts, include_self_ ? 1 : 0, share.data()}));
         if (this->wanted(1))
             put_gradient<T>(detail::gradient_target(this->edges_[1]), [&](T* dsrc) { this->gather_gradient(share.data(), dsrc); });
         if (!this->wanted(0)) return;
-        for (long i = 0; i < size; ++i)
-            if (!include_self_ && counts[i] > A(0)) share[i] = T(0.f);
+        if (!include_self_) TENON_RUN(device, each(size, kernels::cpu::DropCountedStep<T, A>{counts, share.data()}));
         pass_gradient<T>(detail::gradient_target(this->edges_[0]), share.data());
     }
     const detail::Saved& counts() const { return counts_; }
@@ -209,39 +226,33 @@ public:
         const T* src = reinterpret_cast<const T*>(src_.check(this->name)->data());
         const T* y = reinterpret_cast<const T*>(y_.check(this->name)->data());
         const long size = this->size(), sources = this->source_size();
-        for (long i = 0; i < size; ++i) own[i] = true;
-        if (!include_self_) kernels::cpu::scatter_fill_axis(p.outer, p.n, p.m, p.inner, false, this->at(), own);
-        for (long i = 0; i < size; ++i) {
-            own[i] = own[i] && x[i] == y[i];
-            ties[i] = A(own[i] ? 1 : 0);
-        }
-        const kernels::cpu::impl::MoveBuffer<T> met(sources);
-        const kernels::cpu::impl::MoveBuffer<A> ones(sources);
+        const Device device = this->device();
+        TENON_RUN(device, each(size, kernels::cpu::SetTrueStep{own}));
+        if (!include_self_) TENON_RUN(device, scatter_fill_axis(p.outer, p.n, p.m, p.inner, false, this->at(), own));
+        TENON_RUN(device, each(size, kernels::cpu::OwnTieStep<T, A>{x, y, own, ties}));
+        const DeviceBuffer<T> met(device, sources);
+        const DeviceBuffer<A> ones(device, sources);
         this->gather_gradient(y, met.data());
-        for (long k = 0; k < sources; ++k) {
-            equal[k] = src[k] == met[k];
-            ones[k] = equal[k] ? A(1) : A(0);
-        }
-        kernels::cpu::scatter_reduce_axis<kernels::cpu::Scatter::sum>(p.outer, p.n, p.m, p.inner, static_cast<const A*>(ones.data()), this->at(), ties);
+        TENON_RUN(device, each(sources, kernels::cpu::SourceTieStep<T, A>{src, met.data(), equal, ones.data()}));
+        TENON_RUN(device, scatter_reduce_axis<kernels::cpu::Scatter::sum>(p.outer, p.n, p.m, p.inner, static_cast<const A*>(ones.data()), this->at(), ties));
     }
     void backward() override {
         using A = typename ScatterNode<T>::Sum;
         const T* dy = this->given();
         const long size = this->size(), sources = this->source_size();
-        const kernels::cpu::impl::MoveBuffer<A> ties(size);
-        const kernels::cpu::impl::MoveBuffer<bool> own(size), equal(sources);
+        const Device device = this->device();
+        const DeviceBuffer<A> ties(device, size);
+        const DeviceBuffer<bool> own(device, size), equal(device, sources);
         find_ties(ties.data(), own.data(), equal.data());
-        const kernels::cpu::impl::MoveBuffer<T> share(size);
-        for (long i = 0; i < size; ++i) share[i] = ties[i] > A(1) ? static_cast<T>(static_cast<A>(dy[i]) / ties[i]) : dy[i];
+        const DeviceBuffer<T> share(device, size);
+        TENON_RUN(device, each(size, kernels::cpu::ShareStep<T, A>{dy, ties.data(), 0, share.data()}));
         if (this->wanted(1))
             put_gradient<T>(detail::gradient_target(this->edges_[1]), [&](T* dsrc) {
                 this->gather_gradient(share.data(), dsrc);
-                for (long k = 0; k < sources; ++k)
-                    if (!equal[k]) dsrc[k] = T(0.f);
+                TENON_RUN(device, each(sources, kernels::cpu::DropUnlessStep<T>{equal.data(), dsrc}));
             });
         if (!this->wanted(0)) return;
-        for (long i = 0; i < size; ++i)
-            if (!own[i]) share[i] = T(0.f);
+        TENON_RUN(device, each(size, kernels::cpu::DropUnlessStep<T>{own.data(), share.data()}));
         pass_gradient<T>(detail::gradient_target(this->edges_[0]), share.data());
     }
 
@@ -282,7 +293,7 @@ auto scatter_any(const char* operation, X&& x, N&& indices, S&& source, bool inc
     static_assert(Axis >= -R && Axis < R, "tenon: scatter<Axis>: the axis is outside of the tensor's rank");
     static_assert(Kind == ScatterKind::set || !std::is_same_v<T, bool>, "tenon: scatter_add, _mean, _max, _min: of a bool tensor: write cast<float>(x) first");
     static_assert(Kind != ScatterKind::mean || Floating<T>, "tenon: scatter_mean: the mean of an integer tensor is not an integer: write cast<float>(x) first");
-    check_cpu(operation, into.device());
+    check_device(operation, into.device());
     if (!(into.device() == index.device())) fail_devices(operation, into.device(), index.device());
     if (!(into.device() == all.device())) fail_devices(operation, into.device(), all.device());
     const ScatterPlan plan = plan_scatter<I>(operation, into.record(), detail::normal_axis<Axis, R>(), index.record());
@@ -291,9 +302,10 @@ auto scatter_any(const char* operation, X&& x, N&& indices, S&& source, bool inc
     const std::int64_t* at = plan.at();
     const long size = into.size();
     Into y(detail::AnyTensor(detail::new_record(dtype_of<T>, R, into.record()->dims(), into.device(), operation)));
-    std::memcpy(static_cast<void*>(y.data()), into.data(), static_cast<std::size_t>(size) * sizeof(T));
+    const Device device = into.device();
+    detail::copy_bytes(device, y.data(), into.data(), static_cast<std::size_t>(size) * sizeof(T));
     if constexpr (Kind == ScatterKind::set) {
-        kernels::cpu::scatter_axis(plan.outer, plan.n, plan.m, plan.inner, from, at, y.data());
+        TENON_RUN(device, scatter_axis(plan.outer, plan.n, plan.m, plan.inner, from, at, y.data()));
         if constexpr (Floating<T>)
             if (detail::wants_gradient(into.record()) || detail::wants_gradient(src.record()))
                 detail::make_node<ScatterSetNode<T>>(operation, into.record(), src.record(), plan)->set_result(y.record());
@@ -304,15 +316,14 @@ auto scatter_any(const char* operation, X&& x, N&& indices, S&& source, bool inc
         detail::AnyTensor counts;
         if constexpr (Kind == ScatterKind::mean) {
             counts = detail::AnyTensor(detail::new_record(dtype_of<A>, R, into.record()->dims(), into.device(), operation));
-            std::memset(counts->data(), 0, static_cast<std::size_t>(size) * sizeof(A));
-            kernels::cpu::scatter_count_axis(plan.outer, plan.n, plan.m, plan.inner, at, reinterpret_cast<A*>(counts->data()));
+            detail::zero_bytes(device, counts->data(), static_cast<std::size_t>(size) * sizeof(A));
+            TENON_RUN(device, scatter_count_axis(plan.outer, plan.n, plan.m, plan.inner, at, reinterpret_cast<A*>(counts->data())));
         }
         // 16-bit types add up in float.
-        const kernels::cpu::impl::MoveBuffer<A> wide(std::is_same_v<A, T> ? 0 : size);
+        const DeviceBuffer<A> wide(device, std::is_same_v<A, T> ? 0 : size);
         A* to = wide.data();
         if constexpr (std::is_same_v<A, T>) to = y.data();
-        else
-            for (long i = 0; i < size; ++i) to[i] = static_cast<A>(y.data()[i]);
+        else TENON_RUN(device, each(size, kernels::cpu::ConvertStep<A, T>{y.data(), to}));
         if (!include_self) {
             A start = A(0);
             if constexpr (Kind == ScatterKind::max || Kind == ScatterKind::min) {
@@ -324,21 +335,17 @@ auto scatter_any(const char* operation, X&& x, N&& indices, S&& source, bool inc
                     start = Kind == ScatterKind::max ? A(0) : static_cast<A>(~A(0));
                 }
             }
-            kernels::cpu::scatter_fill_axis(plan.outer, plan.n, plan.m, plan.inner, start, at, to);
+            TENON_RUN(device, scatter_fill_axis(plan.outer, plan.n, plan.m, plan.inner, start, at, to));
         }
         constexpr kernels::cpu::Scatter how = Kind == ScatterKind::max   ? kernels::cpu::Scatter::max
                                               : Kind == ScatterKind::min ? kernels::cpu::Scatter::min
                                                                          : kernels::cpu::Scatter::sum;
-        kernels::cpu::scatter_reduce_axis<how>(plan.outer, plan.n, plan.m, plan.inner, from, at, to);
+        TENON_RUN(device, scatter_reduce_axis<how>(plan.outer, plan.n, plan.m, plan.inner, from, at, to));
         if constexpr (Kind == ScatterKind::mean) {
             const A* n = reinterpret_cast<const A*>(counts->data());
-            for (long i = 0; i < size; ++i) {
-                const A parts = n[i] + A(include_self ? 1 : 0);
-                if (parts > A(1)) to[i] = to[i] / parts;
-            }
+            TENON_RUN(device, each(size, kernels::cpu::ShareStep<A, A>{to, n, include_self ? 1 : 0, to}));
         }
-        if constexpr (!std::is_same_v<A, T>)
-            for (long i = 0; i < size; ++i) y.data()[i] = static_cast<T>(to[i]);
+        if constexpr (!std::is_same_v<A, T>) TENON_RUN(device, each(size, kernels::cpu::ConvertStep<T, A>{to, y.data()}));
         if constexpr (Floating<T>) {
             if (!recorded) return y;
             if constexpr (Kind == ScatterKind::add) detail::make_node<ScatterAddNode<T>>(operation, into.record(), src.record(), plan)->set_result(y.record());
@@ -369,23 +376,20 @@ public:
         const I* index = reinterpret_cast<const I*>(indices->data());
         const long m = indices->size;
         const IndexedAxis s = shape_;
+        const Device device = indices->storage->device;
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         if (wanted(0)) {
             const detail::GradientTarget to = detail::gradient_target(edges_[0]);
             if (add_) pass_gradient<T>(to, dy);
             else
                 put_gradient<T>(to, [&](T* dx) {
-                    std::memcpy(static_cast<void*>(dx), dy, static_cast<std::size_t>(s.outer * s.n * s.inner) * sizeof(T));
-                    for (long o = 0; o < s.outer; ++o)
-                        for (long j = 0; j < m; ++j)
-                            std::memset(static_cast<void*>(dx + (o * s.n + static_cast<long>(index[j])) * s.inner), 0,
-                                        static_cast<std::size_t>(s.inner) * sizeof(T));
+                    detail::copy_bytes(device, dx, dy, static_cast<std::size_t>(s.outer * s.n * s.inner) * sizeof(T));
+                    TENON_RUN(device, put_slices(s.outer, s.n, m, s.inner * static_cast<long>(sizeof(T)), nullptr, index, dx));
                 });
         }
         if (!wanted(1)) return;
         put_gradient<T>(detail::gradient_target(edges_[1]), [&](T* dsrc) {
-            const long slice = s.inner * static_cast<long>(sizeof(T));
-            for (long o = 0; o < s.outer; ++o) kernels::cpu::gather_rows(m, slice, dy + o * s.n * s.inner, index, dsrc + o * m * s.inner);
+            TENON_RUN(device, gather_slices(s.outer, s.n, m, s.inner * static_cast<long>(sizeof(T)), dy, index, dsrc));
         });
     }
     const IndexedAxis& shape() const { return shape_; }
@@ -400,7 +404,7 @@ private:
 
 template <class T, class I>
 detail::AnyTensor put_slices(const char* operation, detail::Record* x, int axis, detail::Record* indices, detail::Record* src, bool add) {
-    check_cpu(operation, x->storage->device);
+    check_device(operation, x->storage->device);
     if (!(x->storage->device == indices->storage->device)) fail_devices(operation, x->storage->device, indices->storage->device);
     if (!(x->storage->device == src->storage->device)) fail_devices(operation, x->storage->device, src->storage->device);
     for (int i = 0; i < x->rank; ++i) {
@@ -416,18 +420,11 @@ detail::AnyTensor put_slices(const char* operation, detail::Record* x, int axis,
     const I* index = reinterpret_cast<const I*>(indices->data());
     const T* from = reinterpret_cast<const T*>(src->data());
     T* to = reinterpret_cast<T*>(result->data());
-    if (result->size > 0) std::memcpy(static_cast<void*>(to), x->data(), static_cast<std::size_t>(result->size) * sizeof(T));
-    // Whole tables share their rows out between the threads; many small ones the tables.
-    auto each = [&](long o) {
-        if (add) kernels::cpu::scatter_add_rows(m, s.inner, from + o * m * s.inner, index, s.n, to + o * s.n * s.inner, true);
-        else
-            for (long j = 0; j < m; ++j)
-                std::memcpy(static_cast<void*>(to + (o * s.n + static_cast<long>(index[j])) * s.inner), from + (o * m + j) * s.inner,
-                            static_cast<std::size_t>(s.inner) * sizeof(T));
-    };
+    const Device device = x->storage->device;
+    if (result->size > 0) detail::copy_bytes(device, to, x->data(), static_cast<std::size_t>(result->size) * sizeof(T));
     if (s.inner > 0 && m > 0) {
-        if (s.outer == 1) each(0);
-        else parallel_for(s.outer, each);
+        if (add) TENON_RUN(device, scatter_add_slices(s.outer, s.n, m, s.inner, from, index, to, true));
+        else TENON_RUN(device, put_slices(s.outer, s.n, m, s.inner * static_cast<long>(sizeof(T)), from, index, to));
     }
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x) || detail::wants_gradient(src))
@@ -457,18 +454,21 @@ auto put_slices_any(const char* operation, X&& x, N&& indices, S&& source, bool 
 template <int K>
 Tensor<std::int64_t, 1> row_positions(const char* operation, const detail::Record* x, const detail::AnyTensor (&indices)[K]) {
     const long size = indices[0]->size;
-    Tensor<std::int64_t, 1> rows = empty<std::int64_t>({size});
+    const Device device = x->storage->device;
+    check_device(operation, device);
+    Tensor<std::int64_t, 1> rows = empty<std::int64_t>({size}, device);
     for (int k = 0; k < K; ++k) {
         const detail::Record* r = indices[k].get();
         for (int i = 0; i < r->rank; ++i)
             if (r->dims()[i] != indices[0]->dims()[i])
                 fail<ShapeError>(operation, ": indices of different shapes, ", indices[0]->description(), " and ", r->description());
+        if (!(r->storage->device == device)) fail_devices(operation, device, r->storage->device);
         const long n = x->dims()[k];
         auto collect = [&](auto zero) {
             using I = decltype(zero);
             check_indices<I>(operation, r, n);
             const I* at = reinterpret_cast<const I*>(r->data());
-            for (long i = 0; i < size; ++i) rows.data()[i] = (k == 0 ? 0 : rows.data()[i] * n) + static_cast<long>(at[i]);
+            TENON_RUN(device, each(size, kernels::cpu::RowStep<I>{at, k == 0 ? 0 : n, rows.data()}));
         };
         if (r->dtype == DType::int32) collect(std::int32_t(0));
         else collect(std::int64_t(0));
@@ -502,7 +502,7 @@ template <int Axis, Expression X, Expression N, Expression S>
 template <int Axis, Expression X, Expression N>
 [[nodiscard]] auto scatter(X&& x, N&& indices, std::type_identity_t<common_scalar_t<X>> value) {
     const auto index = impl::as_tensor(static_cast<N&&>(indices));
-    return scatter<Axis>(static_cast<X&&>(x), index, full<common_scalar_t<X>>(index.shape(), value));
+    return scatter<Axis>(static_cast<X&&>(x), index, full<common_scalar_t<X>>(index.shape(), value, index.device()));
 }
 // scatter_add<Axis>(x, indices, src): x plus the sources that go to each element, in their order (16-bit types add up in
 // float). Operands as of scatter. Derivative: all of x; src where it went.

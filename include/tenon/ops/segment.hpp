@@ -3,10 +3,14 @@
 #pragma once
 
 #include <tenon/core/factories.hpp>
+#include <tenon/kernels/cpu/scatter_steps.hpp>
 #include <tenon/kernels/cpu/segment.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/index.hpp>
 #include <tenon/ops/linear_map.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/segment.cuh>
+#endif
 
 namespace tenon {
 
@@ -28,6 +32,10 @@ public:
     template <class I>
     static Segments from_indices(const Tensor<I, 1>& indices, long count = -1);
 
+    // On another device: operands are on the segments' own. (From pointers or sorted indices on a device they are checked on
+    // the host, which waits; from indices they are sorted on the device.)
+    Segments to(Device device) const;
+
     long count() const { return pointers_.size() - 1; }
     long rows() const { return rows_; }
     // [count + 1], int64: where each segment begins, in order().
@@ -43,25 +51,15 @@ private:
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-// Pointers of ascending segments: pointers[s] = the first k with at(k) >= s.
-template <class F>
-Tensor<std::int64_t, 1> segment_pointers(long rows, long count, F at) {
-    Tensor<std::int64_t, 1> pointers = empty<std::int64_t>({count + 1});
-    std::int64_t* to = pointers.data();
-    long s = 0;
-    for (long k = 0; k < rows; ++k)
-        for (const long index = at(k); s <= index; ++s) to[s] = k;
-    for (; s <= count; ++s) to[s] = rows;
-    return pointers;
-}
 template <class I>
 long segment_count(const char* operation, const Tensor<I, 1>& indices, long count) {
     check_index_type<I>();
-    check_cpu(operation, indices.device());
+    check_device(operation, indices.device());
     if (count < -1) fail<ValueError>(operation, ": ", count, " segments, expected 0 or more (-1: up to the largest index)");
     if (count == -1) {
         count = 0;
-        for (long k = 0; k < indices.size(); ++k) count = static_cast<long>(indices.data()[k]) >= count ? static_cast<long>(indices.data()[k]) + 1 : count;
+        const Tensor<I, 1> host = indices.device().is_cpu() ? indices : indices.detach().to(cpu);
+        for (long k = 0; k < host.size(); ++k) count = static_cast<long>(host.data()[k]) >= count ? static_cast<long>(host.data()[k]) + 1 : count;
     }
     check_indices<I>(operation, indices.record(), count);
     return count;
@@ -97,9 +95,9 @@ public:
     const long* dims(bool transposed) const { return transposed ? from_ : to_; }
     long width() const { return width_; }
     template <class T>
-    void clear(bool transposed, T* to) const {
+    void clear(Device device, bool transposed, T* to) const {
         const long size = (transposed ? from_[0] : to_[0]) * width_;
-        if (size > 0) std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(size) * sizeof(T));
+        if (size > 0) detail::zero_bytes(device, to, static_cast<std::size_t>(size) * sizeof(T));
     }
 
 private:
@@ -112,11 +110,11 @@ class SegmentSumMap : public SegmentDims {
 public:
     SegmentSumMap(const detail::Record* x, const Segments& s, bool mean) : SegmentDims(x, s.count()), segments_(s), mean_(mean) {}
     template <class T>
-    void run(bool transposed, const T* from, T* to, bool add) const {
-        if (transposed)
-            kernels::cpu::segment_sum_backward(segments_.count, segments_.begins(), segments_.rows(), width(), from, mean_, to, add);
+    void run(Device device, bool transposed, const T* from, T* to, bool add) const {
+        if (transposed) TENON_RUN(device, segment_sum_backward(segments_.count, segments_.begins(), segments_.rows(), width(), from, mean_, to, add));
         else
-            kernels::cpu::segment_sum(segments_.count, segments_.begins(), segments_.rows(), static_cast<const T*>(nullptr), width(), from, mean_, to, add);
+            TENON_RUN(device,
+                      segment_sum(segments_.count, segments_.begins(), segments_.rows(), static_cast<const T*>(nullptr), width(), from, mean_, to, add));
     }
     void release() noexcept { segments_.release(); }
 
@@ -130,16 +128,11 @@ class SegmentChoiceMap : public SegmentDims {
 public:
     SegmentChoiceMap(const detail::Record* x, long count, detail::Record* at) : SegmentDims(x, count), count_(count) { at_.save(at); }
     template <class T>
-    void run(bool transposed, const T* from, T* to, bool add) const {
+    void run(Device device, bool transposed, const T* from, T* to, bool add) const {
         const std::int64_t* at = reinterpret_cast<const std::int64_t*>(at_.check("segments")->data());
-        if (transposed) {
-            if (!add) clear(true, to);
-            return kernels::cpu::segment_choice_backward(count_, width(), from, at, to);
-        }
-        using A = typename kernels::cpu::impl::sum_type<T>::type;
-        if (!add) clear(false, to);
-        for (long i = 0; i < count_ * width(); ++i)
-            if (at[i] >= 0) to[i] = static_cast<T>(static_cast<A>(to[i]) + static_cast<A>(from[at[i] * width() + i % width()]));
+        if (!add) clear(device, transposed, to);
+        if (transposed) TENON_RUN(device, segment_choice_backward(count_, width(), from, at, to, dims(true)[0]));
+        else TENON_RUN(device, each(count_ * width(), kernels::cpu::ChoiceStep<T>{at, from, width(), to}));
     }
     void release() noexcept { at_.tensor = detail::AnyTensor(); }
 
@@ -149,10 +142,11 @@ private:
 };
 
 inline void check_segments(const char* operation, const detail::Record* x, const Segments& s) {
-    check_cpu(operation, x->storage->device);
+    check_device(operation, x->storage->device);
     if (!s.pointers().has_value()) fail<ShapeError>(operation, ": the segments are empty: make them with Segments::from_pointers or from_indices");
     if (x->dims()[0] != s.rows())
         fail<ShapeError>(operation, ": ", x->description(), " has ", x->dims()[0], " rows, but the segments are of ", s.rows());
+    if (!(x->storage->device == s.pointers().device())) fail_devices(operation, x->storage->device, s.pointers().device());
 }
 template <class X>
 constexpr void check_segmented() {
@@ -178,11 +172,11 @@ auto segment_extreme(const char* operation, X&& given, const Segments& segments)
     check_segments(operation, x.record(), segments);
     Shape<Own::rank> dims = x.shape();
     dims[0] = segments.count();
-    Extreme<T, Own::rank> result{empty<T>(dims), empty<std::int64_t>(dims)};
+    Extreme<T, Own::rank> result{empty<T>(dims, x.device()), empty<std::int64_t>(dims, x.device())};
     long width = 1;
     for (int i = 1; i < Own::rank; ++i) width *= dims[i];
-    kernels::cpu::segment_extreme<Max>(segments.count(), segments.pointers().data(), segments.order().has_value() ? segments.order().data() : nullptr, width,
-                                       static_cast<const T*>(x.data()), result.values.data(), result.indices.data());
+    TENON_RUN(x.device(), segment_extreme<Max>(segments.count(), segments.pointers().data(), segments.order().has_value() ? segments.order().data() : nullptr, width,
+                                               static_cast<const T*>(x.data()), result.values.data(), result.indices.data()));
     if constexpr (Floating<T>)
         if (detail::wants_gradient(x.record()))
             detail::make_node<LinearMapNode<T, SegmentChoiceMap>>(operation, x.record(), SegmentChoiceMap(x.record(), segments.count(), result.indices.record()), false)
@@ -208,9 +202,9 @@ public:
         const detail::Record* y = y_.check(name);
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
         const long rows = y->dims()[0];
-        kernels::cpu::segment_softmax_backward(segments_.count, segments_.begins(), segments_.rows(), rows > 0 ? y->size / rows : 0,
-                                               reinterpret_cast<const T*>(y->data()), reinterpret_cast<const T*>(gradient()->data()),
-                                               reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+        TENON_RUN(y->storage->device, segment_softmax_backward(segments_.count, segments_.begins(), segments_.rows(), rows > 0 ? y->size / rows : 0,
+                                                               reinterpret_cast<const T*>(y->data()), reinterpret_cast<const T*>(gradient()->data()),
+                                                               reinterpret_cast<T*>(to.record->data()), to.mode == 2));
     }
     const detail::Saved& y() const { return y_; }
     const Segments& segments() const { return kept_; }
@@ -248,9 +242,9 @@ template <Expression X>
     impl::check_segmented<Own>();
     static_assert(Floating<T>, "tenon: segment_softmax: the input must be floating-point: write cast<float>(x) first");
     impl::check_segments("segment_softmax", x.record(), segments);
-    Own y = empty<T>(x.shape());
-    kernels::cpu::segment_softmax(segments.count(), segments.pointers().data(), segments.order().has_value() ? segments.order().data() : nullptr,
-                                  x.shape(0) > 0 ? x.size() / x.shape(0) : 0, static_cast<const T*>(x.data()), y.data());
+    Own y = empty<T>(x.shape(), x.device());
+    TENON_RUN(x.device(), segment_softmax(segments.count(), segments.pointers().data(), segments.order().has_value() ? segments.order().data() : nullptr,
+                                          x.shape(0) > 0 ? x.size() / x.shape(0) : 0, static_cast<const T*>(x.data()), y.data()));
     if (detail::wants_gradient(x.record())) detail::make_node<impl::SegmentSoftmaxNode<T>>(x.record(), y.record(), segments)->set_result(y.record());
     return y;
 }
@@ -260,7 +254,7 @@ template <Expression X>
 template <class I>
 Segments Segments::from_pointers(const Tensor<I, 1>& given) {
     impl::check_index_type<I>();
-    impl::check_cpu("Segments", given.device());
+    if (!given.device().is_cpu()) return from_pointers(given.detach().to(cpu)).to(given.device());
     if (given.size() < 1) fail<ShapeError>("Segments: no row pointers came, expected one more than there are segments");
     Segments s;
     if constexpr (std::is_same_v<I, std::int64_t>) s.pointers_ = contiguous(given.detach());
@@ -276,6 +270,7 @@ Segments Segments::from_pointers(const Tensor<I, 1>& given) {
 }
 template <class I>
 Segments Segments::from_sorted(const Tensor<I, 1>& given, long count) {
+    if (!given.device().is_cpu()) return from_sorted(given.detach().to(cpu), count).to(given.device());
     const Tensor<I, 1> indices = contiguous(given);
     count = impl::segment_count("Segments", indices, count);
     const I* at = indices.data();
@@ -285,26 +280,32 @@ Segments Segments::from_sorted(const Tensor<I, 1>& given, long count) {
                              "\n       hint: Segments::from_indices takes them in any order");
     Segments s;
     s.rows_ = indices.size();
-    s.pointers_ = impl::segment_pointers(s.rows_, count, [at](long k) { return static_cast<long>(at[k]); });
+    s.pointers_ = empty<std::int64_t>({count + 1});
+    kernels::cpu::sorted_pointers(s.rows_, count, at, nullptr, s.pointers_.data());
     return s;
 }
 template <class I>
 Segments Segments::from_indices(const Tensor<I, 1>& given, long count) {
     const Tensor<I, 1> indices = contiguous(given);
     count = impl::segment_count("Segments", indices, count);
+    const Device device = indices.device();
     Segments s;
     s.rows_ = indices.size();
+    s.pointers_ = empty<std::int64_t>({count + 1}, device);
     const I* at = indices.data();
-    bool ascending = true;
+    bool ascending = device.is_cpu();
     for (long k = 1; k < s.rows_ && ascending; ++k) ascending = at[k] >= at[k - 1];
-    if (ascending) {
-        s.pointers_ = impl::segment_pointers(s.rows_, count, [at](long k) { return static_cast<long>(at[k]); });
-        return s;
+    if (!ascending) {
+        s.order_ = empty<std::int64_t>({s.rows_}, device);
+        TENON_RUN(device, sort_positions(s.rows_, at, count, s.order_.data()));
     }
-    s.order_ = empty<std::int64_t>({s.rows_});
-    const std::int64_t* order = s.order_.data();
-    kernels::cpu::sort_positions(s.rows_, at, count, s.order_.data());
-    s.pointers_ = impl::segment_pointers(s.rows_, count, [at, order](long k) { return static_cast<long>(at[order[k]]); });
+    TENON_RUN(device, sorted_pointers(s.rows_, count, at, ascending ? nullptr : static_cast<const std::int64_t*>(s.order_.data()), s.pointers_.data()));
+    return s;
+}
+inline Segments Segments::to(Device device) const {
+    Segments s = *this;
+    if (pointers_.has_value()) s.pointers_ = pointers_.to(device);
+    if (order_.has_value()) s.order_ = order_.to(device);
     return s;
 }
 

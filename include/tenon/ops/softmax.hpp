@@ -5,15 +5,19 @@
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/autograd/operation_node.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/softmax.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
-template <class T, bool Log>
+// How: its name as an operation, and its backward kernel.
+template <class T, class How>
 class SoftmaxNode final : public detail::OperationNode<1> {
 public:
-    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(Log ? "log_softmax" : "softmax"), split_(split) {
+    SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(How::name), split_(split) {
         set_input(0, x);
         y_.save(y);
     }
@@ -25,14 +29,27 @@ public:
         const T* y = reinterpret_cast<const T*>(y_.check(name)->data());
         const T* dy = reinterpret_cast<const T*>(gradient()->data());
         const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-        T* dx = reinterpret_cast<T*>(to.record->data());
-        if constexpr (Log) kernels::cpu::log_softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
-        else kernels::cpu::softmax_backward(split_.outer, split_.n, split_.inner, y, dy, dx, to.mode == 2);
+        How::backward(to.record->storage->device, split_, y, dy, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
     }
 
 private:
     detail::Saved y_;
     AxisSplit split_;
+};
+
+struct WholeSoftmax {
+    static constexpr const char* name = "softmax";
+    template <class T>
+    static void backward(Device device, AxisSplit s, const T* y, const T* dy, T* dx, bool add) {
+        TENON_RUN(device, softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add));
+    }
+};
+struct WholeLogSoftmax {
+    static constexpr const char* name = "log_softmax";
+    template <class T>
+    static void backward(Device device, AxisSplit s, const T* y, const T* dy, T* dx, bool add) {
+        TENON_RUN(device, log_softmax_backward(s.outer, s.n, s.inner, y, dy, dx, add));
+    }
 };
 
 template <int Axis, bool Log, class E>
@@ -43,14 +60,14 @@ auto softmax_any(E&& e) {
     using T = typename X::Scalar;
     static_assert(Floating<T>, "tenon: softmax: the input must be floating-point: write cast<float>(x) first");
     static_assert(Axis >= -X::rank && Axis < X::rank, "tenon: softmax<Axis>: the axis is outside of the tensor's rank");
-    check_cpu(name, given.device());
+    check_device(name, given.device());
     const X x = contiguous(given);
     detail::Record* r = x.record();
     const AxisSplit split = split_at(r, detail::normal_axis<Axis, X::rank>());
     X y(detail::AnyTensor(detail::new_record(dtype_of<T>, X::rank, r->dims(), x.device(), name)));
-    if constexpr (Log) kernels::cpu::log_softmax(split.outer, split.n, split.inner, x.data(), y.data());
-    else kernels::cpu::softmax(split.outer, split.n, split.inner, x.data(), y.data());
-    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, Log>>(r, y.record(), split)->set_result(y.record());
+    if constexpr (Log) TENON_RUN(x.device(), log_softmax(split.outer, split.n, split.inner, x.data(), y.data()));
+    else TENON_RUN(x.device(), softmax(split.outer, split.n, split.inner, x.data(), y.data()));
+    if (detail::wants_gradient(r)) detail::make_node<SoftmaxNode<T, std::conditional_t<Log, WholeLogSoftmax, WholeSoftmax>>>(r, y.record(), split)->set_result(y.record());
     return y;
 }
 

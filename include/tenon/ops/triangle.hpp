@@ -3,6 +3,9 @@
 
 #include <tenon/kernels/cpu/triangle.hpp>
 #include <tenon/ops/linear_map.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/triangle.cuh>
+#endif
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -18,10 +21,10 @@ public:
     const long* dims(bool) const { return dims_; }
     void release() noexcept {}
     template <class T>
-    void run(bool, const T* from, T* to, bool add) const {
+    void run(Device device, bool, const T* from, T* to, bool add) const {
         long batch = 1;
         for (int i = 0; i < rank_ - 2; ++i) batch *= dims_[i];
-        kernels::cpu::triangle(batch, dims_[rank_ - 2], dims_[rank_ - 1], offset_, lower_, from, to, add);
+        TENON_RUN(device, triangle(batch, dims_[rank_ - 2], dims_[rank_ - 1], offset_, lower_, from, to, add));
     }
 
 private:

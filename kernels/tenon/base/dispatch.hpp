@@ -30,7 +30,10 @@ TENON_TARGET_AVX512 TENON_LOOP void run_avx512(Arguments... arguments) {
 
 // Best: the widest instruction set that this body is compiled for.
 template <class Body, Isa Best = Isa::avx512, class... Arguments>
-TENON_ALWAYS_INLINE void dispatch(Arguments... arguments) {
+TENON_ALWAYS_INLINE void dispatch([[maybe_unused]] Arguments... arguments) {
+#if defined(__CUDA_ARCH__)
+    // The device pass compiles no loops of the host: it knows no vectors.
+#else
 #if TENON_DISPATCH
     const Isa use = isa();
     if constexpr (Best == Isa::avx512)
@@ -38,6 +41,7 @@ TENON_ALWAYS_INLINE void dispatch(Arguments... arguments) {
     if (use >= Isa::avx2) return impl::run_avx2<Body>(arguments...);
 #endif
     impl::run_baseline<Body>(arguments...);
+#endif
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE

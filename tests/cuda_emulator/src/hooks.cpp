@@ -165,6 +165,7 @@ inline void access(void* pointer, bool write, const void* from) {
     uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
     if (in_arena(address)) {
         if (!in_kernel) return host_touches_device(address, bytes, write, from);
+        if (__builtin_expect(++running.accesses > access_limit, 0)) endless();
         if (bytes > 1 && address % bytes != 0)
             misaligned(address, bytes, write ? "write" : "read");
         if (!all_written<bytes>(state_of(address))) device_range(address, bytes, write, !write);

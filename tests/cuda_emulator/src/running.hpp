@@ -16,6 +16,8 @@ struct Running {
     uint64_t stamp;
     uint32_t launch_epoch, block_epoch;
     bool block_acquired;
+    // Of the current thread since it last ran.
+    uint32_t accesses;
 };
 extern Running running;
 // Set on the host thread that runs a kernel: other host threads go on as host code.
@@ -30,5 +32,8 @@ struct OutsideKernel {
 
 // Records the fault with kernel, block and thread and leaves the kernel.
 [[noreturn]] void kernel_fault(cudaError_t, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+constexpr uint32_t access_limit = 100u << 20;
+[[noreturn]] void endless();
 
 }  // namespace cuda_emulator

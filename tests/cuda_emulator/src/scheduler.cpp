@@ -3,6 +3,7 @@
 // A fibre runs threads of a warp in a loop until one of them has to wait; only then is another fibre needed, so a kernel without barriers is
 // a plain loop. A warp runs until all of its threads wait at a barrier of the block (or are done), with warp operations completed by the
 // last lane that arrives.
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,8 +99,11 @@ __attribute__((constructor)) void read_environment() {
     const char* text = getenv("TENON_EMULATOR_ORDER");
     if (text == nullptr) return;
     if (strcmp(text, "reverse") == 0) set_order(Order::reverse);
-    if (strncmp(text, "random", 6) == 0)
+    if (strncmp(text, "random", 6) == 0) {
         set_order(Order::random, text[6] == ':' ? strtoull(text + 7, nullptr, 10) : static_cast<unsigned long long>(time(nullptr)));
+        // Wrong results are no fault that would print it.
+        fprintf(stderr, "cuda emulator: TENON_EMULATOR_ORDER=random:%llu\n", seed);
+    }
 }
 
 // Fills order_of with 0 .. count - 1 in the order of the day.
@@ -139,6 +143,7 @@ void enter(Thread& thread, Fibre* fibre) {
     running.stack_low = fibre->stack_low;
     running.stack_high = fibre->stack_high;
     running.stamp = race_stamp(epoch, thread.number, warps[thread.number / 32].epoch);
+    running.accesses = 0;
 }
 
 void leave(Thread& thread) {
@@ -329,7 +334,8 @@ bool complete_barrier() {
     const Thread& first = threads[0];
     for (unsigned i = 1; i < thread_count; ++i) {
         const Thread& thread = threads[i];
-        if (thread.place.line == first.place.line && strcmp(thread.place.file, first.place.file) == 0 && thread.barrier == first.barrier) continue;
+        const bool same_file = thread.place.file == first.place.file || strcmp(thread.place.file, first.place.file) == 0;
+        if (thread.place.line == first.place.line && same_file && thread.barrier == first.barrier) continue;
         scheduler_fault(cudaErrorLaunchFailure, thread,
                         text("divergent barriers: it waits at %s:%d, and thread (%u, %u, %u) at %s:%d", thread.place.file, thread.place.line,
                              first.index.x, first.index.y, first.index.z, first.place.file, first.place.line));
@@ -431,6 +437,11 @@ void kernel_fault(cudaError_t error, const char* format, ...) {
     // The rest of the thread never runs; neither do destructors, which device code does not rely on.
     jump_fcontext(scheduler, nullptr);
     __builtin_unreachable();
+}
+
+void endless() {
+    kernel_fault(cudaErrorLaunchTimeout, "endless: the thread has made %u accesses without a barrier; blocks and threads run one after the other, so "
+                 "it must not wait for another's", access_limit);
 }
 
 int block_barrier(Block barrier, int predicate, Place place) {
@@ -564,3 +575,11 @@ cudaError_t run_launch(Launch& launch) {
 }
 
 }  // namespace cuda_emulator
+
+// assert() of kernels; of host code it does what it always does.
+extern "C" void __assert_fail(const char* expression, const char* file, unsigned line, const char* function) noexcept {
+    if (cuda_emulator::in_kernel)
+        cuda_emulator::kernel_fault(cudaErrorAssert, "assertion failed: %s, %s:%u", expression, file, line);
+    fprintf(stderr, "%s:%u: %s: Assertion `%s' failed.\n", file, line, function, expression);
+    abort();
+}

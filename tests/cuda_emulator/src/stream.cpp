@@ -188,28 +188,26 @@ cudaError_t launch(const cudaLaunchConfig_t& config, void (*kernel)(), void (*ca
     std::lock_guard lock(mutex());
     if (sticky() != cudaSuccess) return finish(sticky());
     if (kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
-    const cudaDeviceProp& p = properties();
     const uint3 grid = config.gridDim, block = config.blockDim;
-    const std::string name = function_name(reinterpret_cast<const void*>(kernel));
+    const auto name = [kernel] { return function_name(reinterpret_cast<const void*>(kernel)); };
     if (block.x == 0 || block.y == 0 || block.z == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 ||
         static_cast<unsigned long long>(block.x) * block.y * block.z > 1024)
-        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a block of (%u, %u, %u) threads", name.c_str(), block.x, block.y, block.z);
+        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a block of (%u, %u, %u) threads", name().c_str(), block.x, block.y, block.z);
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
-        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a grid of (%u, %u, %u) blocks", name.c_str(), grid.x, grid.y, grid.z);
+        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a grid of (%u, %u, %u) blocks", name().c_str(), grid.x, grid.y, grid.z);
     const size_t limit = static_cast<size_t>(function(reinterpret_cast<const void*>(kernel)).dynamic_limit);
     if (config.dynamicSmemBytes > limit)
         return refuse(cudaErrorInvalidValue, "launch of %s: %zu bytes of dynamic shared memory, its limit is %zu (cudaFuncSetAttribute raises it)",
-                      name.c_str(), config.dynamicSmemBytes, limit);
+                      name().c_str(), config.dynamicSmemBytes, limit);
     for (unsigned i = 0; i < config.numAttrs; ++i) {
         const cudaLaunchAttribute& attribute = config.attrs[i];
         if (attribute.id == cudaLaunchAttributeCooperative && attribute.val.cooperative != 0)
-            return refuse(cudaErrorNotSupported, "launch of %s: cooperative launches are not emulated", name.c_str());
+            return refuse(cudaErrorNotSupported, "launch of %s: cooperative launches are not emulated", name().c_str());
         if (attribute.id == cudaLaunchAttributeClusterDimension &&
             attribute.val.clusterDim.x * attribute.val.clusterDim.y * attribute.val.clusterDim.z > 1)
-            return refuse(cudaErrorNotSupported, "launch of %s: clusters are not emulated", name.c_str());
+            return refuse(cudaErrorNotSupported, "launch of %s: clusters are not emulated", name().c_str());
     }
-    if (size > 4096) return refuse(cudaErrorInvalidValue, "launch of %s: %zu bytes of arguments, the limit is 4096", name.c_str(), size);
-    (void)p;
+    if (size > 4096) return refuse(cudaErrorInvalidValue, "launch of %s: %zu bytes of arguments, the limit is 4096", name().c_str(), size);
     auto what = std::make_shared<Launch>(Launch{kernel, call, grid, block, config.dynamicSmemBytes, {}});
     what->arguments.assign(static_cast<const char*>(arguments), size);
     return enqueue(config.stream, cudaGraphNodeTypeKernel, [what] { return run_launch(*what); });

@@ -1,17 +1,17 @@
 // The golden cases of records, and what compares results. TENON_OPERATORS=scan,... picks families.
 #pragma once
 
-#include "run_time.hpp"
-
 #include "../../golden/golden.hpp"
+#include "run_time.hpp"
 
 #include <catch2/catch.hpp>
 
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <set>
+#include <map>
 #include <sstream>
+#include <stdexcept>
 
 namespace operators {
 
@@ -51,8 +51,6 @@ inline AnyTensor rearranged(const AnyTensor& x, bool reversed) {
     return view;
 }
 
-// --- golden cases --------------------------------------------------------------------------------------------------------
-
 inline const golden::File& golden_file(const Family& family) {
     static std::map<std::string, golden::File> files;
     auto found = files.find(family.name);
@@ -71,12 +69,6 @@ inline std::vector<std::string> cases_of(const Family& family, const Record& rec
     }
     return cases;
 }
-// Reals that are whole numbers throughout fit any type.
-inline bool all_whole(const golden::Array& array) {
-    for (double v : array.reals)
-        if (v != std::floor(v) || std::abs(v) > 1e6) return false;
-    return true;
-}
 inline AnyTensor tensor_of(const golden::Array& array, DType dtype) {
     AnyTensor x = new_tensor(dtype, array.shape);
     for (long i = 0; i < array.size(); ++i)
@@ -93,6 +85,13 @@ inline Inputs inputs_of(const Family& family, const Record& record, const std::s
     Inputs inputs;
     for (const Argument& a : record.arguments) inputs.push_back(tensor_of(array_of(family, key, a.name), dtype_for(a, dtype)));
     return inputs;
+}
+
+// Reals that are whole numbers throughout fit any type.
+inline bool all_whole(const golden::Array& array) {
+    for (double v : array.reals)
+        if (v != std::floor(v) || std::abs(v) > 1e6) return false;
+    return true;
 }
 inline bool smooth_case(const std::string& key) {
     const std::string last = key.substr(key.rfind('/') + 1);

@@ -11,7 +11,7 @@ namespace impl {
 template <class T, class I>
 void bincount_recorded(Node& any) {
     auto& node = static_cast<BincountNode<T, I>&>(any);
-    accumulate_recorded(node.inputs[0], index_select<0>(Tensor<T, 1>(recorded_gradient(node)), Tensor<I, 1>(saved_constant(node, node.x()))));
+    accumulate_recorded(node.inputs[0], index_select<0>(Tensor<T, 1>(recorded_gradient(node)), wide_indices<I>(node.x().check(node.name))));
 }
 inline detail::RecordedBackward bincount_entries[] = {{&detail::node_kind<BincountNode<float, std::int64_t>>, &bincount_recorded<float, std::int64_t>},
                                                       {&detail::node_kind<BincountNode<float, std::int32_t>>, &bincount_recorded<float, std::int32_t>},

@@ -42,12 +42,8 @@ void batch_norm_recorded(Node& any) {
         centre = mean<0, 2>(x, keepdim);
         rstd = rsqrt(mean<0, 2>(square(x - centre), keepdim) + node.eps());
     } else {
-        centre = empty<T>(channels);
-        rstd = empty<T>(channels);
-        for (long c = 0; c < s.n; ++c) {
-            centre.data()[c] = static_cast<T>(node.mean()[c]);
-            rstd.data()[c] = static_cast<T>(node.rstd()[c]);
-        }
+        centre = shaped<T, 3>(node.mean(), channels);
+        rstd = shaped<T, 3>(node.rstd(), channels);
     }
     const Tensor<T, 3> normal = (x - centre) * rstd;
     Tensor<T, 3> g = dy;
@@ -64,7 +60,7 @@ void batch_norm_recorded(Node& any) {
 
 template <class T, bool Log>
 void masked_softmax_recorded(Node& any) {
-    auto& node = static_cast<MaskedSoftmaxNode<T, Log>&>(any);
+    auto& node = static_cast<SoftmaxNode<T, MaskedSoftmax<Log>>&>(any);
     const AxisSplit s = node.split();
     const Shape<3> sizes{{s.outer, s.n, s.inner}};
     const auto y = saved_output<T, 3>(node, node.y(), sizes), dy = recorded_gradient<T, 3>(node, sizes);
@@ -82,10 +78,10 @@ inline detail::RecordedBackward norm_layer_entries[] = {{&detail::node_kind<Laye
                                                         {&detail::node_kind<LayerNormNode<double, true>>, &layer_norm_recorded<double, true>},
                                                         {&detail::node_kind<BatchNormNode<float>>, &batch_norm_recorded<float>},
                                                         {&detail::node_kind<BatchNormNode<double>>, &batch_norm_recorded<double>},
-                                                        {&detail::node_kind<MaskedSoftmaxNode<float, false>>, &masked_softmax_recorded<float, false>},
-                                                        {&detail::node_kind<MaskedSoftmaxNode<float, true>>, &masked_softmax_recorded<float, true>},
-                                                        {&detail::node_kind<MaskedSoftmaxNode<double, false>>, &masked_softmax_recorded<double, false>},
-                                                        {&detail::node_kind<MaskedSoftmaxNode<double, true>>, &masked_softmax_recorded<double, true>}};
+                                                        {&detail::node_kind<SoftmaxNode<float, MaskedSoftmax<false>>>, &masked_softmax_recorded<float, false>},
+                                                        {&detail::node_kind<SoftmaxNode<float, MaskedSoftmax<true>>>, &masked_softmax_recorded<float, true>},
+                                                        {&detail::node_kind<SoftmaxNode<double, MaskedSoftmax<false>>>, &masked_softmax_recorded<double, false>},
+                                                        {&detail::node_kind<SoftmaxNode<double, MaskedSoftmax<true>>>, &masked_softmax_recorded<double, true>}};
 
 }  // namespace impl
 }  // namespace TENON_CONFIG_NAMESPACE

@@ -64,7 +64,7 @@ void picked_recorded(Node& any) {
     auto& node = static_cast<PickedNode<T>&>(any);
     const AxisSplit s = node.split();
     const auto dy = recorded_gradient<T, 3>(node, Shape<3>{{s.outer, node.picked(), s.inner}});
-    accumulate_reshaped(node.inputs[0], add_up<T, std::int64_t>(dy, node.indices().check(node.name), {s.outer, s.n, s.inner}, node.picked()));
+    accumulate_reshaped(node.inputs[0], add_up<T>(dy, wide_indices<std::int64_t>(node.indices().check(node.name)), {s.outer, s.n, s.inner}, node.picked()));
 }
 
 template <class T>

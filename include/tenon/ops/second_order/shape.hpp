@@ -7,6 +7,7 @@
 #include <tenon/ops/linear_view.hpp>
 #include <tenon/ops/pad.hpp>
 #include <tenon/ops/scatter.hpp>
+#include <tenon/ops/second_order/index.hpp>
 #include <tenon/ops/segment.hpp>
 #include <tenon/ops/triangle.hpp>
 
@@ -66,8 +67,9 @@ void scatter_extreme_recorded(Node& any) {
     auto& node = static_cast<ScatterExtremeNode<T>&>(any);
     const ScatterParts<T> p(node);
     using A = typename kernels::cpu::impl::sum_type<T>::type;
-    const Tensor<A, 3> ties = empty<A>(p.dy.shape());
-    const Tensor<bool, 3> own = empty<bool>(p.dy.shape()), equal = empty<bool>(p.index.shape());
+    const Device device = p.dy.device();
+    const Tensor<A, 3> ties = empty<A>(p.dy.shape(), device);
+    const Tensor<bool, 3> own = empty<bool>(p.dy.shape(), device), equal = empty<bool>(p.index.shape(), device);
     node.find_ties(ties.data(), own.data(), equal.data());
     const Tensor<T, 3> share = p.dy / cast<T>(maximum(ties, A(1)));
     accumulate_reshaped(node.inputs[0], eval(where(own, share, 0.f)));
@@ -78,11 +80,11 @@ template <class T, class I>
 void indexed_slices_recorded(Node& any) {
     auto& node = static_cast<IndexedSlicesNode<T, I>&>(any);
     const IndexedAxis& s = node.shape();
-    const Tensor<I, 1> index(detail::AnyTensor::share(node.indices()));
+    const Tensor<std::int64_t, 1> index = wide_indices<I>(node.indices());
     const Tensor<T, 3> dy = recorded_gradient<T, 3>(node, Shape<3>{{s.outer, s.n, s.inner}});
     if (node.adds()) accumulate_reshaped(node.inputs[0], dy);
     else if (detail::wanted_now(node.inputs[0]))
-        accumulate_reshaped(node.inputs[0], index_copy<1>(dy, index, zeros<T>(Shape<3>{{s.outer, index.size(), s.inner}})));
+        accumulate_reshaped(node.inputs[0], index_copy<1>(dy, index, zeros<T>(Shape<3>{{s.outer, index.size(), s.inner}}, dy.device())));
     if (detail::wanted_now(node.inputs[1])) accumulate_reshaped(node.inputs[1], index_select<1>(dy, index));
 }
 
@@ -104,14 +106,14 @@ void segment_softmax_recorded(Node& any) {
 template <class T, class I>
 void bag_recorded(Node& any) {
     auto& node = static_cast<BagNode<T, I>&>(any);
-    const Tensor<I, 1> index(detail::reshape_any(node.index().check(node.name), 1, &node.index().tensor->size));
+    const Tensor<std::int64_t, 1> index = wide_indices<I>(node.index().check(node.name));
     const Tensor<std::int64_t, 1> pointers(detail::AnyTensor::share(node.pointers().check(node.name)));
     const long count = index.size(), bags = pointers.size() - 1, width = node.width();
     const auto dy = recorded_gradient<T, 2>(node, Shape<2>{{bags, width}});
     // What each index's row gets from its bag.
-    const Tensor<T, 2> lines = Tensor<T, 2>(full<T>({}, T(0.f)).expand({count, width}));
+    const Tensor<T, 2> lines = Tensor<T, 2>(full<T>({}, T(0.f), dy.device()).expand({count, width}));
     const Tensor<T, 2> given(apply_map<T>("embedding_bag", dy.record(), SegmentSumMap(lines.record(), Segments::from_pointers(pointers), node.mean()), true));
-    const Tensor<T, 2> none = zeros<T>({node.rows(), width});
+    const Tensor<T, 2> none = zeros<T>({node.rows(), width}, dy.device());
     if (!node.weights().tensor) return accumulate_recorded(node.inputs[0], index_add<0>(none, index, given));
     const auto weights = saved_input<T, 2>(node, 1, node.weights(), Shape<2>{{count, 1}});
     if (detail::wanted_now(node.inputs[0])) accumulate_recorded(node.inputs[0], index_add<0>(none, index, given * weights));

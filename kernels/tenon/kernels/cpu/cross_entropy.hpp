@@ -639,6 +639,28 @@ void nll_loss_backward(long outer, long columns, long inner, const I* labels, lo
         }
 }
 
+// From the losses of rows to a result: each rounded, or their sum (in double) times scale, divided by *counted where that is
+// not null.
+template <class T>
+void round_losses(long n, const accumulator<T>* loss, T* out) {
+    for (long i = 0; i < n; ++i) out[i] = static_cast<T>(loss[i]);
+}
+template <class T>
+void sum_losses(long n, const accumulator<T>* loss, const double* counted, double scale, T* out) {
+    double total = 0;
+    for (long i = 0; i < n; ++i) total += static_cast<double>(loss[i]);
+    if (counted != nullptr) scale /= *counted;
+    *out = static_cast<T>(static_cast<accumulator<T>>(total * scale));
+}
+// And back: the gradient of each row's loss, its own (each) or the result's one times that factor; where nothing counts, 0.
+template <class T>
+void row_gradients(long rows, const T* dy, bool each, const double* counted, double scale, accumulator<T>* out) {
+    using A = accumulator<T>;
+    if (counted != nullptr) scale = *counted == 0 ? 0 : scale / *counted;
+    const A all = each || rows == 0 ? A(0) : static_cast<A>(static_cast<double>(static_cast<A>(*dy)) * scale);
+    for (long i = 0; i < rows; ++i) out[i] = each ? static_cast<A>(dy[i]) : all;
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -1,6 +1,7 @@
 // Where a mask is true.
 #pragma once
 
+#include <tenon/kernels/cpu/each.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
 
 namespace tenon {
@@ -65,6 +66,22 @@ inline void mask_positions(long size, const bool* mask, const long* starts, long
         }
     });
 }
+
+// Flat positions as indices along `rank` axes, [count, rank].
+struct CoordinateStep {
+    int rank;
+    long dims[8];
+    const std::int64_t* from;
+    std::int64_t* to;
+    TENON_FUNCTOR void operator()(long k) const {
+        long rest = static_cast<long>(from[k]);
+        for (int i = rank - 1; i >= 0; --i) {
+            const long before = rest / dims[i];
+            to[k * rank + i] = rest - before * dims[i];
+            rest = before;
+        }
+    }
+};
 
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE

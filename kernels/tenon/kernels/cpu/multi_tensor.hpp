@@ -154,22 +154,27 @@ inline AdaBoundScalars adabound_scalars(long t, const AdaBoundOptions& o) {
 }
 
 namespace impl {
+#if defined(__CUDA_ARCH__)
+TENON_FUNCTOR float optim_sqrt(float a) { return ::sqrtf(a); }
+TENON_FUNCTOR double optim_sqrt(double a) { return ::sqrt(a); }
+#else
 TENON_ALWAYS_INLINE float optim_sqrt(float a) { return __builtin_sqrtf(a); }
 TENON_ALWAYS_INLINE double optim_sqrt(double a) { return __builtin_sqrt(a); }
+#endif
 template <class T, int N>
 TENON_ALWAYS_INLINE simd<T, N> optim_sqrt(const simd<T, N>& a) { return sqrt(a); }
 // The larger of two; a NaN in either is the result.
 template <class V>
-TENON_ALWAYS_INLINE V optim_max(const V& a, const V& b) { return select(b > a, b, select(b != b, b, a)); }
+TENON_FUNCTOR V optim_max(const V& a, const V& b) { return select(b > a, b, select(b != b, b, a)); }
 // eta held to [lo, hi]; every comparison with NaN is false, so a NaN comes through.
 template <class V>
-TENON_ALWAYS_INLINE V optim_clamp(const V& eta, const V& lo, const V& hi) {
+TENON_FUNCTOR V optim_clamp(const V& eta, const V& lo, const V& hi) {
     const V raised = select(eta < lo, lo, eta);
     return select(raised > hi, hi, raised);
 }
 }  // namespace impl
 
-// A rule: `states` buffers of the parameters' size, `gradient_scale`, and operator()(p, g, s0, s1, s2) over a scalar or
+// A rule (the device takes its steps too, an element at a time): `states` buffers of the parameters' size, `gradient_scale`, and operator()(p, g, s0, s1, s2) over a scalar or
 // a simd vector; g comes scaled already. Any struct of this form can be given to fused_step.
 
 // SGD. State with momentum: the buffer.
@@ -181,7 +186,7 @@ struct Sgd {
         : step(T(s.step)), momentum(T(s.momentum)), buffer_keep(T(s.buffer_keep)), buffer_gain(T(s.buffer_gain)),
           l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
     template <class V>
-    TENON_ALWAYS_INLINE void operator()(V& p, const V& gradient, V& buffer, V&, V&) const {
+    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& buffer, V&, V&) const {
         V g = gradient;
         if (l2 != T(0)) g = g + V(l2) * p;
         if (keep != T(1)) p = p * V(keep);
@@ -203,7 +208,7 @@ struct Adam {
         : beta1(T(s.beta1)), gain1(T(s.gain1)), beta2(T(s.beta2)), gain2(T(s.gain2)), eps(T(s.eps)), step(T(s.step)),
           root(T(s.root)), l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
     template <class V>
-    TENON_ALWAYS_INLINE void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
+    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
         V g = gradient;
         if (l2 != T(0)) g = g + V(l2) * p;
         if (keep != T(1)) p = p * V(keep);
@@ -226,11 +231,11 @@ struct AdaBound {
           lo(T(s.lo)), hi(T(s.hi)), l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
     // The rate before it is held to the bounds, for a second moment v.
     template <class V>
-    TENON_ALWAYS_INLINE V free_rate(const V& v) const {
+    TENON_FUNCTOR V free_rate(const V& v) const {
         return V(step) / (impl::optim_sqrt(v) + V(eps));
     }
     template <class V>
-    TENON_ALWAYS_INLINE void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
+    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
         V g = gradient;
         if (l2 != T(0)) g = g + V(l2) * p;
         if (keep != T(1)) p = p * V(keep);

@@ -848,6 +848,27 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
         });
 }
 
+// running[c * stride] = (1 - momentum) * itself + momentum * factor * now[c].
+template <class T>
+void move_running(long channels, const accumulator<T>* now, double momentum, double factor, T* running, long stride) {
+    using A = accumulator<T>;
+    const double keep = 1 - momentum;
+    for (long c = 0; c < channels; ++c) {
+        T& r = running[c * stride];
+        r = static_cast<T>(static_cast<A>(keep * static_cast<double>(static_cast<A>(r)) + momentum * factor * static_cast<double>(now[c])));
+    }
+}
+// mean and rstd for batch_norm_with, from running statistics.
+template <class T>
+void read_running(long channels, const T* running_mean, long mean_stride, const T* running_variance, long variance_stride, double eps, accumulator<T>* mean,
+                  accumulator<T>* rstd) {
+    using A = accumulator<T>;
+    for (long c = 0; c < channels; ++c) {
+        mean[c] = static_cast<A>(running_mean[c * mean_stride]);
+        rstd[c] = static_cast<A>(1 / __builtin_sqrt(static_cast<double>(static_cast<A>(running_variance[c * variance_stride])) + eps));
+    }
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -880,6 +880,23 @@ void reduce_var_backward(long outer, long n, long inner, const T* x, const accum
     });
 }
 
+// x = sqrt(x), and its backward: dv = dy / (2 root), 0 where the root is.
+template <class T>
+void square_roots(long n, T* x) {
+    for (long i = 0; i < n; ++i) {
+        if constexpr (std::is_same_v<T, double>) x[i] = __builtin_sqrt(x[i]);
+        else x[i] = static_cast<T>(__builtin_sqrtf(static_cast<float>(x[i])));
+    }
+}
+template <class T>
+void square_roots_backward(long n, const T* root, const T* dy, T* dv) {
+    using A = accumulator<T>;
+    for (long i = 0; i < n; ++i) {
+        const A r = static_cast<A>(root[i]);
+        dv[i] = static_cast<T>(r == A(0) ? A(0) : static_cast<A>(dy[i]) / (A(2) * r));
+    }
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -273,9 +273,10 @@ void segment_extreme(long segments, const std::int64_t* pointers, const std::int
 }
 
 // dx[at[s, j], j] += dy[s, j] where at is not -1, in the order of s: columns apart between the threads, so rows may be in
-// several segments.
+// several segments. dx has `rows` rows, which devices ask for.
 template <class T>
-void segment_choice_backward(long segments, long width, const T* dy, const std::int64_t* at, T* dx) {
+void segment_choice_backward(long segments, long width, const T* dy, const std::int64_t* at, T* dx, long rows) {
+    static_cast<void>(rows);
     if (segments <= 0 || width <= 0) return;
     using A = typename impl::sum_type<T>::type;
     const long block = segments * width <= 65536 ? width : 32;
@@ -331,6 +332,80 @@ void segment_softmax_backward(long segments, const std::int64_t* pointers, const
         for (long k = 0; k < count; ++k) __builtin_memcpy(static_cast<void*>(dx + order[first + k] * width), result.data() + k * width, bytes);
     });
 }
+
+// pointers[s] = the first k with index[order[k]] >= s, for s in [0, segments]; the indices ascend in that order.
+template <class I>
+void sorted_pointers(long rows, long segments, const I* index, const std::int64_t* order, std::int64_t* pointers) {
+    long s = 0;
+    for (long k = 0; k < rows; ++k)
+        for (const long at = static_cast<long>(index[order == nullptr ? k : static_cast<long>(order[k])]); s <= at; ++s) pointers[s] = k;
+    for (; s <= segments; ++s) pointers[s] = rows;
+}
+// segment_of[k] = the segment that k is in, for k in [0, count).
+inline void expand_pointers(long segments, const std::int64_t* pointers, long count, std::int64_t* segment_of) {
+    for (long s = 0; s < segments; ++s)
+        for (std::int64_t k = pointers[s]; k < pointers[s + 1] && k < count; ++k) segment_of[k] = s;
+}
+
+namespace impl {
+
+// a . b of rows, in the type that T adds up in.
+struct DotRowsBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(const T* a, const T* b, long width, T* to) {
+        using A = typename sum_type<T>::type;
+        constexpr int N = move_lanes<A, Lanes>;
+        simd<A, N> sum(0);
+        for (long j = 0; j < width; j += N) sum += move_load<A, N>(a + j, width - j) * move_load<A, N>(b + j, width - j);
+        *to = static_cast<T>(reduce_add(sum));
+    }
+};
+
+}  // namespace impl
+
+// to[k] = a[a_row[k], :] . b[b_row[k], :]
+template <class T, class I>
+void dot_rows(long count, long width, const T* a, const std::int64_t* a_row, const T* b, const I* b_row, T* to) {
+    const long group = 65536 / (width + 1) + 1;
+    parallel_for((count + group - 1) / group, [&](long task) {
+        for (long k = task * group; k < (task + 1) * group && k < count; ++k)
+            dispatch<impl::DotRowsBody, Isa::avx2>(a + a_row[k] * width, b + static_cast<long>(b_row[k]) * width, width, to + k);
+    });
+}
+
+// How the rows of bags come back: place k of the sorted indices is of bag bag_of[order[k]], with what its row counts for there.
+template <class T>
+struct BagStep {
+    const std::int64_t *order, *bag_of, *pointers;
+    const T* weights;  // null: ones
+    bool mean;
+    std::int64_t* bag;
+    T* factors;
+    TENON_FUNCTOR void operator()(long k) const {
+        using A = typename impl::sum_type<T>::type;
+        const long at = static_cast<long>(order[k]), own = static_cast<long>(bag_of[at]);
+        bag[k] = own;
+        const A weight = weights == nullptr ? A(1) : static_cast<A>(weights[at]);
+        factors[k] = static_cast<T>(mean ? weight / static_cast<A>(pointers[own + 1] - pointers[own]) : weight);
+    }
+};
+// to[i] = from[at[i], column], added; nothing where at is -1.
+template <class T>
+struct ChoiceStep {
+    const std::int64_t* at;
+    const T* from;
+    long width;
+    T* to;
+    TENON_FUNCTOR void operator()(long i) const {
+        using A = typename impl::sum_type<T>::type;
+        if (at[i] >= 0) to[i] = static_cast<T>(static_cast<A>(to[i]) + static_cast<A>(from[at[i] * width + i % width]));
+    }
+};
+struct MultiplesStep {
+    long factor;
+    std::int64_t* to;
+    TENON_FUNCTOR void operator()(long i) const { to[i] = i * factor; }
+};
 
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE

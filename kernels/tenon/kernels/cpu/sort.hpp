@@ -57,7 +57,7 @@ template <class T>
 inline constexpr int sort_key_bits = 8 * int(sizeof(T));
 
 template <class T>
-TENON_ALWAYS_INLINE sort_key_t<T> sort_key(const T& x) {
+TENON_FUNCTOR sort_key_t<T> sort_key(const T& x) {
     using U = typename unsigned_of<int(sizeof(T))>::type;
     constexpr U top = static_cast<U>(U(1) << (8 * sizeof(T) - 1));
     U u;
@@ -76,14 +76,14 @@ TENON_ALWAYS_INLINE sort_key_t<T> sort_key(const T& x) {
 
 // The keys of zeros and NaN, which stand for several elements.
 template <class T>
-TENON_ALWAYS_INLINE bool is_shared_key(sort_key_t<T> key) {
+TENON_FUNCTOR bool is_shared_key(sort_key_t<T> key) {
     using U = typename unsigned_of<int(sizeof(T))>::type;
     if constexpr (std::is_integral_v<T>) return false;
     else return key == static_cast<U>(~U(0)) || key == static_cast<U>(U(1) << (8 * sizeof(T) - 1));
 }
 // The element of any other key.
 template <class T>
-TENON_ALWAYS_INLINE T sorted_value(sort_key_t<T> key) {
+TENON_FUNCTOR T sorted_value(sort_key_t<T> key) {
     using U = typename unsigned_of<int(sizeof(T))>::type;
     constexpr U top = static_cast<U>(U(1) << (8 * sizeof(T) - 1));
     U u = static_cast<U>(key);
@@ -107,14 +107,14 @@ template <> struct sort_item<std::uint32_t> { using type = std::uint64_t; };
 template <class T>
 using sort_item_t = typename sort_item<sort_key_t<T>>::type;
 
-TENON_ALWAYS_INLINE void make_item(std::uint64_t& item, std::uint32_t key, long at) { item = static_cast<std::uint64_t>(key) << 32 | static_cast<std::uint64_t>(at); }
-TENON_ALWAYS_INLINE void make_item(SortPair& item, std::uint64_t key, long at) { item = {key, static_cast<std::uint64_t>(at)}; }
-TENON_ALWAYS_INLINE std::uint64_t item_key(std::uint64_t item) { return item >> 32; }
-TENON_ALWAYS_INLINE std::uint64_t item_key(const SortPair& item) { return item.key; }
-TENON_ALWAYS_INLINE long item_at(std::uint64_t item) { return static_cast<long>(item & 0xffffffffu); }
-TENON_ALWAYS_INLINE long item_at(const SortPair& item) { return static_cast<long>(item.at); }
-TENON_ALWAYS_INLINE bool item_less(std::uint64_t a, std::uint64_t b) { return a < b; }
-TENON_ALWAYS_INLINE bool item_less(const SortPair& a, const SortPair& b) { return a.key < b.key || (a.key == b.key && a.at < b.at); }
+TENON_FUNCTOR void make_item(std::uint64_t& item, std::uint32_t key, long at) { item = static_cast<std::uint64_t>(key) << 32 | static_cast<std::uint64_t>(at); }
+TENON_FUNCTOR void make_item(SortPair& item, std::uint64_t key, long at) { item = {key, static_cast<std::uint64_t>(at)}; }
+TENON_FUNCTOR std::uint64_t item_key(std::uint64_t item) { return item >> 32; }
+TENON_FUNCTOR std::uint64_t item_key(const SortPair& item) { return item.key; }
+TENON_FUNCTOR long item_at(std::uint64_t item) { return static_cast<long>(item & 0xffffffffu); }
+TENON_FUNCTOR long item_at(const SortPair& item) { return static_cast<long>(item.at); }
+TENON_FUNCTOR bool item_less(std::uint64_t a, std::uint64_t b) { return a < b; }
+TENON_FUNCTOR bool item_less(const SortPair& a, const SortPair& b) { return a.key < b.key || (a.key == b.key && a.at < b.at); }
 
 constexpr long sort_insertion = 24;   // up to here by insertion
 constexpr long sort_radix = 160;      // from here by digits

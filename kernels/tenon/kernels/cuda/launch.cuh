@@ -43,6 +43,13 @@ inline int multiprocessors() {
     return count;
 }
 
+// Is the current stream's work being recorded (into a graph) rather than done? Nothing can be waited for then.
+inline bool capturing() {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(current_stream, &status) != cudaSuccess) cudaGetLastError();
+    return status != cudaStreamCaptureStatusNone;
+}
+
 }  // namespace cuda_detail
 
 inline namespace TENON_CONFIG_NAMESPACE {

@@ -50,6 +50,29 @@ private:
     cudaStream_t stream_;
 };
 
+// The memory of a captured graph, whose launches use the same addresses again and again: while a capture runs, this thread's
+// allocations come from here, and nothing of it serves anybody else before the graph is gone.
+class GraphMemory {
+public:
+    GraphMemory* next = nullptr;
+    struct Block {
+        char* data;
+        std::size_t bytes;
+        bool live;
+        Block* next;
+    };
+    Block* blocks = nullptr;
+    bool reusable = true;  // within the capture, whose order keeps a block's last use before its next
+    bool gone = false;     // the graph is; what is still held is freed when it is let go of
+
+    Block* find(const void* data) const {
+        for (Block* b = blocks; b != nullptr; b = b->next)
+            if (b->data == data) return b;
+        return nullptr;
+    }
+};
+inline constinit thread_local GraphMemory* graph_memory = nullptr;
+
 class DeviceMemory {
 public:
     // Throws MemoryError, naming what was asked, held and free.
@@ -58,6 +81,7 @@ public:
         const int index = class_of_bytes(bytes);
         const std::size_t size = class_bytes(index);
         const Guard guard(mutex_);
+        if (TENON_UNLIKELY(graph_memory != nullptr)) return from_graph(device, caching_ ? size : bytes, size);
         if (!caching_) {
             void* exact = ask(device, bytes < 1 ? 1 : bytes);
             account(device, static_cast<long>(size));
@@ -73,6 +97,7 @@ public:
     void release(int device, void* data, std::size_t bytes) noexcept {
         const int index = class_of_bytes(bytes);
         const Guard guard(mutex_);
+        if (TENON_UNLIKELY(graphs_ != nullptr) && back_to_graph(device, data, static_cast<long>(class_bytes(index)))) return;
         if (!caching_) {
             cudaFree(data);
             account(device, -static_cast<long>(class_bytes(index)));
@@ -88,6 +113,29 @@ public:
         pool.heads[index] = block;
         statistics_[device].cached += static_cast<long>(class_bytes(index));
         account(device, -static_cast<long>(class_bytes(index)));
+    }
+    GraphMemory* new_graph() {
+        GraphMemory* fresh = new GraphMemory;
+        const Guard guard(mutex_);
+        fresh->reusable = caching_;
+        fresh->next = graphs_;
+        return graphs_ = fresh;
+    }
+    // The graph will not be launched again; the device has finished with it.
+    void drop_graph(GraphMemory* graph) noexcept {
+        const Guard guard(mutex_);
+        graph->gone = true;
+        for (GraphMemory::Block** at = &graph->blocks; *at != nullptr;) {
+            GraphMemory::Block* b = *at;
+            if (b->live) {
+                at = &b->next;
+                continue;
+            }
+            *at = b->next;
+            cudaFree(b->data);
+            delete b;
+        }
+        forget_if_empty(graph);
     }
     // Gives all blocks that are not in use back to the driver; waits for the device.
     void empty_cache(int device) {
@@ -111,6 +159,44 @@ private:
         ~Guard() { pthread_mutex_unlock(&mutex); }
     };
 
+    void* from_graph(int device, std::size_t bytes, std::size_t accounted) {
+        GraphMemory& graph = *graph_memory;
+        if (graph.reusable)
+            for (GraphMemory::Block* b = graph.blocks; b != nullptr; b = b->next)
+                if (!b->live && b->bytes == bytes) {
+                    b->live = true;
+                    account(device, static_cast<long>(accounted));
+                    return b->data;
+                }
+        graph.blocks = new GraphMemory::Block{static_cast<char*>(ask(device, bytes < 1 ? 1 : bytes)), bytes, true, graph.blocks};
+        account(device, static_cast<long>(accounted));
+        return graph.blocks->data;
+    }
+    bool back_to_graph(int device, void* data, long accounted) noexcept {
+        for (GraphMemory* graph = graphs_; graph != nullptr; graph = graph->next) {
+            GraphMemory::Block* const b = graph->find(data);
+            if (b == nullptr) continue;
+            b->live = false;
+            account(device, -accounted);
+            if (graph->gone) {
+                GraphMemory::Block** at = &graph->blocks;
+                while (*at != b) at = &(*at)->next;
+                *at = b->next;
+                cudaFree(b->data);
+                delete b;
+                forget_if_empty(graph);
+            }
+            return true;
+        }
+        return false;
+    }
+    void forget_if_empty(GraphMemory* graph) noexcept {
+        if (graph->blocks != nullptr) return;
+        GraphMemory** at = &graphs_;
+        while (*at != graph) at = &(*at)->next;
+        *at = graph->next;
+        delete graph;
+    }
     MemoryPool& pool_of(int device, cudaStream_t stream) {
         for (MemoryPool* p = pools_; p != nullptr; p = p->next)
             if (p->device() == device && p->stream() == stream) return *p;
@@ -199,6 +285,7 @@ private:
     const bool caching_ = caching_wanted();
     pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     MemoryPool* pools_ = nullptr;
+    GraphMemory* graphs_ = nullptr;
     MemoryPool::Free* nodes_ = nullptr;
     DeviceStatistics statistics_[max_devices];
 };

@@ -1,0 +1,148 @@
+// Optimiser steps over flat arenas (cpu/multi_tensor.hpp): one launch reads parameter, gradient and state and writes
+// parameter and state, in accesses of 16 bytes.
+//
+// Memory moved per float parameter: SGD 12 bytes, with momentum 20, Adam and AdaBound 28, AMSGrad and AMSBound 36.
+#pragma once
+
+#include <tenon/kernels/cpu/multi_tensor.hpp>
+#include <tenon/kernels/cuda/sum.cuh>
+#include <tenon/base/pack.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cuda {
+
+// What changes from step to step.
+template <class Rule, class T>
+struct StepNumbers {
+    Rule rule;
+    T scale;  // of the gradients
+};
+template <class Rule, class T>
+struct StepJob {
+    StepNumbers<Rule, T> numbers;
+    const StepNumbers<Rule, T>* fresh;  // of a captured graph: what every launch reads instead, else null
+    long n;
+    T *p, *g, *states[3];
+    bool clear;
+};
+
+#if TENON_DEVICE_CODE
+// L neighbouring parameters.
+template <int L, class Rule, class T>
+__device__ inline void step_elements(const StepJob<Rule, T>& job, const StepNumbers<Rule, T>& numbers, long i) {
+    using Values = PackStorage<T, L>;
+    const auto at = [&](T* base) -> Values& { return *reinterpret_cast<Values*>(base + i); };
+    Values p = at(job.p), s[3] = {};
+    const Values g = at(job.g);
+    for (int k = 0; k < Rule::states; ++k) s[k] = at(job.states[k]);
+    for (int l = 0; l < L; ++l) numbers.rule(p.v[l], numbers.scale * g.v[l], s[0].v[l], s[1].v[l], s[2].v[l]);
+    at(job.p) = p;
+    for (int k = 0; k < Rule::states; ++k) at(job.states[k]) = s[k];
+    if (job.clear) at(job.g) = Values{};
+}
+#endif
+
+template <int L, class Rule, class T>
+__global__ void fused_step_kernel(StepJob<Rule, T> job) {
+#if TENON_DEVICE_CODE
+    const StepNumbers<Rule, T> numbers = job.fresh != nullptr ? *job.fresh : job.numbers;
+    const long vectors = job.n / L, rest = job.n - vectors * L;
+    const long step = static_cast<long>(gridDim.x) * blockDim.x;
+    for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors + rest; i += step) {
+        if (i < vectors) step_elements<L>(job, numbers, i * L);
+        else step_elements<1>(job, numbers, vectors * L + (i - vectors));
+    }
+#endif
+}
+
+template <class Rule, class T>
+void run_step(const StepJob<Rule, T>& job) {
+    if (job.n <= 0) return;
+    const long n = job.n;
+    constexpr int lanes = 16 / static_cast<int>(sizeof(T));
+    std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(job.p) | reinterpret_cast<std::uintptr_t>(job.g);
+    for (int k = 0; k < Rule::states; ++k) bits |= reinterpret_cast<std::uintptr_t>(job.states[k]);
+    if (bits % 16 == 0) launch("step", fused_step_kernel<lanes, Rule, T>, blocks_for(n / lanes + n % lanes, block_threads), block_threads, job);
+    else launch("step", fused_step_kernel<1, Rule, T>, blocks_for(n, block_threads), block_threads, job);
+}
+// coefficient lies in the host's memory.
+template <class Rule, class T>
+void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients, const T* coefficient = nullptr) {
+    const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
+    run_step(StepJob<Rule, T>{{rule, scale}, nullptr, n, p, g, {state0, state1, state2}, clear_gradients});
+}
+// The step of a captured graph, whose numbers are on the device.
+template <class Rule, class T>
+void fused_step(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long n, T* p, T* g, T* state0, T* state1, T* state2) {
+    run_step(StepJob<Rule, T>{now, fresh, n, p, g, {state0, state1, state2}, false});
+}
+
+// A block's sum of squares of `chunk` elements, in double.
+template <class T>
+__global__ void sum_of_squares_kernel(long n, long chunk, const T* g, double* partial) {
+#if TENON_DEVICE_CODE
+    const long first = blockIdx.x * chunk, last = first + chunk < n ? first + chunk : n;
+    double sum = 0;
+    for (long i = first + threadIdx.x; i < last; i += blockDim.x) sum += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+    sum = block_sum(sum, block_threads);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+#endif
+}
+// One block adds them up.
+inline __global__ void add_squares_kernel(long parts, double* partial) {
+#if TENON_DEVICE_CODE
+    double sum = 0;
+    for (long i = threadIdx.x; i < parts; i += blockDim.x) sum += partial[i];
+    sum = block_sum(sum, block_threads);
+    if (threadIdx.x == 0) partial[parts] = sum;
+#endif
+}
+// Waits for the sum. Chunks depend on n only.
+template <class T>
+double sum_of_squares(long n, const T* g) {
+    if (n <= 0) return 0;
+    long chunk = (n + 2047) / 2048;
+    if (chunk < 8192) chunk = 8192;
+    const long parts = (n + chunk - 1) / chunk;
+    const Scratch<double> partial(parts + 1);
+    launch("norm", sum_of_squares_kernel<T>, parts, block_threads, n, chunk, g, partial.get());
+    launch("norm", add_squares_kernel, 1, block_threads, parts, partial.get());
+    return read_back(partial.get() + parts);
+}
+
+using cpu::BoundCounts;
+
+template <class Rule, class T>
+__global__ void bound_histogram_kernel(Rule rule, long n, const T* second, unsigned long long* counts) {
+#if TENON_DEVICE_CODE
+    unsigned low = 0, high = 0;
+    const long step = static_cast<long>(gridDim.x) * blockDim.x;
+    for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+        const T rate = rule.free_rate(second[i]);
+        if (rate <= rule.lo) ++low;
+        else if (rate >= rule.hi) ++high;
+    }
+    low = block_sum(low, block_threads);
+    high = block_sum(high, block_threads);
+    if (threadIdx.x != 0) return;
+    atomicAdd(counts, static_cast<unsigned long long>(low));
+    atomicAdd(counts + 1, static_cast<unsigned long long>(high));
+#endif
+}
+// Waits for the counts.
+template <class Rule, class T>
+BoundCounts bound_histogram(const Rule& rule, long n, const T* second) {
+    if (n <= 0) return {0, 0, 0};
+    struct Counts { unsigned long long low, high; };
+    const Scratch<Counts> counts(1);
+    cuda_detail::check(cudaMemsetAsync(counts.get(), 0, sizeof(Counts), cuda_detail::current_stream), "cudaMemsetAsync");
+    launch("bound_histogram", bound_histogram_kernel<Rule, T>, blocks_for(n, block_threads), block_threads, rule, n, second, &counts.get()->low);
+    const Counts found = read_back(counts.get());
+    const long low = static_cast<long>(found.low), high = static_cast<long>(found.high);
+    return {low, n - low - high, high};
+}
+
+}  // namespace kernels::cuda
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

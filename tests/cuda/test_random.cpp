@@ -1,0 +1,71 @@
+// Random numbers and dropout on the device: the CPU's bits, normals to 8 ulp.
+#include "compare.hpp"
+
+#include <tenon/ops/dropout_variants.hpp>
+#include <tenon/nn/linear.hpp>
+
+#include <tuple>
+
+using namespace tenon;
+using namespace compare;
+
+TEMPLATE_TEST_CASE("fills on the device", "[cuda][random]", float, double, bf16, half) {
+    using T = TestType;
+    for (long n : {1l, 2l, 31l, 33l, 1000l, 3001l}) {
+        same(uniform<T>({n}, Key(n), {-0.3, 1.7}, device), uniform<T>({n}, Key(n), {-0.3, 1.7}), 0);
+        // 8 ulp of a float near 1; a 16-bit number may be rounded to its other neighbour.
+        same(randn<T>({n}, Key(n), device), randn<T>({n}, Key(n)), std::is_same_v<T, double> ? 1e-15 : std::is_same_v<T, float> ? 1e-6 : 0.01);
+    }
+    same(dropout(numbers<T>({33, 7}).to(device), 0.4, Key(3)), dropout(numbers<T>({33, 7}), 0.4, Key(3)), 0);
+}
+
+TEST_CASE("integers, flags and permutations on the device", "[cuda][random]") {
+    for (long n : {1l, 5l, 33l, 1000l}) {
+        same(integers({n}, Key(n), -5, 1000, device), integers({n}, Key(n), -5, 1000), 0);
+        same(bernoulli({n}, Key(n), 0.3, device), bernoulli({n}, Key(n), 0.3), 0);
+        same(permutation(n, Key(n), device), permutation(n, Key(n)), 0);
+    }
+    for (double p : {0., 1.}) same(bernoulli({9}, Key(1), p, device), bernoulli({9}, Key(1), p), 0);
+    CHECK(uniform<float>({0}, Key(1), {}, device).size() == 0);
+    CHECK_THROWS_AS(integers({3}, Key(1), 4, 4, device), ValueError);
+    CHECK_THROWS_AS(bernoulli({3}, Key(1), 1.5, device), ValueError);
+}
+
+TEST_CASE("fills from the middle of a key's sequence on the device", "[cuda][random]") {
+    for (std::uint64_t first : {1ul, 2ul, 3ul, 5ul, (1ul << 34) + 3}) {
+        const long n = 77;
+        Tensor<float, 1> a = empty<float>({n}), b = empty<float>({n}, device);
+        kernels::cpu::uniform(Key(9), n, a.data(), 0.f, 1.f, first);
+        kernels::cuda::uniform(Key(9), n, b.data(), 0.f, 1.f, first);
+        same(b, a, 0);
+        kernels::cpu::normal(Key(9), n, a.data(), 1.f, 2.f, first);
+        kernels::cuda::normal(Key(9), n, b.data(), 1.f, 2.f, first);
+        same(b, a, 2e-6);
+        const Tensor<float, 1> x = numbers<float>({n}), y = x.to(device);
+        kernels::cpu::dropout(Key(9), n, x.data(), a.data(), 0.3, first);
+        kernels::cuda::dropout(Key(9), n, y.data(), b.data(), 0.3, first);
+        same(b, a, 0);
+        Tensor<double, 1> c = empty<double>({n}), d = empty<double>({n}, device);
+        kernels::cpu::uniform(Key(9), n, c.data(), -1., 1., first);
+        kernels::cuda::uniform(Key(9), n, d.data(), -1., 1., first);
+        same(d, c, 0);
+        Tensor<std::int32_t, 1> v = empty<std::int32_t>({n}), w = empty<std::int32_t>({n}, device);
+        kernels::cpu::random_words(Key(9), first, n, reinterpret_cast<std::uint32_t*>(v.data()));
+        kernels::cuda::random_words(Key(9), first, n, reinterpret_cast<std::uint32_t*>(w.data()));
+        same(w, v, 0);
+    }
+}
+
+TEST_CASE("dropout and its variants on the device", "[cuda][random]") {
+    both(0, [](Device, const auto& x) { return dropout(x, 0.25, Key(5)); }, numbers<float>({33, 31}));
+    both(0, [](Device, const auto& x) { return dropout(x, 1, Key(5)); }, numbers<float>({33}));
+    both(1e-6, [](Device, const auto& x) { return feature_dropout(x, 0.25, Key(5)); }, numbers<float>({5, 7, 9}));
+    both(1e-6, [](Device, const auto& x) { return alpha_dropout(x, 0.25, Key(5)); }, numbers<float>({33, 7}));
+    const Tensor<float, 2> w = zeros<float>({9, 11}, device), v = zeros<float>({9, 11});
+    nn::init::kaiming_uniform(w, Key(2));
+    nn::init::kaiming_uniform(v, Key(2));
+    same(w, v, 0);
+    nn::init::xavier_normal(w, Key(2));
+    nn::init::xavier_normal(v, Key(2));
+    same(w, v, 1e-6);
+}
