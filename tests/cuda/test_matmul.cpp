@@ -41,7 +41,7 @@ TEMPLATE_TEST_CASE("products of vectors and batches agree with the CPU's", "", f
 TEST_CASE("products read strided operands") {
     agree(exact, product, numbers<float>({2, 3, 6, 4}, 1), numbers<float>({2, 1, 4, 6}, 2));
     agree(exact, [](const auto& a, const auto& b) { return matmul(transpose(a), transpose(b)); }, numbers<float>({9, 34}, 1), numbers<float>({20, 9}, 2));
-    agree(exact, [](const auto& a, const auto& b) { return matmul(a(all, slice(1, 9)), b(slice(0, 16, 2), slice(0, 12, 3))); }, numbers<float>({6, 10}, 1),
+    agree(exact, [](const auto& a, const auto& b) { return matmul(a(tenon::all, slice(1, 9)), b(slice(0, 16, 2), slice(0, 12, 3))); }, numbers<float>({6, 10}, 1),
           numbers<float>({16, 12}, 2));
     agree(exact, [](const auto& a, const auto& b) { return matmul(transpose<0, 1>(a), b); }, numbers<double>({6, 3, 8}, 1), numbers<double>({3, 8, 4}, 2));
 }
@@ -54,7 +54,7 @@ TEMPLATE_TEST_CASE("what follows a product", "", float, bf16) {
     agree(exact, [](const auto& x, const auto& y, const auto& z) { return relu(matmul(x, y) + z); }, a, b, row);
     agree(exact, [](const auto& x, const auto& y) { return relu(matmul(x, y)); }, a, b);
     agree(exact, [](const auto& x, const auto& y, const auto& z) { return relu(matmul(x, y) + z); }, a, b, other);
-    agree(exact, [](const auto& x, const auto& y, const auto& z) { return relu(matmul(x, y) + z); }, a(all, slice(0, 20)), b, numbers<T>({34, 1}, 5));
+    agree(exact, [](const auto& x, const auto& y, const auto& z) { return relu(matmul(x, y) + z); }, a(tenon::all, slice(0, 20)), b, numbers<T>({34, 1}, 5));
     if constexpr (!std::is_same_v<T, bf16>) {
         // The device's functions of the C library differ by some ulps.
         const double curved = 64 * 0x1p-24;
