@@ -303,9 +303,15 @@ private:
 
 inline bool wants_gradient(const ProductSpec& s) { return detail::wants_gradient(s.a.get()) || detail::wants_gradient(s.b.get()); }
 
+// What computes products of floats while an autocast scope lives (ops/autocast.hpp).
+using ProductReplacement = detail::AnyTensor (*)(const ProductSpec& s, int rank, const long* dims);
+inline constinit thread_local ProductReplacement product_replacement = nullptr;
+
 // The product alone.
 template <class T>
 detail::AnyTensor evaluate_product(const ProductSpec& s, int rank, const long* dims) {
+    if constexpr (std::is_same_v<T, float>)
+        if (TENON_UNLIKELY(product_replacement != nullptr)) return product_replacement(s, rank, dims);
     check_device("matmul", s.a->storage->device);
     detail::AnyTensor result(detail::new_record(dtype_of<T>, rank, dims, s.a->storage->device, "matmul"));
     run_product<T>(s, reinterpret_cast<T*>(result->data()), {});
@@ -558,6 +564,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
     Collector c;
     if constexpr (has_product<T>) {
         c.fuse = TENON_LIKELY(detail::watch == nullptr) || !detail::watch->every_result;  // in anomaly mode every operation has a result of its own
+        if (std::is_same_v<T, float> && TENON_UNLIKELY(product_replacement != nullptr)) c.fuse = false;
         c.product_rank = W::rank;
         c.product_dims = w.dims();
     }
