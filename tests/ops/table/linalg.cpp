@@ -37,50 +37,50 @@ TENON_OPERATORS(linalg) {
     using namespace operators;
     // Bounds: eps times a modest condition number of the random cases.
     constexpr double tight = 1e-11, loose = 2e-4;
-    add({.name = "cholesky", .golden = "cholesky", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return cholesky(definite(x)); },
+    add({.name = "cholesky", .golden = "cholesky", .in_double = tight, .in_float = loose}, [](const auto& x) { return cholesky(definite(x)); },
         real<3>("x", {20, 64, 64}));
     add({.name = "cholesky, lower triangle only", .golden = "cholesky_raw", .in_double = tight, .in_float = loose}, [](const auto& x) { return cholesky(x); },
         real<2>("x"));
-    add({.name = "cholesky, upper", .golden = "cholesky_upper", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "cholesky, upper", .golden = "cholesky_upper", .in_double = tight, .in_float = loose},
         [](const auto& x) { return cholesky(definite(x), {.upper = true}); }, real<2>("x", {200, 200}));
-    add({.name = "cholesky_solve", .golden = "cholesky_solve", .twice = true, .view_bits = false, .in_double = tight, .in_float = loose},
+    add({.name = "cholesky_solve", .golden = "cholesky_solve", .view_bits = false, .in_double = tight, .in_float = loose},
         [](const auto& b, const auto& x) { return cholesky_solve(b, cholesky(definite(x))); }, real<4>("b", {3, 1, 40, 20}), real<3>("x", {5, 40, 40}));
-    add({.name = "solve_triangular", .golden = "triangular", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "solve_triangular", .golden = "triangular", .in_double = tight, .in_float = loose},
         [](const auto& a, const auto& b) { return solve_triangular(a, b); }, real<3>("a", {5, 40, 40}, 0.5, 1), real<4>("b", {3, 1, 40, 50}));
-    add({.name = "solve_triangular, upper", .golden = "triangular_upper", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "solve_triangular, upper", .golden = "triangular_upper", .in_double = tight, .in_float = loose},
         [](const auto& a, const auto& b) { return solve_triangular(a, b, {.upper = true}); }, real<2>("a", {100, 100}, 0.5, 1), real<2>("b", {100, 70}));
-    add({.name = "solve_triangular, unit", .golden = "triangular_unit", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "solve_triangular, unit", .golden = "triangular_unit", .in_double = tight, .in_float = loose},
         [](const auto& a, const auto& b) { return solve_triangular(a, b, {.upper = true, .unit = true}); }, real<2>("a", {60, 60}, -0.1, 0.1), real<2>("b", {60, 70}));
-    add({.name = "solve_triangular, right", .golden = "triangular_right", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "solve_triangular, right", .golden = "triangular_right", .in_double = tight, .in_float = loose},
         [](const auto& a, const auto& b) { return solve_triangular(a, b, {.left = false}); }, real<3>("a", {2, 60, 60}, 0.5, 1), real<3>("b", {2, 70, 60}));
-    add({.name = "solve_triangular, transposed", .golden = "triangular_transposed", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "solve_triangular, transposed", .golden = "triangular_transposed", .in_double = tight, .in_float = loose},
         [](const auto& a, const auto& b) { return solve_triangular(a, b, {.transposed = true}); }, real<2>("a", {60, 60}, 0.5, 1), real<2>("b", {60, 70}));
-    add({.name = "lu_factor", .golden = "lu_factor", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return lu_factor(x).lu; },
+    add({.name = "lu_factor", .golden = "lu_factor", .in_double = tight, .in_float = loose}, [](const auto& x) { return lu_factor(x).lu; },
         real<3>("x", {20, 60, 50}));
-    add({.name = "lu", .golden = "lu_product", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) {
+    add({.name = "lu", .golden = "lu_product", .in_double = tight, .in_float = loose}, [](const auto& x) {
             const auto f = lu(x);
             return eval(matmul(square(f.l), f.u));
         }, real<3>("x", {2, 90, 100}));
     add({.name = "lu, permutation", .golden = "lu_permutation"}, [](const auto& x) { return lu(x).p; }, real<3>("x", {4, 30, 30}));
-    add({.name = "lu_solve", .golden = "lu_solve", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) {
+    add({.name = "lu_solve", .golden = "lu_solve", .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) {
             const auto f = lu_factor(a);
             return lu_solve(f.lu, f.pivots, b);
         }, real<3>("a", {3, 60, 60}), real<4>("b", {2, 1, 60, 20}));
-    add({.name = "solve", .golden = "solve", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
+    add({.name = "solve", .golden = "solve", .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
         real<3>("a", {3, 60, 60}), real<4>("b", {2, 1, 60, 20}));
-    add({.name = "solve, vector", .golden = "solve_vector", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
+    add({.name = "solve, vector", .golden = "solve_vector", .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
         real<2>("a", {150, 150}), real<1>("b", {150}));
-    add({.name = "solve, vectors", .golden = "solve_vectors", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
+    add({.name = "solve, vectors", .golden = "solve_vectors", .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return solve(a, b); },
         real<3>("a", {100, 9, 9}), real<2>("b", {100, 9}));
-    add({.name = "inverse", .golden = "inverse", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return inverse(x); }, real<3>("x", {5, 50, 50}));
-    add({.name = "det", .golden = "det", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return det(x); }, real<3>("x", {300, 8, 8}));
+    add({.name = "inverse", .golden = "inverse", .in_double = tight, .in_float = loose}, [](const auto& x) { return inverse(x); }, real<3>("x", {5, 50, 50}));
+    add({.name = "det", .golden = "det", .in_double = tight, .in_float = loose}, [](const auto& x) { return det(x); }, real<3>("x", {300, 8, 8}));
     add({.name = "det, singular", .golden = "det_singular", .in_double = tight, .in_float = loose}, [](const auto& x) { return det(x); }, real<2>("x"));
-    add({.name = "slogdet", .golden = "logabsdet", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return slogdet(x).logabsdet; },
+    add({.name = "slogdet", .golden = "logabsdet", .in_double = tight, .in_float = loose}, [](const auto& x) { return slogdet(x).logabsdet; },
         real<3>("x", {10, 60, 60}));
     add({.name = "slogdet, sign", .golden = "det_sign"}, [](const auto& x) { return slogdet(x).sign; }, real<3>("x", {10, 30, 30}));
-    add({.name = "qr, q", .golden = "qr_q", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return qr(x).q; }, real<3>("x", {3, 90, 60}));
-    add({.name = "qr, r", .golden = "qr_r", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return qr(x).r; }, real<3>("x", {3, 60, 90}));
-    add({.name = "qr, both", .golden = "qr_both", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) {
+    add({.name = "qr, q", .golden = "qr_q", .in_double = tight, .in_float = loose}, [](const auto& x) { return qr(x).q; }, real<3>("x", {3, 90, 60}));
+    add({.name = "qr, r", .golden = "qr_r", .in_double = tight, .in_float = loose}, [](const auto& x) { return qr(x).r; }, real<3>("x", {3, 60, 90}));
+    add({.name = "qr, both", .golden = "qr_both", .in_double = tight, .in_float = loose}, [](const auto& x) {
             const auto f = qr(x);
             return eval(matmul(square(f.q), f.r));
         }, real<3>("x", {100, 8, 4}));
@@ -90,25 +90,25 @@ TENON_OPERATORS(linalg) {
         }, real<2>("x", {90, 60}));
     add({.name = "eigvalsh", .golden = "eigvalsh", .kinks = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return eigvalsh(symmetric(x)); },
         real<3>("x", {2, 90, 90}));
-    add({.name = "eigh", .golden = "eigh", .twice = true, .in_double = tight, .in_float = loose, .note = "V tanh(w) V'"}, [](const auto& x) { return eigen_tanh(x); },
+    add({.name = "eigh", .golden = "eigh", .in_double = tight, .in_float = loose, .note = "V tanh(w) V'"}, [](const auto& x) { return eigen_tanh(x); },
         real<3>("x", {3, 70, 70}));
     add({.name = "eigh, upper", .golden = "eigh_upper", .in_double = tight, .in_float = loose}, [](const auto& x) {
             const no_grad none;
             return eigh(x, {.upper = true}).values;
         }, real<2>("x", {100, 100}));
     add({.name = "svdvals", .golden = "svdvals", .in_double = tight, .in_float = loose}, [](const auto& x) { return svdvals(x); }, real<3>("x", {2, 90, 70}));
-    add({.name = "svd", .golden = "svd", .twice = true, .in_double = tight, .in_float = loose, .note = "U tanh(s) Vh"}, [](const auto& x) { return singular_tanh(x); },
+    add({.name = "svd", .golden = "svd", .in_double = tight, .in_float = loose, .note = "U tanh(s) Vh"}, [](const auto& x) { return singular_tanh(x); },
         real<3>("x", {2, 90, 70}));
-    add({.name = "pinv", .golden = "pinv", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return pinv(x); }, real<3>("x", {4, 40, 30}));
-    add({.name = "lstsq", .golden = "lstsq", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return lstsq(a, b).solution; },
+    add({.name = "pinv", .golden = "pinv", .in_double = tight, .in_float = loose}, [](const auto& x) { return pinv(x); }, real<3>("x", {4, 40, 30}));
+    add({.name = "lstsq", .golden = "lstsq", .in_double = tight, .in_float = loose}, [](const auto& a, const auto& b) { return lstsq(a, b).solution; },
         real<3>("a", {4, 40, 30}), real<3>("b", {4, 40, 5}));
     add({.name = "matrix_rank", .golden = "matrix_rank"}, [](const auto& x) { return matrix_rank(x); }, real<3>("x", {10, 30, 20}));
-    add({.name = "matrix_power", .golden = "matrix_power", .twice = true, .in_double = tight, .in_float = loose}, [](const auto& x) { return matrix_power(x, 5); },
+    add({.name = "matrix_power", .golden = "matrix_power", .in_double = tight, .in_float = loose}, [](const auto& x) { return matrix_power(x, 5); },
         real<3>("x", {4, 40, 40}, -0.1, 0.1));
-    add({.name = "matrix_power, negative", .golden = "matrix_power_negative", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "matrix_power, negative", .golden = "matrix_power_negative", .in_double = tight, .in_float = loose},
         [](const auto& x) { return matrix_power(x, -2); }, real<3>("x", {4, 10, 10}));
-    add({.name = "matrix_norm, frobenius", .golden = "norm_frobenius", .twice = true, .view_bits = false}, [](const auto& x) { return matrix_norm(x); }, real<3>("x", {10, 30, 20}));
-    add({.name = "matrix_norm, nuclear", .golden = "norm_nuclear", .twice = true, .in_double = tight, .in_float = loose},
+    add({.name = "matrix_norm, frobenius", .golden = "norm_frobenius", .view_bits = false}, [](const auto& x) { return matrix_norm(x); }, real<3>("x", {10, 30, 20}));
+    add({.name = "matrix_norm, nuclear", .golden = "norm_nuclear", .in_double = tight, .in_float = loose},
         [](const auto& x) { return matrix_norm(x, MatrixNorm::nuclear); }, real<3>("x", {10, 30, 20}));
     add({.name = "matrix_norm, spectral", .golden = "norm_spectral", .in_double = tight, .in_float = loose},
         [](const auto& x) { return matrix_norm(x, MatrixNorm::spectral); }, real<3>("x", {10, 30, 20}));

@@ -53,26 +53,40 @@ inline void mark(const AnyTensor& x) {
 }
 inline bool has_gradient(const AnyTensor& x) { return x->node != nullptr && x->node->slots[0].has; }
 inline AnyTensor gradient_of(const AnyTensor& x) { return x->node->slots[0].gradient; }
+// cos(i), for the elements i of y.
+inline AnyTensor cosines(const AnyTensor& y) {
+    const AnyTensor weights = new_tensor(y->dtype, shape_of(y));
+    for (long i = 0; i < y->size; ++i) set(weights, i, std::cos(static_cast<double>(i)));
+    return weights;
+}
 // Backward of sum(y[i] * cos(i)).
 inline void run_backward(const AnyTensor& y) {
-    if (y->node == nullptr) return;
-    AnyTensor weights = new_tensor(y->dtype, shape_of(y));
-    for (long i = 0; i < y->size; ++i) set(weights, i, std::cos(static_cast<double>(i)));
-    detail::run_backward(y->node, y->slot, weights);
+    if (y->node != nullptr) detail::run_backward(y->node, y->slot, cosines(y));
 }
 
-inline DType dtype_for(const Argument& a, DType real) { return a.kind == Kind::real ? real : a.kind == Kind::integer ? DType::int64 : DType::boolean; }
+inline DType dtype_for(const Argument& a, DType real) {
+    switch (a.kind) {
+        case Kind::real: return real;
+        case Kind::integer: return DType::int64;
+        case Kind::boolean: return DType::boolean;
+        case Kind::byte: return DType::int8;
+        default: return DType::uint8;
+    }
+}
 
-// Random inputs of the sizes and ranges that the record names, reals as leaves; none where a size is not named.
-inline Inputs random_inputs(const Record& record, DType dtype) {
+// Random inputs of the sizes (none beyond `most`) and ranges that the record names, reals as leaves if so wanted; none where a
+// size is not named.
+inline Inputs random_inputs(const Record& record, DType dtype, bool leaves = true, long most = 1L << 60) {
     Inputs inputs;
     for (std::size_t k = 0; k < record.arguments.size(); ++k) {
         const Argument& a = record.arguments[k];
         if (static_cast<int>(a.sizes.size()) != a.rank || (a.rank == 0 && record.arguments.size() == 1)) return {};
-        const AnyTensor x = new_tensor(dtype_for(a, dtype), a.sizes);
+        std::vector<long> sizes = a.sizes;
+        for (long& n : sizes) n = n < most ? n : most;
+        const AnyTensor x = new_tensor(dtype_for(a, dtype), sizes);
         const auto random = uniform<double>({x->size}, Key{77}.split(k), {a.low, a.high});
         for (long i = 0; i < x->size; ++i) set(x, i, a.kind == Kind::real && is_floating(dtype) ? random.data()[i] : std::floor(random.data()[i]));
-        if (a.kind == Kind::real && is_floating(dtype)) mark(x);
+        if (leaves && a.kind == Kind::real && is_floating(dtype)) mark(x);
         inputs.push_back(x);
     }
     return inputs;

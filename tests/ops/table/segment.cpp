@@ -9,17 +9,17 @@ TENON_OPERATORS(segment) {
     using namespace operators;
     const auto rows = real<2>("x", {5000, 64});
     const auto at = integer<1>("indices", {5000}, 0, 6);
-    add<halves | whole>({.name = "segment_sum", .golden = "segment_sum/unsorted", .twice = true},
+    add<halves | whole>({.name = "segment_sum", .golden = "segment_sum/unsorted"},
                         [](const auto& x, const auto& i) { return segment_sum(x, Segments::from_indices(i, 6)); }, rows, at);
     add<halves>({.name = "segment_sum, sorted", .golden = "segment_sum/sorted"}, [](const auto& x, const auto& i) { return segment_sum(x, Segments::from_sorted(i, 6)); },
                 real<3>("x", {5000, 4, 16}), integer<1>("indices", {5000}, 0, 1));
-    add({.name = "segment_sum, row pointers", .golden = "segment_sum/pointers", .twice = true},
+    add({.name = "segment_sum, row pointers", .golden = "segment_sum/pointers"},
         [](const auto& x, const auto& p) { return segment_sum(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
-    add<halves>({.name = "segment_mean", .golden = "segment_mean/unsorted", .twice = true},
+    add<halves>({.name = "segment_mean", .golden = "segment_mean/unsorted"},
                 [](const auto& x, const auto& i) { return segment_mean(x, Segments::from_indices(i, 6)); }, rows, at);
     add({.name = "segment_mean, row pointers", .golden = "segment_mean/pointers"},
         [](const auto& x, const auto& p) { return segment_mean(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
-    add<halves>({.name = "segment_max", .golden = "segment_max/unsorted", .twice = true, .kinks = true},
+    add<halves>({.name = "segment_max", .golden = "segment_max/unsorted", .kinks = true},
                 [](const auto& x, const auto& i) { return segment_max(x, Segments::from_indices(i, 6)).values; }, rows, at);
     add({.name = "segment_max, sorted", .golden = "segment_max/sorted", .kinks = true},
         [](const auto& x, const auto& i) { return segment_max(x, Segments::from_sorted(i, 6)).values; }, real<3>("x", {5000, 4, 16}), integer<1>("indices", {5000}, 0, 1));
@@ -27,26 +27,26 @@ TENON_OPERATORS(segment) {
                 [](const auto& x, const auto& i) { return segment_min(x, Segments::from_indices(i, 6)).values; }, rows, at);
     add({.name = "segment_min, row pointers", .golden = "segment_min/pointers", .kinks = true},
         [](const auto& x, const auto& p) { return segment_min(x, Segments::from_pointers(p)).values; }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
-    add<halves>({.name = "segment_softmax", .golden = "segment_softmax/unsorted", .twice = true},
+    add<halves>({.name = "segment_softmax", .golden = "segment_softmax/unsorted"},
                 [](const auto& x, const auto& i) { return segment_softmax(x, Segments::from_indices(i, 6)); }, rows, at);
-    add({.name = "segment_softmax, row pointers", .golden = "segment_softmax/pointers", .twice = true},
+    add({.name = "segment_softmax, row pointers", .golden = "segment_softmax/pointers"},
         [](const auto& x, const auto& p) { return segment_softmax(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
     const auto table = real<2>("table", {1000, 64});
     const auto one = integer<1>("indices", {6000}, 0, 1000);
     const auto starts = integer<1>("offsets", {100}, 0, 1);  // all in the last bag
     const auto two = integer<2>("indices", {300, 20}, 0, 1000);
-    add<halves>({.name = "embedding_bag, sum", .golden = "embedding_bag/sum", .twice = true},
+    add<halves>({.name = "embedding_bag, sum", .golden = "embedding_bag/sum"},
                 [](const auto& t, const auto& i, const auto& o) { return embedding_bag(t, i, o, {.mode = BagMode::sum}); }, table, one, starts);
-    add<halves>({.name = "embedding_bag, mean", .golden = "embedding_bag/mean", .twice = true}, [](const auto& t, const auto& i, const auto& o) { return embedding_bag(t, i, o); },
+    add<halves>({.name = "embedding_bag, mean", .golden = "embedding_bag/mean"}, [](const auto& t, const auto& i, const auto& o) { return embedding_bag(t, i, o); },
                 table, one, starts);
-    add({.name = "embedding_bag, max", .golden = "embedding_bag/max", .twice = true, .kinks = true},
+    add({.name = "embedding_bag, max", .golden = "embedding_bag/max", .kinks = true},
         [](const auto& t, const auto& i, const auto& o) { return embedding_bag(t, i, o, {.mode = BagMode::max}); }, table, one, starts);
     add({.name = "embedding_bag, sum of bags of one length", .golden = "embedding_bag_rows/sum"},
         [](const auto& t, const auto& i) { return embedding_bag(t, i, {.mode = BagMode::sum}); }, table, two);
     add({.name = "embedding_bag, mean of bags of one length", .golden = "embedding_bag_rows/mean"}, [](const auto& t, const auto& i) { return embedding_bag(t, i); }, table, two);
     add({.name = "embedding_bag, max of bags of one length", .golden = "embedding_bag_rows/max", .kinks = true},
         [](const auto& t, const auto& i) { return embedding_bag(t, i, {.mode = BagMode::max}); }, table, two);
-    add<halves>({.name = "embedding_bag, weighted", .golden = "embedding_bag_weighted", .twice = true},
+    add<halves>({.name = "embedding_bag, weighted", .golden = "embedding_bag_weighted"},
                 [](const auto& t, const auto& i, const auto& o, const auto& w) { return embedding_bag(t, i, o, {.mode = BagMode::sum}, w); }, table, one, starts, real<1>("weights", {6000}));
 
     const auto x = zeros<float>({3, 2});
