@@ -5,6 +5,8 @@
 // Options: --threads 1 (or 2, ...), --rounds 5, --filter text, --lib (prints which library and stops).
 // Every round measures all cases in turn for some milliseconds each; a line of JSON per case gives the best round (a
 // shared machine only ever slows down) and the median. The peak of fused multiply-adds is measured in the same rounds.
+#include "products.hpp"
+
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/parallel.hpp>
 #include <tenon/base/simd.hpp>
@@ -22,23 +24,9 @@ static const char* const library = "dnnl";
 static const char* const library = "ours";
 #endif
 
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ctime>
-#include <string>
-#include <vector>
-
 namespace {
 
-// With one thread, the processor time of this process, which neighbours on a shared machine do not lengthen as much.
-bool wall_clock = true;
-double now() {
-    timespec time;
-    clock_gettime(wall_clock ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &time);
-    return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
-}
+using products::now;
 
 struct Case {
     long m, n, k;
@@ -139,54 +127,27 @@ double peak_once() {
 }  // namespace
 
 int main(int count, char** arguments) {
-    int threads = 1, rounds = 7;
-    const char* filter = "";
-    for (int i = 1; i < count; ++i) {
-        const bool more = i + 1 < count;
-        if (std::strcmp(arguments[i], "--lib") == 0) return std::puts(library), 0;
-        if (std::strcmp(arguments[i], "--threads") == 0 && more) threads = std::atoi(arguments[++i]);
-        else if (std::strcmp(arguments[i], "--rounds") == 0 && more) rounds = std::atoi(arguments[++i]);
-        else if (std::strcmp(arguments[i], "--filter") == 0 && more) filter = arguments[++i];
-        else return std::fprintf(stderr, "usage: %s [--threads n] [--rounds n] [--filter text] [--lib]\n", arguments[0]), 1;
-    }
-    use_threads(threads);
-    wall_clock = threads > 1;
+    const products::Options options(count, arguments, library);
+    use_threads(options.threads);
     struct Measured {
         const Case* of;
         std::vector<float> a, b, c;
-        std::vector<double> rates;
-        long repeats = 1;
+        products::Rates rates = {};
     };
     std::vector<Measured> all;
     for (const Case& x : cases) {
-        if (x.name().find(filter) == std::string::npos) continue;
-        Measured mine{&x, std::vector<float>(std::size_t(x.m * x.k)), std::vector<float>(std::size_t(x.k * x.n)),
-                      std::vector<float>(std::size_t(x.m * x.n)), {}};
+        if (!options.chosen(x.name())) continue;
+        Measured mine{&x, std::vector<float>(std::size_t(x.m * x.k)), std::vector<float>(std::size_t(x.k * x.n)), std::vector<float>(std::size_t(x.m * x.n))};
         for (std::size_t i = 0; i < mine.a.size(); ++i) mine.a[i] = float(i % 13) * 0.1f - 0.6f;
         for (std::size_t i = 0; i < mine.b.size(); ++i) mine.b[i] = float(i % 11) * 0.1f - 0.5f;
         all.push_back(std::move(mine));
     }
-    std::vector<double> peaks;
-    for (int round = -1; round < rounds; ++round) {
-        for (int i = 0; i < 5; ++i) peaks.push_back(peak_once());
-        for (Measured& x : all) {
-            const double flops = 2.0 * double(x.of->m) * double(x.of->n) * double(x.of->k);
-            product(*x.of, x.a.data(), x.b.data(), x.c.data());
-            // Four samples of a few milliseconds: short enough to fall between the neighbours' time slices.
-            for (int sample = 0; sample < 4; ++sample) {
-                const double start = now();
-                for (long r = 0; r < x.repeats; ++r) product(*x.of, x.a.data(), x.b.data(), x.c.data());
-                const double seconds = (now() - start) / double(x.repeats);
-                if (round < 0) x.repeats = std::max(1L, std::min(200000L, long(2e-3 / seconds)));
-                else x.rates.push_back(flops / seconds * 1e-9);
-            }
-        }
+    products::Rates peaks;
+    for (int round = -1; round < options.rounds; ++round) {
+        for (int i = 0; i < 5; ++i) peaks.all.push_back(peak_once());
+        for (Measured& x : all)
+            x.rates.sample(round, 2.0 * double(x.of->m) * double(x.of->n) * double(x.of->k), [&] { product(*x.of, x.a.data(), x.b.data(), x.c.data()); });
     }
-    auto print = [&](const std::string& name, const char* from, std::vector<double>& rates) {
-        std::sort(rates.begin(), rates.end());
-        std::printf("{\"case\":\"%s\",\"unit\":\"GF/s\",\"value\":%.2f,\"median\":%.2f,\"threads\":%d,\"isa\":\"%s\",\"lib\":\"%s\",\"from\":\"%s\"}\n",
-                    name.c_str(), rates.back(), rates[rates.size() / 2], threads, tenon::name(tenon::isa()), library, from);
-    };
-    print("fma peak", "", peaks);
-    for (Measured& x : all) print(x.of->name(), x.of->from, x.rates);
+    peaks.print(options, "fma peak", "GF/s");
+    for (Measured& x : all) x.rates.print(options, x.of->name(), "GF/s", x.of->from);
 }

@@ -5,7 +5,8 @@
 // Every round measures all cases in turn for some milliseconds each; a line of JSON per case gives the best round (a
 // shared machine only ever slows down) and the median. "gemm float" is in every program, as the common measure; oneDNN's
 // primitives are made once per case and pack B at each call, as ours do.
-#include <tenon/base/isa.hpp>
+#include "products.hpp"
+
 #include <tenon/base/parallel.hpp>
 #include <tenon/kernels/cpu/gemm.hpp>
 #include <tenon/kernels/cpu/gemm_half.hpp>
@@ -19,15 +20,8 @@ static const char* const library = "dnnl";
 static const char* const library = "ours";
 #endif
 
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ctime>
 #include <functional>
 #include <memory>
-#include <string>
-#include <vector>
 
 namespace {
 
@@ -38,14 +32,6 @@ using std::int8_t;
 using std::int32_t;
 using std::uint8_t;
 
-// With one thread, the processor time of this process, which neighbours on a shared machine do not lengthen as much.
-bool wall_clock = true;
-double now() {
-    timespec time;
-    clock_gettime(wall_clock ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &time);
-    return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
-}
-
 const long shapes[][3] = {{256, 256, 256},   {1024, 1024, 1024}, {2048, 2048, 2048}, {128, 4096, 2048}, {20, 4096, 2048},
                           {1, 4096, 2048},   {160, 192, 64},     {128, 256, 784},    {2708, 16, 1433},  {64, 64, 64}};
 
@@ -53,8 +39,7 @@ struct Case {
     std::string name;
     double operations;
     std::function<void()> run;
-    long repeats = 1;
-    std::vector<double> rates = {};
+    products::Rates rates = {};
 };
 
 template <class T>
@@ -124,21 +109,11 @@ void add(std::vector<Case>& cases, const char* type, long m, long n, long k, boo
 }  // namespace
 
 int main(int count, char** arguments) {
-    int threads = 1, rounds = 7;
-    const char* filter = "";
-    for (int i = 1; i < count; ++i) {
-        const bool more = i + 1 < count;
-        if (std::strcmp(arguments[i], "--lib") == 0) return std::puts(library), 0;
-        if (std::strcmp(arguments[i], "--threads") == 0 && more) threads = std::atoi(arguments[++i]);
-        else if (std::strcmp(arguments[i], "--rounds") == 0 && more) rounds = std::atoi(arguments[++i]);
-        else if (std::strcmp(arguments[i], "--filter") == 0 && more) filter = arguments[++i];
-        else return std::fprintf(stderr, "usage: %s [--threads n] [--rounds n] [--filter text] [--lib]\n", arguments[0]), 1;
-    }
+    const products::Options options(count, arguments, library);
 #if defined(TENON_BENCH_DNNL)
-    omp_set_num_threads(threads);
+    omp_set_num_threads(options.threads);
 #endif
-    tenon::set_num_threads(threads);
-    wall_clock = threads > 1;
+    tenon::set_num_threads(options.threads);
     std::vector<Case> cases;
     for (const auto& s : shapes) {
         add<float, float, float>(cases, "float", s[0], s[1], s[2], false);
@@ -150,22 +125,8 @@ int main(int count, char** arguments) {
         add<uint8_t, int8_t, int32_t>(cases, "uint8", s[0], s[1], s[2], false);
         add<uint8_t, int8_t, int32_t>(cases, "uint8", s[0], s[1], s[2], true);
     }
-    for (int round = -1; round < rounds; ++round)
-        for (Case& x : cases) {
-            if (x.name.find(filter) == std::string::npos) continue;
-            x.run();
-            for (int sample = 0; sample < 4; ++sample) {
-                const double start = now();
-                for (long r = 0; r < x.repeats; ++r) x.run();
-                const double seconds = (now() - start) / double(x.repeats);
-                if (round < 0) x.repeats = std::max(1L, std::min(200000L, long(2e-3 / seconds)));
-                else x.rates.push_back(x.operations / seconds * 1e-9);
-            }
-        }
-    for (Case& x : cases) {
-        if (x.rates.empty()) continue;
-        std::sort(x.rates.begin(), x.rates.end());
-        std::printf("{\"case\":\"%s\",\"unit\":\"Gop/s\",\"value\":%.2f,\"median\":%.2f,\"threads\":%d,\"isa\":\"%s\",\"lib\":\"%s\"}\n", x.name.c_str(),
-                    x.rates.back(), x.rates[x.rates.size() / 2], threads, tenon::name(tenon::isa()), library);
-    }
+    for (int round = -1; round < options.rounds; ++round)
+        for (Case& x : cases)
+            if (options.chosen(x.name)) x.rates.sample(round, x.operations, x.run);
+    for (Case& x : cases) x.rates.print(options, x.name, "Gop/s");
 }
