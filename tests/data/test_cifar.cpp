@@ -1,11 +1,11 @@
 // CIFAR files: records of either kind, packed or not, batches of them, and the error for each way to be bad.
-#include "../io/files.hpp"
+#include "gzip.hpp"
 
 #include <tenon/data/cifar.hpp>
 #include <tenon/data/loader.hpp>
 
 using namespace tenon;
-using files::Bytes, files::error_of, files::has;
+using files::Bytes, files::error_of, files::gzip, files::has;
 
 namespace {
 Bytes records(long count, std::vector<unsigned char> labels, unsigned seed = 0) {
@@ -15,19 +15,6 @@ Bytes records(long count, std::vector<unsigned char> labels, unsigned seed = 0) 
         for (unsigned p = 0; p < 3072; ++p) bytes.push_back(static_cast<unsigned char>(p * 7 + p / 1024 * 50 + static_cast<unsigned>(i) * 13 + seed));
     }
     return bytes;
-}
-Bytes gzip(const Bytes& bytes) {
-    z_stream stream{};
-    REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    Bytes packed(deflateBound(&stream, static_cast<uLong>(bytes.size())) + 64);
-    stream.next_in = const_cast<unsigned char*>(bytes.data());
-    stream.avail_in = static_cast<uInt>(bytes.size());
-    stream.next_out = packed.data();
-    stream.avail_out = static_cast<uInt>(packed.size());
-    REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-    packed.resize(stream.total_out);
-    deflateEnd(&stream);
-    return packed;
 }
 }  // namespace
 

@@ -1,40 +1,23 @@
 // IDX files: what is read from good ones, and the error for each way to be bad.
+#include "gzip.hpp"
+
+#include <tenon/base/philox.hpp>
 #include <tenon/data/fashion_mnist.hpp>
 #include <tenon/data/idx.hpp>
-#include <tenon/base/philox.hpp>
-
-#include <catch2/catch.hpp>
-
-#include <unistd.h>
 
 #include <string>
 #include <vector>
 
 using namespace tenon;
 using data::read_idx;
+using files::Bytes, files::gzip, files::has;
 
 namespace {
-using Bytes = std::vector<unsigned char>;
-
-struct Scratch {
-    std::string folder;
-    std::vector<std::string> files;
-    Scratch() {
-        char name[] = "/tmp/tenon-idx-XXXXXX";
-        folder = ::mkdtemp(name);
-    }
-    ~Scratch() {
-        for (const std::string& file : files) std::remove(file.c_str());
-        ::rmdir(folder.c_str());
-    }
-    std::string put(const Bytes& bytes, const std::string& name = "file") {
-        const std::string path = folder + "/" + name;
-        files.push_back(path);
-        std::FILE* file = std::fopen(path.c_str(), "wb");
-        REQUIRE(file != nullptr);
-        if (!bytes.empty()) std::fwrite(bytes.data(), 1, bytes.size(), file);
-        std::fclose(file);
-        return path;
+// A folder of files that goes away.
+struct Scratch : files::Folder {
+    std::string put(const Bytes& bytes, const std::string& name = "file") const {
+        files::write(*this / name, bytes);
+        return *this / name;
     }
 };
 
@@ -50,19 +33,6 @@ Bytes counting(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<unsigned char>(i * 31 + i / 256);
     return bytes;
 }
-Bytes gzip(const Bytes& bytes) {
-    z_stream stream{};
-    REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    Bytes packed(deflateBound(&stream, static_cast<uLong>(bytes.size())) + 64);
-    stream.next_in = const_cast<unsigned char*>(bytes.data());
-    stream.avail_in = static_cast<uInt>(bytes.size());
-    stream.next_out = packed.data();
-    stream.avail_out = static_cast<uInt>(packed.size());
-    REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-    packed.resize(stream.total_out);
-    deflateEnd(&stream);
-    return packed;
-}
 template <class T, int Rank>
 std::string error_of(const std::string& path) {
     try {
@@ -73,10 +43,6 @@ std::string error_of(const std::string& path) {
         return error.what();
     }
     return "";
-}
-bool has(const std::string& text, const char* part) {
-    INFO(text << " should contain: " << part);
-    return text.find(part) != std::string::npos;
 }
 }  // namespace
 
@@ -149,8 +115,8 @@ TEST_CASE("gzip files are unpacked, whatever their name", "[idx]") {
 
 TEST_CASE("each way to be wrong has its message", "[idx]") {
     Scratch scratch;
-    CHECK(has(error_of<std::uint8_t, 1>(scratch.folder + "/none"), "No such file"));
-    CHECK(has(error_of<std::uint8_t, 1>(scratch.folder), "Is a directory"));
+    CHECK(has(error_of<std::uint8_t, 1>(scratch.path + "/none"), "No such file"));
+    CHECK(has(error_of<std::uint8_t, 1>(scratch.path), "Is a directory"));
     CHECK(has(error_of<std::uint8_t, 1>(scratch.put({})), "expected 4 bytes of IDX magic, the file ends after 0"));
     CHECK(has(error_of<std::uint8_t, 1>(scratch.put({0, 0, 8})), "the file ends after 3"));
     CHECK(has(error_of<std::uint8_t, 1>(scratch.put({'P', 'K', 3, 4, 5, 6, 7, 8})), "found 50 4b 03 04"));
@@ -196,7 +162,6 @@ TEST_CASE("mutated files are read or refused, never more", "[idx]") {
             else bytes.insert(bytes.begin() + place, static_cast<unsigned char>(value >> 8));
         }
         const std::string path = scratch.put(bytes);
-        scratch.files.resize(1);
         try {
             const auto x = read_idx<std::uint8_t, 3>(path);
             ++read;
@@ -213,7 +178,7 @@ TEST_CASE("mutated files are read or refused, never more", "[idx]") {
 
 TEST_CASE("Fashion-MNIST is checked as a whole", "[fashion_mnist]") {
     Scratch scratch;
-    const auto load = [&] { return data::fashion_mnist(data::Split::train, scratch.folder); };
+    const auto load = [&] { return data::fashion_mnist(data::Split::train, scratch.path); };
     const auto error = [&]() -> std::string {
         try {
             load();

@@ -1,6 +1,6 @@
 // The matrix product against its reference, in every mode, and the promise that bits depend on k alone.
-#include <tenon/base/parallel.hpp>
-#include <tenon/kernels/cpu/gemm.hpp>
+#include "matrices.hpp"
+
 #include <tenon/kernels/cpu/gemm/reference.hpp>
 
 #include <catch2/catch.hpp>
@@ -11,43 +11,9 @@
 #include <vector>
 
 namespace cpu = tenon::kernels::cpu;
+using matrices::mode, matrices::Operand, matrices::Random, matrices::Threads;
 
 namespace {
-
-struct Random {
-    unsigned long long state;
-    explicit Random(unsigned long long seed) : state(seed * 2862933555777941757ull + 3037000493ull) {}
-    unsigned next() {
-        state = state * 6364136223846793005ull + 1442695040888963407ull;
-        return static_cast<unsigned>(state >> 33);
-    }
-    double uniform() { return next() / 1073741824.0 - 1.0; }
-    long below(long n) { return static_cast<long>(next()) % n; }
-    template <class T>
-    std::vector<T> values(long n) {
-        std::vector<T> v(static_cast<std::size_t>(n));
-        for (T& x : v) x = static_cast<T>(uniform());
-        return v;
-    }
-};
-
-struct Threads {
-    int before = tenon::num_threads();
-    explicit Threads(int n) { tenon::set_num_threads(n); }
-    ~Threads() { tenon::set_num_threads(before); }
-};
-
-// A matrix with its memory: rows x columns, transposed or not, with gaps.
-template <class T>
-struct Operand {
-    std::vector<T> memory;
-    cpu::MatrixView<T> view;
-    Operand(Random& random, long rows, long columns, bool transposed, long gap, long inner = 1) {
-        const long lead = (transposed ? rows : columns) * inner + gap;
-        memory = random.values<T>((transposed ? columns : rows) * lead + 1);
-        view = transposed ? cpu::MatrixView<T>{memory.data(), inner, lead} : cpu::MatrixView<T>{memory.data(), lead, inner};
-    }
-};
 
 template <class T>
 double tolerance(long k, bool repeated) {
@@ -80,16 +46,6 @@ void check(long m, long n, long k, const Operand<T>& a, const Operand<T>& b, Ran
     REQUIRE(untouched);
 }
 
-template <class T>
-cpu::GemmOptions<T> mode(int number, const T* bias) {
-    cpu::GemmOptions<T> options;
-    options.accumulate = (number & 1) != 0;
-    options.bias = (number & 2) != 0 ? bias : nullptr;
-    options.relu = (number & 4) != 0;
-    options.alpha = (number & 8) != 0 ? T(-0.75) : T(1);
-    return options;
-}
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("gemm agrees with the reference on every combination of small sizes", "[gemm]", float, double) {
@@ -102,7 +58,7 @@ TEMPLATE_TEST_CASE("gemm agrees with the reference on every combination of small
                 ++number;
                 const Operand<TestType> a(random, m, k, (number & 1) != 0, number % 3), b(random, k, n, (number & 2) != 0, number % 5);
                 const auto bias = random.values<TestType>(n);
-                check<TestType>(m, n, k, a, b, random, mode<TestType>(number * 7 % 16, bias.data()), number % 4);
+                check<TestType>(m, n, k, a, b, random, mode<TestType>(number * 7 % 16, bias.data(), -0.75), number % 4);
             }
 }
 
@@ -115,7 +71,7 @@ TEMPLATE_TEST_CASE("gemm in every mode and layout, direct and blocked", "[gemm]"
             for (int number = 0; number < 16; ++number) {
                 const Operand<TestType> a(random, s[0], s[2], (layout & 1) != 0, 1), b(random, s[2], s[1], (layout & 2) != 0, 2);
                 const auto bias = random.values<TestType>(s[1]);
-                check<TestType>(s[0], s[1], s[2], a, b, random, mode<TestType>(number, bias.data()), layout);
+                check<TestType>(s[0], s[1], s[2], a, b, random, mode<TestType>(number, bias.data(), -0.75), layout);
             }
 }
 
@@ -236,7 +192,7 @@ TEMPLATE_TEST_CASE("the bits of an element depend on k alone", "[gemm]", float, 
             const long m = s[0], n = s[1], k = s[2];
             const Operand<TestType> a(random, m, k, false, 0), b(random, k, n, false, 0);
             const auto bias = random.values<TestType>(n), start = random.values<TestType>(m * n);
-            const auto options = mode<TestType>(number, bias.data());
+            const auto options = mode<TestType>(number, bias.data(), -0.75);
             INFO("m " << m << " n " << n << " k " << k << " mode " << number);
             auto whole = start;
             {
@@ -291,7 +247,7 @@ TEMPLATE_TEST_CASE("a batch is its products, bit for bit, whatever is shared", "
             const auto start = random.values<TestType>(batch * m * n), bias = random.values<TestType>(n);
             const long a_stride = (shared & 1) != 0 ? 0 : m * k, b_stride = (shared & 2) != 0 ? 0 : k * n;
             auto together = start, single = start;
-            auto options = mode<TestType>(shared * 5, bias.data());
+            auto options = mode<TestType>(shared * 5, bias.data(), -0.75);
             for (long p = 0; p < batch; ++p)
                 cpu::gemm<TestType>(m, n, k, {a.data() + p * a_stride, k, 1}, {b.data() + p * b_stride, n, 1}, single.data() + p * m * n, n, options);
             Cover cover{n, std::vector<int>(static_cast<std::size_t>(batch * m * n), 0)};

@@ -1,5 +1,6 @@
 // Products of bf16, half and bytes, bit for bit against plain loops; instructions against their plain twins.
-#include <tenon/base/parallel.hpp>
+#include "matrices.hpp"
+
 #include <tenon/kernels/cpu/gemm_half.hpp>
 #include <tenon/kernels/cpu/gemm_int8.hpp>
 #include <tenon/kernels/cpu/gemm_types/half.hpp>
@@ -15,6 +16,7 @@
 #include <vector>
 
 namespace cpu = tenon::kernels::cpu;
+using matrices::mode, matrices::Operand, matrices::Random, matrices::Threads;
 using tenon::bf16;
 using tenon::half;
 using std::int32_t;
@@ -22,44 +24,6 @@ using std::int8_t;
 using std::uint8_t;
 
 namespace {
-
-struct Random {
-    unsigned long long state;
-    explicit Random(unsigned long long seed) : state(seed * 2862933555777941757ull + 3037000493ull) {}
-    unsigned next() {
-        state = state * 6364136223846793005ull + 1442695040888963407ull;
-        return static_cast<unsigned>(state >> 33);
-    }
-    double uniform() { return next() / 1073741824.0 - 1.0; }
-    long below(long n) { return static_cast<long>(next()) % n; }
-    template <class T>
-    std::vector<T> values(long n) {
-        std::vector<T> v(static_cast<std::size_t>(n));
-        for (T& x : v) {
-            if constexpr (std::is_integral_v<T>) x = static_cast<T>(next() >> 7);
-            else x = T(static_cast<float>(uniform()));
-        }
-        return v;
-    }
-};
-
-struct Threads {
-    int before = tenon::num_threads();
-    explicit Threads(int n) { tenon::set_num_threads(n); }
-    ~Threads() { tenon::set_num_threads(before); }
-};
-
-// A matrix with its memory: rows x columns, transposed or not, with gaps.
-template <class T>
-struct Operand {
-    std::vector<T> memory;
-    cpu::MatrixView<T> view;
-    Operand(Random& random, long rows, long columns, bool transposed, long gap, long inner = 1) {
-        const long lead = (transposed ? rows : columns) * inner + gap;
-        memory = random.values<T>((transposed ? columns : rows) * lead + 1);
-        view = transposed ? cpu::MatrixView<T>{memory.data(), inner, lead} : cpu::MatrixView<T>{memory.data(), lead, inner};
-    }
-};
 
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) { return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0; }
@@ -74,21 +38,11 @@ bool same_values(const std::vector<T>& a, const std::vector<T>& b) {
     return true;
 }
 
-template <class Out>
-cpu::GemmOptions<Out> mode(int number, const Out* bias) {
-    cpu::GemmOptions<Out> options;
-    options.accumulate = (number & 1) != 0;
-    options.bias = (number & 2) != 0 ? bias : nullptr;
-    options.relu = (number & 4) != 0;
-    options.alpha = (number & 8) != 0 ? -0.7f : 1.0f;
-    return options;
-}
-
 template <class T, class Out>
 void check_half(Random& random, long m, long n, long k, const Operand<T>& a, const Operand<T>& b, int number, long gap) {
     const auto bias = random.values<Out>(n);
     auto c = random.values<Out>(m * (n + gap) + 1), expected = c;
-    const auto options = mode<Out>(number, bias.data());
+    const auto options = mode<Out>(number, bias.data(), -0.7);
     cpu::gemm_half<T, Out>(m, n, k, a.view, b.view, c.data(), n + gap, options);
     cpu::reference::gemm_half<T, Out>(m, n, k, a.view, b.view, expected.data(), n + gap, options, false);
     INFO("m " << m << " n " << n << " k " << k << " strides a " << a.view.row_stride << "," << a.view.column_stride << " b " << b.view.row_stride << ","
@@ -272,7 +226,7 @@ TEMPLATE_TEST_CASE("the bits of an element of a 16-bit product depend on k alone
             const long m = s[0], n = s[1], k = s[2];
             const Operand<TestType> a(random, m, k, false, 0), b(random, k, n, false, 0);
             const auto bias = random.values<TestType>(n), start = random.values<TestType>(m * n);
-            const auto options = mode<TestType>(number, bias.data());
+            const auto options = mode<TestType>(number, bias.data(), -0.7);
             auto whole = start;
             {
                 Threads one(1);
@@ -311,7 +265,7 @@ TEMPLATE_TEST_CASE("a batch of 16-bit products is its products", "[gemm]", bf16,
             const auto start = random.values<TestType>(batch * m * n), bias = random.values<TestType>(n);
             const long a_stride = (shared & 1) != 0 ? 0 : m * k, b_stride = (shared & 2) != 0 ? 0 : k * n;
             auto together = start, single = start;
-            const auto options = mode<TestType>(shared * 5, bias.data());
+            const auto options = mode<TestType>(shared * 5, bias.data(), -0.7);
             for (long p = 0; p < batch; ++p)
                 cpu::gemm<TestType>(m, n, k, {a.data() + p * a_stride, k, 1}, {b.data() + p * b_stride, n, 1}, single.data() + p * m * n, n, options);
             cpu::gemm_batched<TestType>(batch, m, n, k, {a.data(), k, 1}, a_stride, {b.data(), n, 1}, b_stride, together.data(), n, m * n, options);

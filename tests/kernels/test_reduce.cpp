@@ -1,5 +1,5 @@
 // Reductions along an axis against the plain loops, for every type, many shapes, and the special values.
-#include <catch2/catch.hpp>
+#include "numbers.hpp"
 
 #include <tenon/kernels/cpu/reduce.hpp>
 
@@ -10,6 +10,7 @@
 
 using namespace tenon;
 namespace k = tenon::kernels::cpu;
+using numbers::epsilon, numbers::on_threads, numbers::value;
 
 namespace {
 
@@ -33,29 +34,6 @@ std::vector<T> random(long count, unsigned seed, int low, int high) {
         else x = T(static_cast<k::accumulator<T>>(low + u * (high - low)));
     }
     return v;
-}
-template <class T>
-double value(T x) {
-    return static_cast<double>(static_cast<k::accumulator<T>>(x));
-}
-template <class T>
-double epsilon() {
-    return std::is_same_v<T, double> ? 0x1p-52 : std::is_same_v<T, float> ? 0x1p-23 : std::is_same_v<T, half> ? 0x1p-10 : 0x1p-7;
-}
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-// Runs f(out) with one and with two threads, checks that the bits agree, and returns them.
-template <class T, class F>
-std::vector<T> on_threads(long count, F&& f) {
-    std::vector<T> one(static_cast<std::size_t>(count)), two(static_cast<std::size_t>(count));
-    set_num_threads(1);
-    f(one.data());
-    set_num_threads(2);
-    f(two.data());
-    CHECK(same_bits(one, two));
-    return one;
 }
 #define SHAPE_INFO(s) INFO("[" << s.outer << ", " << s.n << ", " << s.inner << "]")
 

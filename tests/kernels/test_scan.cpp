@@ -1,6 +1,6 @@
 // Running sums, products and extremes along an axis against the plain loops: every type, odd shapes, long rows in parts,
 // one and two threads, special values.
-#include <catch2/catch.hpp>
+#include "numbers.hpp"
 
 #include <tenon/kernels/cpu/scan.hpp>
 
@@ -11,6 +11,7 @@
 
 using namespace tenon;
 namespace k = tenon::kernels::cpu;
+using numbers::epsilon, numbers::on_threads, numbers::random, numbers::value;
 
 namespace {
 
@@ -21,37 +22,6 @@ const Shape shapes[] = {{1, 1, 1},  {1, 7, 1},    {3, 8, 1},     {2, 9, 1},     
                         {1, 3, 2},  {2, 5, 7},    {2, 5, 8},     {3, 4, 9},      {1, 33, 65},  {2, 3, 513},   {1, 5, 1500},  {1, 1025, 3},  {1, 4000, 40},  {7, 300, 11},
                         {0, 3, 2},  {2, 0, 3},    {2, 3, 0},     {1, 70000, 2}};
 
-template <class T>
-std::vector<T> random(long count, unsigned seed, double low, double high) {
-    std::vector<T> v(static_cast<std::size_t>(count));
-    unsigned long long state = 88172645463325252ull + seed * 0x9e3779b97f4a7c15ull;
-    for (T& x : v) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        const double u = low + double(state >> 11) * 0x1p-53 * (high - low);
-        if constexpr (std::is_integral_v<T>) x = static_cast<T>(static_cast<long>(u));
-        else x = T(static_cast<k::accumulator<T>>(u));
-    }
-    return v;
-}
-template <class T>
-double value(T x) {
-    return static_cast<double>(static_cast<k::accumulator<T>>(x));
-}
-template <class T>
-double epsilon() {
-    return std::is_integral_v<T> ? 0 : std::is_same_v<T, double> ? 0x1p-52 : std::is_same_v<T, float> ? 0x1p-23 : std::is_same_v<T, half> ? 0x1p-10 : 0x1p-7;
-}
-// Runs f(out) with one and with two threads and checks that the bits agree.
-template <class T, class F>
-std::vector<T> on_threads(long count, F&& f) {
-    std::vector<T> one(static_cast<std::size_t>(count), T(1)), two(static_cast<std::size_t>(count), T(1));
-    set_num_threads(1);
-    f(one.data());
-    set_num_threads(2);
-    f(two.data());
-    CHECK((count == 0 || std::memcmp(static_cast<const void*>(one.data()), static_cast<const void*>(two.data()), one.size() * sizeof(T)) == 0));
-    return one;
-}
 // The first position where they differ by more than a relative and an absolute bound, or -1.
 template <class A, class B>
 long differs(const std::vector<A>& a, const std::vector<B>& b, double relative, double absolute) {

@@ -1,5 +1,5 @@
 // Softmax, log-softmax and cross-entropy against the plain loops in double, with the special values.
-#include <catch2/catch.hpp>
+#include "numbers.hpp"
 
 #include <tenon/kernels/cpu/cross_entropy.hpp>
 
@@ -11,6 +11,7 @@
 
 using namespace tenon;
 namespace k = tenon::kernels::cpu;
+using numbers::arithmetic, numbers::epsilon, numbers::on_threads, numbers::random, numbers::same_bits, numbers::value;
 
 namespace {
 
@@ -23,45 +24,8 @@ const Shape shapes[] = {{1, 1, 1},    {5, 2, 1},     {128, 10, 1}, {33, 7, 1},  
                         {1, 3, 400},  {300, 4, 3},   {0, 3, 1},    {3, 0, 2}};
 
 template <class T>
-std::vector<T> random(long count, unsigned seed, double low, double high) {
-    std::vector<T> v(static_cast<std::size_t>(count));
-    unsigned long long state = 88172645463325252ull + seed * 0x9e3779b97f4a7c15ull;
-    for (T& x : v) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        x = T(static_cast<k::accumulator<T>>(low + double(state >> 11) * 0x1p-53 * (high - low)));
-    }
-    return v;
-}
-template <class T>
-double value(T x) {
-    return static_cast<double>(static_cast<k::accumulator<T>>(x));
-}
-template <class T>
-double epsilon() {
-    return std::is_same_v<T, double> ? 0x1p-52 : std::is_same_v<T, float> ? 0x1p-23 : std::is_same_v<T, half> ? 0x1p-10 : 0x1p-7;
-}
-template <class T>
 double tiny() {  // half has subnormals within reach
     return std::is_same_v<T, half> ? 0x1p-25 : 1e-37;
-}
-// Rounding of the arithmetic type.
-template <class T>
-double arithmetic() {
-    return std::is_same_v<T, double> ? 0x1p-52 : 0x1p-23;
-}
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-template <class T, class F>
-std::vector<T> on_threads(const std::vector<T>& start, F&& f) {
-    std::vector<T> one = start, two = start;
-    set_num_threads(1);
-    f(one.data());
-    set_num_threads(2);
-    f(two.data());
-    CHECK(same_bits(one, two));
-    return one;
 }
 std::ostream& operator<<(std::ostream& out, const Shape& s) { return out << "[" << s.outer << ", " << s.n << ", " << s.inner << "]"; }
 #define SHAPE_INFO(s) INFO(s)
