@@ -82,8 +82,9 @@ void check(long batch, long m, long n, long k, Layout of_a, Layout of_b, bool sh
     options.alpha = settings.alpha;
     options.bias = settings.bias ? dbias.data : nullptr;
     options.relu = settings.relu;
-    const auto product = device::gemm_impl::make_product<T, Out>(batch, m, n, k, MatrixView<T>{da.data, pa.row, pa.column}, pa.size,
-                                                                MatrixView<T>{db.data, pb.row, pb.column}, b_batch, dc.data, ldc, c_batch, options);
+    const auto product =
+        device::gemm_impl::make_product<T, Out>(batch, m, n, k, MatrixView<T>{da.data, pa.row, pa.column}, pa.size,
+                                                MatrixView<T>{db.data, pb.row, pb.column}, b_batch, dc.data, ldc, c_batch, options);
     if (way == Way::tiles) device::gemm_impl::run_tiles("gemm", product);
     else if (way == Way::either) device::gemm_impl::multiply(product);
 #if TENON_CUBLAS
@@ -135,7 +136,11 @@ void check_sizes(Way way) {
     for (const Layout a : {Layout::rows, Layout::columns, Layout::spread})
         for (const Layout b : {Layout::rows, Layout::columns, Layout::spread})
             for (const bool shared : {false, true}) check<T, Out>(3, 12, 10, 70, a, b, shared, {false, true, false, 1}, way);
-    for (const Settings& s : {Settings{true, false, false, 1}, {false, true, false, 1}, {false, false, true, 1}, {false, true, true, 1}, {false, false, false, -2}})
+    for (const Settings& s : {Settings{true, false, false, 1},
+                              {false, true, false, 1},
+                              {false, false, true, 1},
+                              {false, true, true, 1},
+                              {false, false, false, -2}})
         check<T, Out>(2, 8, 72, 8, Layout::rows, Layout::rows, false, s, way);
     for (const Settings& s : {plain, everything}) {
         check<T, Out>(0, 3, 4, 5, Layout::rows, Layout::rows, false, s, way);
@@ -189,7 +194,8 @@ TEST_CASE("a NaN passes through bias and relu, and infinities stay in their row"
 TEST_CASE("the same bits on every run") {
     const long m = 33, n = 65, k = 200;
     const auto a = numbers<float>(m * k, 5), b = numbers<float>(k * n, 6);
-    const Array<float> da(a), db(b), one(std::vector<float>(static_cast<std::size_t>(m * n))), two(std::vector<float>(static_cast<std::size_t>(m * n)));
+    const Array<float> da(a), db(b), one(std::vector<float>(static_cast<std::size_t>(m * n))),
+        two(std::vector<float>(static_cast<std::size_t>(m * n)));
     for (const Array<float>* c : {&one, &two}) device::gemm<float>(m, n, k, da.data, k, db.data, n, c->data, n);
     CHECK(one.get() == two.get());
 }
