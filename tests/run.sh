@@ -4,6 +4,7 @@
 #   tests/run.sh                            the whole suite
 #   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
 #   tests/run.sh --part                     a third of it under the address and undefined-behaviour sanitizers
+#   tests/run.sh --cuda                     the CUDA tests on the GPU of this machine, and some of them under compute-sanitizer
 #   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers
 #
 # TENON_PRESET=asan or tsan picks a sanitizer build; TENON_JOBS limits the parallel jobs.
@@ -35,6 +36,19 @@ if [ "${1:-}" = --nightly ]; then
     run_suite tsan build/tsan -- "$@"
     if command -v clang++ > /dev/null; then run_suite dev build/clang -D CMAKE_CXX_COMPILER=clang++ -- "$@"; fi
     if [ -x tests/fuzz/run.sh ]; then tests/fuzz/run.sh 60; fi
+elif [ "${1:-}" = --cuda ]; then
+    shift
+    if ! command -v nvcc > /dev/null; then PATH=$PATH:/usr/local/cuda/bin; fi
+    command -v nvcc > /dev/null || { echo "tests/run.sh --cuda needs the CUDA Toolkit (nvcc)" >&2; exit 2; }
+    nvidia-smi > /dev/null 2>&1 || { echo "tests/run.sh --cuda needs an NVIDIA GPU; without one tests/run.sh runs the same tests on an emulated one" >&2; exit 2; }
+    run_suite cuda build/cuda -- "$@"
+    for tool in memcheck racecheck initcheck synccheck; do
+        for program in expressions softmax reduce scatter matmul; do
+            echo "compute-sanitizer --tool $tool: $program"
+            TENON_CUDA_CACHE=0 compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 5 "build/cuda/tests/test_cuda_$program" > "build/cuda/$tool.log" 2>&1 ||
+                { tail -40 "build/cuda/$tool.log"; exit 1; }
+        done
+    done
 elif [ "${1:-}" = --part ]; then
     # Under the sanitizers, a third of the programs: the one that the commit says, so that commits take turns.
     shift
