@@ -17,7 +17,7 @@ add_library(tenon_own_program INTERFACE)
 target_link_libraries(tenon_own_program INTERFACE tenon_tenon)
 target_compile_options(tenon_own_program INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion;-Wshadow;-Wpedantic;-Werror>")
 if(TENON_CUDA)
-    target_link_libraries(tenon_own_program INTERFACE CUDA::cudart CUDA::cublasLt)
+    target_link_libraries(tenon_own_program INTERFACE tenon_cuda)
     # As a flag: CMake below 3.29 does not know that nvcc 13 has the standard.
     target_compile_options(tenon_own_program INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
 endif()

@@ -1,5 +1,4 @@
 // The device's matrix products against sums in double, through cuBLASLt and through tiles.
-#define TENON_EXTERN_KERNELS  // the CPU's products are not used here
 #include <tenon/kernels/cuda/gemm_half.cuh>
 #include <tenon/kernels/cuda/gemm_int8.cuh>
 
@@ -66,8 +65,11 @@ struct Settings {
     float alpha;
 };
 
+// What makes the product: tiles, cuBLASLt, or whichever the library takes.
+enum class Way { tiles, cublas, either };
+
 template <class T, class Out>
-void check(long batch, long m, long n, long k, Layout of_a, Layout of_b, bool shared_b, const Settings& settings, bool tiles) {
+void check(long batch, long m, long n, long k, Layout of_a, Layout of_b, bool shared_b, const Settings& settings, Way way) {
     using Sum = typename device::gemm_impl::sum_of<T>::type;
     const Place pa = place(of_a, m, k), pb = place(of_b, k, n);
     const long ldc = (n + 3) / 2 * 2, c_batch = m * ldc + 4, b_batch = shared_b ? 0 : pb.size;
@@ -80,10 +82,15 @@ void check(long batch, long m, long n, long k, Layout of_a, Layout of_b, bool sh
     options.alpha = settings.alpha;
     options.bias = settings.bias ? dbias.data : nullptr;
     options.relu = settings.relu;
-    const auto product = device::gemm_impl::make_product<T, Out>(batch, m, n, k, MatrixView<T>{da.data, pa.row, pa.column}, pa.size,
-                                                                MatrixView<T>{db.data, pb.row, pb.column}, b_batch, dc.data, ldc, c_batch, options);
-    if (tiles) device::gemm_impl::run_tiles("gemm", product);
-    else device::gemm_impl::multiply(product);
+    const auto product =
+        device::gemm_impl::make_product<T, Out>(batch, m, n, k, MatrixView<T>{da.data, pa.row, pa.column}, pa.size,
+                                                MatrixView<T>{db.data, pb.row, pb.column}, b_batch, dc.data, ldc, c_batch, options);
+    if (way == Way::tiles) device::gemm_impl::run_tiles("gemm", product);
+    else if (way == Way::either) device::gemm_impl::multiply(product);
+#if TENON_CUBLAS
+    else if (batch > 0 && m > 0 && n > 0 && k > 0) REQUIRE(device::gemm_impl::multiply_readable(product));
+    else return;
+#endif
     const auto got = dc.get();
     // k terms of at most 4 in magnitude, each rounded, and one more rounding to the result's type.
     const double unit = std::is_same_v<Sum, double> ? 0x1p-53 : 0x1p-24;
@@ -111,52 +118,58 @@ void check(long batch, long m, long n, long k, Layout of_a, Layout of_b, bool sh
                 if (settings.relu && sum < 0) sum = 0;
                 wrong += !(std::fabs(have - sum) <= static_cast<double>(k + 4) * unit * magnitude + last * std::fabs(sum));
             }
-    CAPTURE(batch, m, n, k, int(of_a), int(of_b), settings.accumulate, settings.bias, settings.relu, tiles);
+    CAPTURE(batch, m, n, k, int(of_a), int(of_b), settings.accumulate, settings.bias, settings.relu, int(way));
     CHECK(wrong == 0);
 }
 
 const Settings plain{false, false, false, 1}, everything{true, true, true, 0.5f};
 
 template <class T, class Out>
-void check_sizes(bool tiles) {
+void check_sizes(Way way) {
     struct Sizes {
         long m, n, k;
     };
     for (const Sizes s : {Sizes{1, 1, 1}, {1, 33, 31}, {33, 1, 17}, {5, 7, 0}, {31, 33, 65}, {65, 66, 16}, {130, 9, 40}}) {
-        check<T, Out>(1, s.m, s.n, s.k, Layout::rows, Layout::rows, false, plain, tiles);
-        check<T, Out>(1, s.m, s.n, s.k, Layout::columns, Layout::columns, false, everything, tiles);
+        check<T, Out>(1, s.m, s.n, s.k, Layout::rows, Layout::rows, false, plain, way);
+        check<T, Out>(1, s.m, s.n, s.k, Layout::columns, Layout::columns, false, everything, way);
     }
     for (const Layout a : {Layout::rows, Layout::columns, Layout::spread})
         for (const Layout b : {Layout::rows, Layout::columns, Layout::spread})
-            for (const bool shared : {false, true}) check<T, Out>(3, 12, 10, 70, a, b, shared, {false, true, false, 1}, tiles);
-    for (const Settings& s : {Settings{true, false, false, 1}, {false, true, false, 1}, {false, false, true, 1}, {false, true, true, 1}, {false, false, false, -2}})
-        check<T, Out>(2, 8, 72, 8, Layout::rows, Layout::rows, false, s, tiles);
+            for (const bool shared : {false, true}) check<T, Out>(3, 12, 10, 70, a, b, shared, {false, true, false, 1}, way);
+    for (const Settings& s : {Settings{true, false, false, 1},
+                              {false, true, false, 1},
+                              {false, false, true, 1},
+                              {false, true, true, 1},
+                              {false, false, false, -2}})
+        check<T, Out>(2, 8, 72, 8, Layout::rows, Layout::rows, false, s, way);
     for (const Settings& s : {plain, everything}) {
-        check<T, Out>(0, 3, 4, 5, Layout::rows, Layout::rows, false, s, tiles);
-        check<T, Out>(2, 0, 4, 5, Layout::rows, Layout::rows, false, s, tiles);
-        check<T, Out>(2, 3, 0, 5, Layout::rows, Layout::rows, false, s, tiles);
+        check<T, Out>(0, 3, 4, 5, Layout::rows, Layout::rows, false, s, way);
+        check<T, Out>(2, 0, 4, 5, Layout::rows, Layout::rows, false, s, way);
+        check<T, Out>(2, 3, 0, 5, Layout::rows, Layout::rows, false, s, way);
     }
 }
 
 }  // namespace
 
+#if TENON_CUBLAS
+constexpr Way ways[] = {Way::tiles, Way::cublas, Way::either};
+#else
+constexpr Way ways[] = {Way::tiles, Way::either};
+#endif
+
 TEST_CASE("products of floats") {
-    check_sizes<float, float>(true);
-    check_sizes<float, float>(false);
+    for (const Way way : ways) check_sizes<float, float>(way);
 }
 TEST_CASE("products of doubles") {
-    check_sizes<double, double>(true);
-    check_sizes<double, double>(false);
+    for (const Way way : ways) check_sizes<double, double>(way);
 }
 TEST_CASE("products of bf16") {
-    check_sizes<bf16, bf16>(true);
-    check_sizes<bf16, bf16>(false);
-    check_sizes<bf16, float>(false);
+    for (const Way way : ways) check_sizes<bf16, bf16>(way);
+    for (const Way way : ways) check_sizes<bf16, float>(way);
 }
 TEST_CASE("products of half") {
-    check_sizes<half, half>(true);
-    check_sizes<half, half>(false);
-    check_sizes<half, float>(false);
+    for (const Way way : ways) check_sizes<half, half>(way);
+    for (const Way way : ways) check_sizes<half, float>(way);
 }
 
 TEST_CASE("a NaN passes through bias and relu, and infinities stay in their row") {
@@ -181,7 +194,8 @@ TEST_CASE("a NaN passes through bias and relu, and infinities stay in their row"
 TEST_CASE("the same bits on every run") {
     const long m = 33, n = 65, k = 200;
     const auto a = numbers<float>(m * k, 5), b = numbers<float>(k * n, 6);
-    const Array<float> da(a), db(b), one(std::vector<float>(static_cast<std::size_t>(m * n))), two(std::vector<float>(static_cast<std::size_t>(m * n)));
+    const Array<float> da(a), db(b), one(std::vector<float>(static_cast<std::size_t>(m * n))),
+        two(std::vector<float>(static_cast<std::size_t>(m * n)));
     for (const Array<float>* c : {&one, &two}) device::gemm<float>(m, n, k, da.data, k, db.data, n, c->data, n);
     CHECK(one.get() == two.get());
 }

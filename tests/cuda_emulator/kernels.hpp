@@ -17,7 +17,7 @@
 
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {
-    for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
+    for (unsigned offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
     return value;
 }
 

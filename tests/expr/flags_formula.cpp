@@ -39,7 +39,7 @@ int main() {
             expect("d mix", i, x.grad().data()[i], (p > 0 ? 1 - t * t : std::exp(p)) - std::erf(q) * std::sin(p));
         }
         x.zero_grad();
-        sum(let(sigmoid(x), [](auto v) { return v * v * 2.f; })).backward();
+        sum(let(sigmoid(x), [](auto v) { return let(v * 2.f, [=](auto twice) { return v * twice; }); })).backward();
         const auto clipped = custom([](auto v) { return clamp(v, -1.f, 1.f); }, [](auto v, auto, auto dy) { return dy * v; });
         const Tensor<float, 1> c = clipped(w);
         auto [first, second] = eval(x + w, x * w);

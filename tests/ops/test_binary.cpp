@@ -99,3 +99,18 @@ TEST_CASE("infinity and NaN in the branch not taken do not reach a gradient") {
     CHECK(x.grad().data()[0] == 0);
     CHECK(x.grad().data()[2] == 0);
 }
+
+TEST_CASE("conditions over elements of different widths combine") {
+    const auto a = from<std::int64_t>({3}, {1, 2, 3}), b = from<std::int64_t>({3}, {1, 5, 3});
+    const auto x = from<double>({3}, {1, 2, -3});
+    const auto f = from<float>({3}, {1, -1, 1});
+    const Tensor<bool, 1> positive = f > 0.f;
+    const Tensor<bool, 1> both = a == b && positive, either = x > 0. || f > 0.f, neither = !(a == b && x > 0.);
+    const Tensor<float, 1> chosen = where(a == b && positive, f, 0.f);
+    for (long i = 0; i < 3; ++i) {
+        CHECK(both.data()[i] == (i != 1));
+        CHECK(either.data()[i]);
+        CHECK(neither.data()[i] == (i != 0));
+        CHECK(chosen.data()[i] == (i == 1 ? 0 : 1));
+    }
+}

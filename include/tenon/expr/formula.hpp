@@ -598,18 +598,20 @@ struct Step {
     const FunctorKernels* functor = nullptr;
 };
 
-// A value computed by an enclosing let or custom.
+// The steps of the values that the enclosing lets and customs compute, innermost first. Found by type: under the sanitizers
+// g++ does not compare the addresses of two variables at compile time.
+struct NoNames {};
+template <class Tag, class Outer>
 struct Named {
-    const void* tag;
     short step;
-    const Named* outer;
+    const Outer& outer;
 };
 template <class Tag>
-inline char tag_of = 0;
-constexpr short find_named(const Named* named, const void* tag) {
-    for (; named != nullptr; named = named->outer)
-        if (named->tag == tag) return named->step;
-    return -1;
+constexpr short find_named(const NoNames&) { return -1; }
+template <class Tag, class Own, class Outer>
+constexpr short find_named(const Named<Own, Outer>& named) {
+    if constexpr (std::is_same_v<Tag, Own>) return named.step;
+    else return find_named<Tag>(named.outer);
 }
 
 // Where the next step, leaf and number go.
@@ -626,25 +628,27 @@ struct Writer {
 template <class F> struct Emit;
 template <class T> struct Emit<In<T>> {
     static constexpr int count = 1;
-    static constexpr short write(Writer& w, const Named*, short branch) {
+    static constexpr short write(Writer& w, const auto&, short branch) {
         return w.put({StepKind::leaf, dtype_of<T>, static_cast<short>(w.leaf++), -1, -1, branch});
     }
 };
 template <class T> struct Emit<Par<T>> {
     static constexpr int count = 1;
-    static constexpr short write(Writer& w, const Named*, short branch) {
+    static constexpr short write(Writer& w, const auto&, short branch) {
         return w.put({StepKind::number, dtype_of<T>, static_cast<short>(w.number++), -1, -1, branch});
     }
 };
 template <class Tag, class T> struct Emit<Ref<Tag, T>> {
     static constexpr int count = 1;
-    static constexpr short write(Writer& w, const Named* named, short branch) {
-        return w.put({StepKind::reference, dtype_of<T>, find_named(named, &tag_of<Tag>), -1, -1, branch});
+    template <class Names>
+    static constexpr short write(Writer& w, const Names& named, short branch) {
+        return w.put({StepKind::reference, dtype_of<T>, find_named<Tag>(named), -1, -1, branch});
     }
 };
 template <class Fn, class... A> struct Emit<Op<Fn, A...>> {
     static constexpr int count = (1 + ... + Emit<A>::count);
-    static constexpr short write(Writer& w, const Named* named, short branch) {
+    template <class Names>
+    static constexpr short write(Writer& w, const Names& named, short branch) {
         Step s{StepKind::operation, dtype_of<typename Facts<Op<Fn, A...>>::Type>, -1, -1, -1, branch, &functor_kernels<Fn>};
         short operands[3] = {-1, -1, -1};
         const short own = static_cast<short>(w.step + count - 1);
@@ -658,17 +662,19 @@ template <class Fn, class... A> struct Emit<Op<Fn, A...>> {
 };
 template <class Tag, class Value, class Body> struct Emit<Let<Tag, Value, Body>> {
     static constexpr int count = Emit<Value>::count + Emit<Body>::count;
-    static constexpr short write(Writer& w, const Named* named, short branch) {
-        const Named value{&tag_of<Tag>, Emit<Value>::write(w, named, branch), named};
-        return Emit<Body>::write(w, &value, branch);
+    template <class Names>
+    static constexpr short write(Writer& w, const Names& named, short branch) {
+        const Named<Tag, Names> value{Emit<Value>::write(w, named, branch), named};
+        return Emit<Body>::write(w, value, branch);
     }
 };
 // The step of a custom: its argument, its value, and its derivative, whose steps follow the value's.
 template <class Tag, class DyTag, class YTag, class A, class F, class D> struct Emit<Custom<Tag, DyTag, YTag, A, F, D>> {
     static constexpr int count = 1 + Emit<A>::count + Emit<F>::count;
-    static constexpr short write(Writer& w, const Named* named, short branch) {
-        const Named argument{&tag_of<Tag>, Emit<A>::write(w, named, branch), named};
-        const short value = Emit<F>::write(w, &argument, branch);
+    template <class Names>
+    static constexpr short write(Writer& w, const Names& named, short branch) {
+        const Named<Tag, Names> argument{Emit<A>::write(w, named, branch), named};
+        const short value = Emit<F>::write(w, argument, branch);
         w.leaf += Facts<D>::leaves;
         w.number += Facts<D>::parameters;
         return w.put({StepKind::custom, dtype_of<typename Facts<F>::Type>, argument.step, value, -1, branch});
@@ -691,7 +697,7 @@ struct Steps {
     short roots[4] = {};
 };
 template <class F>
-constexpr short write_root(Writer& w) { return Emit<F>::write(w, nullptr, -1); }
+constexpr short write_root(Writer& w) { return Emit<F>::write(w, NoNames{}, -1); }
 template <class F>
 struct Roots {
     static constexpr void write(Writer& w, short* roots) { roots[0] = write_root<F>(w); }

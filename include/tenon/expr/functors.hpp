@@ -482,13 +482,14 @@ struct isfinite : FloatingFunctor {
     static constexpr const char* name = "isfinite";
     TENON_F f(const V& a) { return math::abs(a) < V(__builtin_inf()); }
 };
+// Comparisons have masks as wide as what they compare.
 struct logical_and : AnyFunctor {
     static constexpr const char* name = "logical_and";
-    TENON_F2 f(const V& a, const W& b) { return a & b; }
+    TENON_F2 f(const V& a, const W& b) { return a.template as<4>() & b.template as<4>(); }
 };
 struct logical_or : AnyFunctor {
     static constexpr const char* name = "logical_or";
-    TENON_F2 f(const V& a, const W& b) { return a | b; }
+    TENON_F2 f(const V& a, const W& b) { return a.template as<4>() | b.template as<4>(); }
 };
 struct logical_not : AnyFunctor {
     static constexpr const char* name = "logical_not";

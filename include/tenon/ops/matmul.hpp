@@ -109,7 +109,8 @@ void run_product_on_device(const ProductSpec& s, T* c, const kernels::cpu::GemmO
     for (int i = 0; i < s.batch_rank; ++i) {
         if (s.batch[i] == 1) continue;
         int at = merged.batch_rank;
-        if (at > 0 && merged.a_batch_strides[at - 1] == s.a_batch_strides[i] * s.batch[i] && merged.b_batch_strides[at - 1] == s.b_batch_strides[i] * s.batch[i]) {
+        if (at > 0 && merged.a_batch_strides[at - 1] == s.a_batch_strides[i] * s.batch[i] &&
+            merged.b_batch_strides[at - 1] == s.b_batch_strides[i] * s.batch[i]) {
             merged.batch[--at] *= s.batch[i];
         } else {
             merged.batch[at] = s.batch[i];
@@ -119,13 +120,14 @@ void run_product_on_device(const ProductSpec& s, T* c, const kernels::cpu::GemmO
         merged.b_batch_strides[at] = s.b_batch_strides[i];
     }
     const int inner = merged.batch_rank - 1;
-    const long count = inner < 0 ? 1 : merged.batch[inner], a_stride = inner < 0 ? 0 : merged.a_batch_strides[inner], b_stride = inner < 0 ? 0 : merged.b_batch_strides[inner];
+    const long count = inner < 0 ? 1 : merged.batch[inner], a_stride = inner < 0 ? 0 : merged.a_batch_strides[inner],
+               b_stride = inner < 0 ? 0 : merged.b_batch_strides[inner];
     if (inner >= 0) merged.batch_rank = inner;
     const T* a = reinterpret_cast<const T*>(s.a->data());
     const T* b = reinterpret_cast<const T*>(s.b->data());
     for_batch(merged, [&](long p, long ao, long bo) {
-        kernels::cuda::gemm_batched<T>(count, s.m, s.n, s.k, View{a + ao, s.a_row, s.a_column}, a_stride, View{b + bo, s.b_row, s.b_column}, b_stride,
-                                       c + p * count * s.m * s.n, s.n, s.m * s.n, options);
+        kernels::cuda::gemm_batched<T>(count, s.m, s.n, s.k, View{a + ao, s.a_row, s.a_column}, a_stride, View{b + bo, s.b_row, s.b_column},
+                                       b_stride, c + p * count * s.m * s.n, s.n, s.m * s.n, options);
     });
 }
 #endif
@@ -171,8 +173,9 @@ template <class T>
 struct ProductSum {
     using type = T;
     using View = kernels::cpu::MatrixView<T>;
-    static void multiply([[maybe_unused]] Device device, [[maybe_unused]] long batch, long m, long n, long k, View a, [[maybe_unused]] long a_batch, View b,
-                         [[maybe_unused]] long b_batch, T* c, [[maybe_unused]] long c_batch, bool accumulate) {
+    static void multiply([[maybe_unused]] Device device, [[maybe_unused]] long batch, long m, long n, long k, View a,
+                         [[maybe_unused]] long a_batch, View b, [[maybe_unused]] long b_batch, T* c, [[maybe_unused]] long c_batch,
+                         bool accumulate) {
         kernels::cpu::GemmOptions<T> options;
         options.accumulate = accumulate;
 #if TENON_CUDA
@@ -207,8 +210,8 @@ public:
         if (wanted(0)) {
             const T* b = reinterpret_cast<const T*>(b_.check(name)->data());
             collect(edges_[0], s_.a_batch_strides, [&](Device device, auto* da, const Visit& v, bool accumulate) {
-                Sum::multiply(device, v.count, s_.m, s_.k, s_.n, View{dc + v.index * size, s_.n, 1}, size, View{b + v.b, s_.b_column, s_.b_row}, v.b_step, da,
-                              v.step, accumulate);
+                Sum::multiply(device, v.count, s_.m, s_.k, s_.n, View{dc + v.index * size, s_.n, 1}, size,
+                              View{b + v.b, s_.b_column, s_.b_row}, v.b_step, da, v.step, accumulate);
             });
         }
         if (wanted(1)) {
@@ -216,9 +219,11 @@ public:
             collect(edges_[1], s_.b_batch_strides, [&](Device device, auto* db, const Visit& v, bool accumulate) {
                 const T* dcp = dc + v.index * size;
                 if (s_.b_transposed)
-                    Sum::multiply(device, v.count, s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, size, View{a + v.a, s_.a_row, s_.a_column}, v.a_step, db, v.step, accumulate);
+                    Sum::multiply(device, v.count, s_.n, s_.k, s_.m, View{dcp, 1, s_.n}, size, View{a + v.a, s_.a_row, s_.a_column},
+                                  v.a_step, db, v.step, accumulate);
                 else
-                    Sum::multiply(device, v.count, s_.k, s_.n, s_.m, View{a + v.a, s_.a_column, s_.a_row}, v.a_step, View{dcp, s_.n, 1}, size, db, v.step, accumulate);
+                    Sum::multiply(device, v.count, s_.k, s_.n, s_.m, View{a + v.a, s_.a_column, s_.a_row}, v.a_step, View{dcp, s_.n, 1},
+                                  size, db, v.step, accumulate);
             });
         }
     }
@@ -303,9 +308,15 @@ private:
 
 inline bool wants_gradient(const ProductSpec& s) { return detail::wants_gradient(s.a.get()) || detail::wants_gradient(s.b.get()); }
 
+// What computes products of floats while an autocast scope lives (ops/autocast.hpp).
+using ProductReplacement = detail::AnyTensor (*)(const ProductSpec& s, int rank, const long* dims);
+inline constinit thread_local ProductReplacement product_replacement = nullptr;
+
 // The product alone.
 template <class T>
 detail::AnyTensor evaluate_product(const ProductSpec& s, int rank, const long* dims) {
+    if constexpr (std::is_same_v<T, float>)
+        if (TENON_UNLIKELY(product_replacement != nullptr)) return product_replacement(s, rank, dims);
     check_device("matmul", s.a->storage->device);
     detail::AnyTensor result(detail::new_record(dtype_of<T>, rank, dims, s.a->storage->device, "matmul"));
     run_product<T>(s, reinterpret_cast<T*>(result->data()), {});
@@ -558,6 +569,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
     Collector c;
     if constexpr (has_product<T>) {
         c.fuse = TENON_LIKELY(detail::watch == nullptr) || !detail::watch->every_result;  // in anomaly mode every operation has a result of its own
+        if (std::is_same_v<T, float> && TENON_UNLIKELY(product_replacement != nullptr)) c.fuse = false;
         c.product_rank = W::rank;
         c.product_dims = w.dims();
     }

@@ -60,7 +60,9 @@ auto along_axis(const Tensor<T, 1>& channels) {
     for (int i = 1; i < R - Axis; ++i) sizes.dims[i] = 1;
     return channels.reshape(sizes);
 }
-inline Tensor<float, 1> scales_of(const Quantization& q, Device device) { return q.scales.has_value() ? q.scales.detach() : full<float>({1}, q.scale, device); }
+inline Tensor<float, 1> scales_of(const Quantization& q, Device device) {
+    return q.scales.has_value() ? q.scales.detach() : full<float>({1}, q.scale, device);
+}
 inline Tensor<std::int32_t, 1> zero_points_of(const Quantization& q, Device device) {
     return q.zero_points.has_value() ? q.zero_points : full<std::int32_t>({1}, q.zero_point, device);
 }
@@ -89,7 +91,8 @@ Tensor<float, R> dequantize_any(const char* operation, const Tensor<Q, R>& x, co
     check_device(operation, x.device());
     check_quantization(operation, q, x.device(), x.shape(axis), "channels");
     // The difference is taken in integers, where it is exact.
-    const Tensor<float, R> result = cast<float>(cast<std::int32_t>(x) - along_axis<R, axis>(zero_points_of(q, x.device()))) * along_axis<R, axis>(scales_of(q, x.device()));
+    const Tensor<float, R> result = cast<float>(cast<std::int32_t>(x) - along_axis<R, axis>(zero_points_of(q, x.device()))) *
+                                    along_axis<R, axis>(scales_of(q, x.device()));
     return result;
 }
 
@@ -102,7 +105,8 @@ void run_int8_product(const ProductSpec& s, Out* c, const kernels::cpu::Int8Opti
         kernels::cpu::Int8Options<Out> mine = options;
         mine.a_zero = options.a_zero.from(p * s.m);
         mine.a_scale = options.a_scale.from(p * s.m);
-        TENON_RUN(s.a->storage->device, gemm_int8<Q, Out>(s.m, s.n, s.k, {a + ao, s.a_row, s.a_column}, {b + bo, s.b_row, s.b_column}, c + p * s.m * s.n, s.n, mine));
+        TENON_RUN(s.a->storage->device, gemm_int8<Q, Out>(s.m, s.n, s.k, {a + ao, s.a_row, s.a_column}, {b + bo, s.b_row, s.b_column},
+                                                          c + p * s.m * s.n, s.n, mine));
     });
 }
 template <class Q, int RA, int RB>

@@ -193,37 +193,19 @@ public:
         }
     }
 
-    // The norm of all gradients together (before scaling), and the factor min(1, max_norm / norm) for the next step.
+    // The norm of all gradients together, after unscale if that came before; the next step takes them times min(1, max_norm / norm).
     double clip_norm(double max_norm) {
         if (!(max_norm > 0)) fail<ValueError>("clip_norm: a maximum of ", max_norm, ", expected above 0");
-        double squares = 0;
-        // On a device, whose result has to be waited for, neighbours in an arena are one range.
-        const char *data = nullptr, *end = nullptr;
-        const Arena* arena = nullptr;
-        const auto flush = [&] {
-            if (arena == nullptr) return;
-            tenon::impl::check_device(Rule::name, arena->device);
-            const long n = (end - data) / size_of(arena->dtype);
-            squares += arena->dtype == DType::float32 ? TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const float*>(data)))
-                                                      : TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const double*>(data)));
-            arena = nullptr;
-        };
-        for (const Parameter& p : parameters_) {
-            const tenon::Node::Slot& slot = p.tensor->node->slots[0];
-            if (!slot.has) continue;
-            const char* g = slot.gradient->data();
-            const Arena& own = arenas_[p.arena];
-            if (arena != &own || own.device.is_cpu() || g != end) {
-                flush();
-                arena = &own;
-                data = g;
-            }
-            // Padding holds zeros.
-            end = g + (own.device.is_cpu() ? slot.gradient->size : p.padded) * size_of(own.dtype);
-        }
-        flush();
-        coefficient_ = squares - squares == 0 ? kernels::cpu::clip_coefficient(squares, max_norm) : __builtin_nan("");
+        const double squares = gradient_squares() * coefficient_ * coefficient_;
+        coefficient_ = squares - squares == 0 ? coefficient_ * kernels::cpu::clip_coefficient(squares, max_norm) : __builtin_nan("");
         return __builtin_sqrt(squares);
+    }
+    // The next step takes the gradients times a factor (1 / the scale of the loss), and is skipped if one of them is not finite:
+    // false then.
+    bool unscale(double factor) {
+        const double squares = gradient_squares();
+        coefficient_ = squares - squares == 0 ? factor : __builtin_nan("");
+        return coefficient_ == factor;
     }
 
     // The factor of a schedule on every group's rate (and on AdaBound's bounds).
@@ -317,6 +299,36 @@ private:
         if (p.group > 0) prefix << "group" << static_cast<unsigned long>(p.group) << '.';
         p.name = impl::Name(prefix.text(), name);
         fresh.push_back(static_cast<Parameter&&>(p));
+    }
+
+    double gradient_squares() const {
+        double squares = 0;
+        // On a device, whose result has to be waited for, neighbours in an arena are one range.
+        const char *data = nullptr, *end = nullptr;
+        const Arena* arena = nullptr;
+        const auto flush = [&] {
+            if (arena == nullptr) return;
+            tenon::impl::check_device(Rule::name, arena->device);
+            const long n = (end - data) / size_of(arena->dtype);
+            squares += arena->dtype == DType::float32 ? TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const float*>(data)))
+                                                      : TENON_RUN(arena->device, sum_of_squares(n, reinterpret_cast<const double*>(data)));
+            arena = nullptr;
+        };
+        for (const Parameter& p : parameters_) {
+            const tenon::Node::Slot& slot = p.tensor->node->slots[0];
+            if (!slot.has) continue;
+            const char* g = slot.gradient->data();
+            const Arena& own = arenas_[p.arena];
+            if (arena != &own || own.device.is_cpu() || g != end) {
+                flush();
+                arena = &own;
+                data = g;
+            }
+            // Padding holds zeros.
+            end = g + (own.device.is_cpu() ? slot.gradient->size : p.padded) * size_of(own.dtype);
+        }
+        flush();
+        return squares;
     }
 
     static bool together(const impl::Record* a, const impl::Record* b) { return a->dtype == b->dtype && a->storage->device == b->storage->device; }

@@ -45,11 +45,33 @@ float round_to_tf32(float x) {
     return x;
 }
 
+// Half precision by arithmetic, not by the library under test: not every compiler has the type.
+double from_half(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const double magnitude = exponent == 31  ? (fraction == 0 ? HUGE_VAL : NAN)
+                             : exponent == 0 ? ldexp(fraction, -24)
+                                             : ldexp(1024 + fraction, exponent - 25);
+    return bits >> 15 ? -magnitude : magnitude;
+}
+uint16_t to_half(double x) {
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    const double magnitude = fabs(x);
+    if (x != x) return sign | 0x7e00;
+    if (magnitude >= 65520) return sign | 0x7c00;
+    if (magnitude == 0) return sign;
+    // In units of the last place, which is that of the exponent or of the subnormals; rounding up may carry into the exponent.
+    int exponent = 0;
+    frexp(magnitude, &exponent);
+    const int unit = exponent < -13 ? -24 : exponent - 11;
+    const int units = static_cast<int>(nearbyint(ldexp(magnitude, -unit)));
+    return static_cast<uint16_t>(sign | (unit == -24 ? units : ((unit + 24) << 10) + units));
+}
+
 double load(cudaDataType type, const void* base, int64_t i) {
     switch (type) {
         case CUDA_R_32F: return static_cast<const float*>(base)[i];
         case CUDA_R_64F: return static_cast<const double*>(base)[i];
-        case CUDA_R_16F: return static_cast<double>(static_cast<const _Float16*>(base)[i]);
+        case CUDA_R_16F: return from_half(static_cast<const uint16_t*>(base)[i]);
         case CUDA_R_16BF: {
             const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(base)[i]) << 16;
             float value = 0;
@@ -64,7 +86,7 @@ void store(cudaDataType type, void* base, int64_t i, double x) {
     switch (type) {
         case CUDA_R_32F: static_cast<float*>(base)[i] = static_cast<float>(x); break;
         case CUDA_R_64F: static_cast<double*>(base)[i] = x; break;
-        case CUDA_R_16F: static_cast<_Float16*>(base)[i] = static_cast<_Float16>(static_cast<float>(x)); break;
+        case CUDA_R_16F: static_cast<uint16_t*>(base)[i] = to_half(x); break;
         case CUDA_R_16BF: {
             const float rounded = round_to_bf16(static_cast<float>(x));
             uint32_t bits = 0;
@@ -159,8 +181,8 @@ double dot(const Product& p, const void* a, const void* b, int64_t i, int64_t j,
                 y = round_to_bf16(static_cast<float>(y));
                 break;
             case CUBLAS_COMPUTE_32F_FAST_16F:
-                x = static_cast<double>(static_cast<_Float16>(static_cast<float>(x)));
-                y = static_cast<double>(static_cast<_Float16>(static_cast<float>(y)));
+                x = from_half(to_half(x));
+                y = from_half(to_half(y));
                 break;
             default: break;
         }

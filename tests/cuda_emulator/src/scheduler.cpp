@@ -304,11 +304,10 @@ bool complete(Thread& thread) {
     return true;
 }
 
-// Whether anything ran.
-bool run_warp(unsigned warp) {
+// Until none of its threads can go on.
+void run_warp(unsigned warp) {
     Thread* lanes = threads + warp * 32;
     const unsigned count = std::min(32u, thread_count - warp * 32);
-    bool progress = false;
     for (bool ran = true; ran && !aborted;) {
         ran = false;
         if (order == Order::random) arrange(lane_order, 32);
@@ -320,13 +319,11 @@ bool run_warp(unsigned warp) {
             resume(thread);
             ran = true;
         }
-        progress |= ran;
         if (ran || aborted) continue;
         // Lanes that left the kernel need not be waited for.
         for (unsigned i = 0; i < count && !ran && !aborted; ++i)
             if (lanes[i].status == Status::at_warp && complete(lanes[i])) ran = true;
     }
-    return progress;
 }
 
 // Releases the barrier, if all threads are there.
@@ -366,9 +363,8 @@ void run_block() {
     arrange(lane_order, 32);
     while (finished < thread_count) {
         arrange(warp_order, warp_count);
-        bool progress = false;
         for (unsigned i = 0; i < warp_count; ++i) {
-            progress |= run_warp(warp_order[i]);
+            run_warp(warp_order[i]);
             if (aborted) return;
         }
         if (finished == thread_count) return;

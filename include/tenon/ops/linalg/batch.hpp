@@ -80,8 +80,8 @@ Matrices<T> as_matrices(const detail::AnyTensor& given, const Batch& batch, int 
     if (whole->rank == 3 && own == 2) return Matrices<T>(static_cast<detail::AnyTensor&&>(whole));
     return Matrices<T>(detail::reshape_any(whole.get(), 3, dims));
 }
-// Back, to the operands' device: [batch..., rows, columns], or [batch..., columns] or [batch..., rows] of the only row or column (own = 1), or
-// [batch...] (own = 0).
+// Back, to the operands' device: [batch..., rows, columns], or [batch..., columns] or [batch..., rows] of the only row or
+// column (own = 1), or [batch...] (own = 0).
 template <class T, int R>
 Tensor<T, R> from_matrices(const Matrices<T>& x, const Batch& batch, int own = 2) {
     long dims[max_rank + 2] = {};

@@ -61,7 +61,7 @@ void cross_entropy_recorded(Node& any) {
     const LabelMasks<I> labels(node);
     const double flat = node.smoothing() / static_cast<double>(s.n);
     const Tensor<T, 3> weight = class_factors<T>(s, node.weights(), 1, x.device());
-    const Tensor<T, 3> target = where(labels.used, where(labels.hit, 1 - node.smoothing() + flat, flat) * weight, 0);
+    const Tensor<T, 3> target = where(labels.used, (cast<T>(labels.hit) * static_cast<T>(1 - node.smoothing()) + static_cast<T>(flat)) * weight, T(0));
     const Tensor<T, 3> total = sum<1>(target, keepdim);
     accumulate_reshaped(node.inputs[0], eval(where(total != T(0), (softmax<1>(x) * total - target) * row_gradients<T>(node, s, node.reduction()), T(0))));
 }

@@ -382,6 +382,7 @@ template <class Rule, class T>
 void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients,
                 const T* coefficient = nullptr) {
     if (n <= 0) return;
+#if !defined(__CUDA_ARCH__)  // where rules are device functions, which may not hold vectors, no loop of the host is made
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
     parallel_for((n + impl::optim_chunk - 1) / impl::optim_chunk, [&](long task) {
         const long begin = task * impl::optim_chunk;
@@ -391,6 +392,7 @@ void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* s
                                       Rule::states > 1 ? state1 + begin : nullptr,
                                       Rule::states > 2 ? state2 + begin : nullptr, clear_gradients);
     });
+#endif
 }
 
 // Sum of the squares of g[0, n), in double. Chunks depend on n only and are added in order.
@@ -431,10 +433,12 @@ BoundCounts bound_histogram(const Rule& rule, long n, const T* second) {
     if (chunk < 32768) chunk = 32768;
     const long tasks = (n + chunk - 1) / chunk;
     long partial[impl::optim_partials][2];
+#if !defined(__CUDA_ARCH__)
     parallel_for(tasks, [&](long task) {
         const long begin = task * chunk;
         dispatch<impl::BoundHistogramBody>(rule, n - begin < chunk ? n - begin : chunk, second + begin, &partial[task][0]);
     });
+#endif
     BoundCounts counts{0, n, 0};
     for (long i = 0; i < tasks; ++i) {
         counts.at_lower += partial[i][0];

@@ -26,7 +26,7 @@ struct ChannelCut {
         by_inner = Divisor(static_cast<unsigned>(i));
         by_channels = Divisor(static_cast<unsigned>(c));
     }
-    long sums() const { return columns ? channels * inner : channels; }  // per part
+    TENON_HD long sums() const { return columns ? channels * inner : channels; }  // per part
     dim3 grid() const {
         return dim3(static_cast<unsigned>(columns ? (channels * inner + 31) / 32 : channels), static_cast<unsigned>(parts));
     }

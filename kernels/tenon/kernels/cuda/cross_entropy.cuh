@@ -40,7 +40,8 @@ __global__ void check_labels(long rows, long chunk, const I* labels, long column
     found[blockIdx.x] = {counted, bad < rows ? bad : -1};
 #endif
 }
-inline __global__ void merge_label_checks(long blocks, LabelCheck* found, double* counted) {
+template <class Check>
+__global__ void merge_label_checks(long blocks, Check* found, double* counted) {
 #if TENON_DEVICE_CODE
     double total = 0;
     long bad = -1;
@@ -68,7 +69,7 @@ public:
         : blocks_((rows + label_chunk(rows) - 1) / label_chunk(rows)), found_(blocks_ + 1) {
         if (rows > 0)
             launch(name, check_labels<I, A>, blocks_, block_threads, rows, label_chunk(rows), labels, columns, ignore_index, weight, found_.get());
-        launch(name, merge_label_checks, 1, 1, blocks_, found_.get(), counted);
+        launch(name, merge_label_checks<LabelCheck>, 1, 1, blocks_, found_.get(), counted);
     }
     // Waits. The first bad row, or -1.
     long result() const { return cuda_detail::capturing() ? -1 : read_back(&found_.get()[blocks_].bad); }

@@ -57,10 +57,12 @@ bool multiply_readable(const Product<T, Out>& x) {
         // Half precision is rounded once: nothing may follow a rounded result.
         const bool follows = x.bias != nullptr || x.relu;
         if (follows && !std::is_same_v<Out, float> && !std::is_same_v<Out, double>) return false;
-        if (!multiply_cublas<T, Out>(count, x.m, x.n, x.k, left, right, c, x.ldc, x.c_batch, x.alpha, x.accumulate, CublasEpilogue::none, nullptr)) return false;
+        if (!multiply_cublas<T, Out>(count, x.m, x.n, x.k, left, right, c, x.ldc, x.c_batch, x.alpha, x.accumulate, CublasEpilogue::none,
+                                     nullptr))
+            return false;
         if (follows)
-            launch("gemm", finish_rows<Out>, grid_of_rows(count * x.m, x.n), dim3(block_threads), std::size_t(0), c, x.ldc, x.c_batch, x.m, count * x.m, x.n,
-                   x.bias, x.relu);
+            launch("gemm", finish_rows<Out>, grid_of_rows(count * x.m, x.n), dim3(block_threads), std::size_t(0), c, x.ldc, x.c_batch, x.m,
+                   count * x.m, x.n, x.bias, x.relu);
     }
     return true;
 }
@@ -82,9 +84,10 @@ void multiply(const Product<T, Out>& x) {
 // See cpu/gemm.hpp; the block epilogue, if any, runs once over the whole result, on the host, after the launch. Bits depend on the
 // shape, the types and the device.
 template <class T>
-void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_batch_stride, MatrixView<T> b, long b_batch_stride, T* c, long ldc,
-                  long c_batch_stride, const GemmOptions<T>& options = {}) {
-    gemm_impl::multiply(gemm_impl::make_product<T, T>(batch, m, n, k, a, a_batch_stride, b, b_batch_stride, c, ldc, c_batch_stride, options));
+void gemm_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_batch_stride, MatrixView<T> b, long b_batch_stride, T* c,
+                  long ldc, long c_batch_stride, const GemmOptions<T>& options = {}) {
+    gemm_impl::multiply(
+        gemm_impl::make_product<T, T>(batch, m, n, k, a, a_batch_stride, b, b_batch_stride, c, ldc, c_batch_stride, options));
     if (options.epilogue.run != nullptr && batch > 0 && m > 0 && n > 0) options.epilogue.run(options.epilogue.context, 0, batch * m, 0, n);
 }
 template <class T>

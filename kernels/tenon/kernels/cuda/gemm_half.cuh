@@ -9,9 +9,10 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
 template <class T, class Out>
-void gemm_half_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_batch_stride, MatrixView<T> b, long b_batch_stride, Out* c, long ldc,
-                       long c_batch_stride, const GemmOptions<Out>& options = {}) {
-    gemm_impl::multiply(gemm_impl::make_product<T, Out>(batch, m, n, k, a, a_batch_stride, b, b_batch_stride, c, ldc, c_batch_stride, options));
+void gemm_half_batched(long batch, long m, long n, long k, MatrixView<T> a, long a_batch_stride, MatrixView<T> b, long b_batch_stride,
+                       Out* c, long ldc, long c_batch_stride, const GemmOptions<Out>& options = {}) {
+    gemm_impl::multiply(
+        gemm_impl::make_product<T, Out>(batch, m, n, k, a, a_batch_stride, b, b_batch_stride, c, ldc, c_batch_stride, options));
 }
 template <class T, class Out>
 void gemm_half(long m, long n, long k, MatrixView<T> a, MatrixView<T> b, Out* c, long ldc, const GemmOptions<Out>& options = {}) {
@@ -32,7 +33,8 @@ __global__ void round_elements(long count, const float* from, T* to, bool add, b
             const Four<float> sums = *reinterpret_cast<const Four<float>*>(from + i);
             Four<T> result{};
             if (add) result = *reinterpret_cast<const Four<T>*>(to + i);
-            for (int q = 0; q < 4; ++q) result.values[q] = static_cast<T>(add ? static_cast<float>(result.values[q]) + sums.values[q] : sums.values[q]);
+            for (int q = 0; q < 4; ++q)
+                result.values[q] = static_cast<T>(add ? static_cast<float>(result.values[q]) + sums.values[q] : sums.values[q]);
             *reinterpret_cast<Four<T>*>(to + i) = result;
         } else {
             for (long q = i; q < i + 4 && q < count; ++q) to[q] = static_cast<T>(add ? static_cast<float>(to[q]) + from[q] : from[q]);

@@ -88,8 +88,10 @@ __global__ void finish_int8(const std::int32_t* sums, long m, long n, Int8Finish
 class Int8Rows {
 public:
     Int8Rows(long rows, long k, MatrixView<std::int8_t> view)
-        : fits_((view.column_stride == 1 || k == 1) && view.row_stride % 4 == 0 && view.row_stride >= k && reinterpret_cast<std::uintptr_t>(view.data) % 4 == 0),
-          copy_(fits_ ? 0 : rows * k), operand{view.data, view.row_stride, false, 0} {
+        : fits_((view.column_stride == 1 || k == 1) && view.row_stride % 4 == 0 && view.row_stride >= k &&
+                reinterpret_cast<std::uintptr_t>(view.data) % 4 == 0),
+          copy_(fits_ ? 0 : rows * k),
+          operand{view.data, view.row_stride, false, 0} {
         if (fits_) return;
         const long dims[2] = {rows, k}, to[2] = {k, 1}, from[2] = {view.row_stride, view.column_stride};
         copy_strided(2, dims, copy_.get(), to, view.data, from, 1);
@@ -114,9 +116,12 @@ bool multiply_int8(const Int8Product<std::int8_t, Out>& x) {
     const Int8Finish<Out>& f = x.finish;
     if constexpr (direct)
         if (!f.accumulate && f.bias == nullptr && !f.relu && f.ldc % 4 == 0 && reinterpret_cast<std::uintptr_t>(f.c) % 16 == 0)
-            return multiply_cublas<std::int8_t, std::int32_t>(1, x.m, x.n, x.k, a.operand, right, f.c, f.ldc, 0, 1, false, CublasEpilogue::none, nullptr);
+            return multiply_cublas<std::int8_t, std::int32_t>(1, x.m, x.n, x.k, a.operand, right, f.c, f.ldc, 0, 1, false,
+                                                              CublasEpilogue::none, nullptr);
     const Scratch<std::int32_t> sums(x.m * x.n);
-    if (!multiply_cublas<std::int8_t, std::int32_t>(1, x.m, x.n, x.k, a.operand, right, sums.get(), x.n, 0, 1, false, CublasEpilogue::none, nullptr)) return false;
+    if (!multiply_cublas<std::int8_t, std::int32_t>(1, x.m, x.n, x.k, a.operand, right, sums.get(), x.n, 0, 1, false, CublasEpilogue::none,
+                                                    nullptr))
+        return false;
     launch("gemm_int8", finish_int8<Out>, grid_of_rows(x.m, x.n), dim3(block_threads), std::size_t(0), sums.get(), x.m, x.n, f);
     return true;
 }

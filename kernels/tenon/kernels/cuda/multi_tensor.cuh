@@ -90,9 +90,10 @@ __global__ void sum_of_squares_kernel(long n, long chunk, const T* g, double* pa
 #endif
 }
 // One block adds them up.
-inline __global__ void add_squares_kernel(long parts, double* partial) {
+template <class P>
+__global__ void add_squares_kernel(long parts, P* partial) {
 #if TENON_DEVICE_CODE
-    double sum = 0;
+    P sum = 0;
     for (long i = threadIdx.x; i < parts; i += blockDim.x) sum += partial[i];
     sum = block_sum(sum, block_threads);
     if (threadIdx.x == 0) partial[parts] = sum;
@@ -107,7 +108,7 @@ double sum_of_squares(long n, const T* g) {
     const long parts = (n + chunk - 1) / chunk;
     const Scratch<double> partial(parts + 1);
     launch("norm", sum_of_squares_kernel<T>, parts, block_threads, n, chunk, g, partial.get());
-    launch("norm", add_squares_kernel, 1, block_threads, parts, partial.get());
+    launch("norm", add_squares_kernel<double>, 1, block_threads, parts, partial.get());
     return read_back(partial.get() + parts);
 }
 

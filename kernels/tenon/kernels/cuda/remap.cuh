@@ -29,7 +29,6 @@ struct RemapAxis {
     const RemapFamily* many;  // on the device, ascending; null: own
 };
 struct RemapSpace {
-    int rank;
     RemapAxis axes[cpu::remap_max_rank];
     long first;          // position along the first axis that this launch begins with
     unsigned elements;   // that it makes
@@ -70,14 +69,16 @@ __device__ inline long remap_shown(const RemapFamily& f, long j, long& start, lo
 }
 #endif
 
-template <class T>
+// Rank: of the axes that are looked at, known to the compiler, which keeps their state in registers; those beyond the
+// tensor's have one element.
+template <int Rank, class T>
 __global__ void remap_elements(RemapSpace s, const T* x, T fill, T* y) {
 #if TENON_DEVICE_CODE
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < s.elements; k += gridDim.x * blockDim.x) {
         long source = 0, scale = 1;
         unsigned rest = k;
         bool shown = true;
-        for (int d = s.rank - 1; d >= 0; --d) {
+        for (int d = Rank - 1; d >= 0; --d) {
             const unsigned before = d > 0 ? s.axes[d].to.quotient(rest) : 0u;
             const long at = remap_source(s.axes[d], (d > 0 ? 0 : s.first) + static_cast<long>(rest - before * s.axes[d].to.divisor));
             shown = shown && at >= 0;
@@ -89,18 +90,18 @@ __global__ void remap_elements(RemapSpace s, const T* x, T fill, T* y) {
     }
 #endif
 }
-template <class T>
+template <int Rank, class T>
 __global__ void remap_gradients(RemapSpace s, const T* dy, T* dx, bool accumulate) {
 #if TENON_DEVICE_CODE
     using A = typename cpu::impl::sum_type<T>::type;
     for (unsigned k = blockIdx.x * blockDim.x + threadIdx.x; k < s.elements; k += gridDim.x * blockDim.x) {
-        long position[cpu::remap_max_rank], scale[cpu::remap_max_rank];
+        long position[Rank], scale[Rank];
         // Per axis: the family at work, and where it stands in its positions.
-        int family[cpu::remap_max_rank] = {};
-        long start[cpu::remap_max_rank], stride[cpu::remap_max_rank], count[cpu::remap_max_rank], at[cpu::remap_max_rank];
+        int family[Rank] = {};
+        long start[Rank], stride[Rank], count[Rank], at[Rank];
         unsigned rest = k;
         long size = 1;
-        for (int d = s.rank - 1; d >= 0; --d) {
+        for (int d = Rank - 1; d >= 0; --d) {
             const unsigned before = d > 0 ? s.axes[d].from.quotient(rest) : 0u;
             position[d] = (d > 0 ? 0 : s.first) + static_cast<long>(rest - before * s.axes[d].from.divisor);
             scale[d] = size;
@@ -128,13 +129,13 @@ __global__ void remap_gradients(RemapSpace s, const T* dy, T* dx, bool accumulat
             return settle(d);
         };
         bool any = true;
-        for (int d = 0; d < s.rank; ++d) any = begin(d) && any;
+        for (int d = 0; d < Rank; ++d) any = begin(d) && any;
         A sum = A(0);
         while (any) {
             long from = 0;
-            for (int d = 0; d < s.rank; ++d) from += (start[d] + at[d] * stride[d]) * scale[d];
+            for (int d = 0; d < Rank; ++d) from += (start[d] + at[d] * stride[d]) * scale[d];
             sum = static_cast<A>(sum + static_cast<A>(dy[from]));
-            int d = s.rank - 1;
+            int d = Rank - 1;
             for (; d >= 0; --d) {
                 if (++at[d] < count[d]) break;
                 ++family[d];
@@ -209,7 +210,12 @@ public:
             }
         }
         if (n == 0) axes[n++] = AxisTable{};
-        space.rank = n;
+        rank_ = n;
+        for (int d = n; d < cpu::remap_max_rank; ++d) {
+            space.axes[d].to = space.axes[d].from = Divisor(1u);
+            space.axes[d].count = 0;
+            space.axes[d].many = nullptr;
+        }
         long families = 0;
         for (int d = 0; d < n; ++d) {
             if (axes[d].to >= 1l << 31 || axes[d].from >= 1l << 31) fail<ShapeError>("remap: an axis of more than 2^31 elements");
@@ -229,7 +235,6 @@ public:
             }
             first_size = d == 0 ? (transposed ? axes[d].from : axes[d].to) : first_size;
             inner *= d == 0 ? 1 : transposed ? axes[d].from : axes[d].to;
-            other_inner *= d == 0 ? 1 : transposed ? axes[d].to : axes[d].from;
         }
         if (inner > 1l << 30) fail<ShapeError>("remap: more than 2^30 elements behind the first axis");
         if (families == 0) return;
@@ -250,7 +255,7 @@ public:
     Space& operator=(const Space&) = delete;
     ~Space() { delete many_; }
 
-    // Calls f(space, elements before) for pieces of at most 2^30 elements.
+    // Calls f(rank for the kernel, space, elements before) for pieces of at most 2^30 elements.
     template <class F>
     void each_piece(F f) {
         if (inner <= 0) return;
@@ -258,14 +263,16 @@ public:
         for (long first = 0; first < first_size; first += step) {
             space.first = first;
             space.elements = static_cast<unsigned>((first_size - first < step ? first_size - first : step) * inner);
-            f(space, first * inner);
+            if (rank_ <= 3) f(std::integral_constant<int, 3>(), space, first * inner);
+            else f(std::integral_constant<int, cpu::remap_max_rank>(), space, first * inner);
         }
     }
 
     RemapSpace space;
-    long first_size = 1, inner = 1, other_inner = 1;
+    long first_size = 1, inner = 1;
 
 private:
+    int rank_ = 0;
     Scratch<RemapFamily>* many_ = nullptr;
 };
 
@@ -275,16 +282,16 @@ private:
 template <class T>
 void remap(int rank, const AxisTable* axes, const T* x, T fill, T* y) {
     remap_impl::Space space(rank, axes, false);
-    space.each_piece([&](const RemapSpace& s, long before) {
-        launch("remap", remap_elements<T>, blocks_for(s.elements, block_threads), block_threads, s, x, fill, y + before);
+    space.each_piece([&]<int Rank>(std::integral_constant<int, Rank>, const RemapSpace& s, long before) {
+        launch("remap", remap_elements<Rank, T>, blocks_for(s.elements, block_threads), block_threads, s, x, fill, y + before);
     });
 }
 // dx[source...] += dy[...] over all positions that show something. With accumulate = false dx is overwritten.
 template <class T>
 void remap_transposed(int rank, const AxisTable* axes, const T* dy, T* dx, bool accumulate) {
     remap_impl::Space space(rank, axes, true);
-    space.each_piece([&](const RemapSpace& s, long before) {
-        launch("remap", remap_gradients<T>, blocks_for(s.elements, block_threads), block_threads, s, dy, dx + before, accumulate);
+    space.each_piece([&]<int Rank>(std::integral_constant<int, Rank>, const RemapSpace& s, long before) {
+        launch("remap", remap_gradients<Rank, T>, blocks_for(s.elements, block_threads), block_threads, s, dy, dx + before, accumulate);
     });
 }
 

@@ -73,13 +73,15 @@ struct CublasPlan {
     }
 
     void set_epilogue(const void* bias) {
-        check(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias), "cublasLtMatmulDescSetAttribute");
+        check(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+              "cublasLtMatmulDescSetAttribute");
     }
     // Sizes that the library has no algorithm for leave `possible` false.
     void prepare(const void* bias) {
         const CublasShape& s = shape;
         const cudaDataType_t in = static_cast<cudaDataType_t>(s.in), out = static_cast<cudaDataType_t>(s.out);
-        check(cublasLtMatmulDescCreate(&operation, static_cast<cublasComputeType_t>(s.compute), static_cast<cudaDataType_t>(s.scale)), "cublasLtMatmulDescCreate");
+        check(cublasLtMatmulDescCreate(&operation, static_cast<cublasComputeType_t>(s.compute), static_cast<cudaDataType_t>(s.scale)),
+              "cublasLtMatmulDescCreate");
         const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
             check(cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
         };
@@ -93,7 +95,8 @@ struct CublasPlan {
             if (s.batch == 1) return;
             const std::int32_t count = static_cast<std::int32_t>(s.batch);
             const std::int64_t offset = stride;
-            check(cublasLtMatrixLayoutSetAttribute(to, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count), "cublasLtMatrixLayoutSetAttribute");
+            check(cublasLtMatrixLayoutSetAttribute(to, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+                  "cublasLtMatrixLayoutSetAttribute");
             check(cublasLtMatrixLayoutSetAttribute(to, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &offset, sizeof offset),
                   "cublasLtMatrixLayoutSetAttribute");
         };
@@ -109,10 +112,11 @@ struct CublasPlan {
         } preference;
         check(cublasLtMatmulPreferenceCreate(&preference.handle), "cublasLtMatmulPreferenceCreate");
         const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-            check(cublasLtMatmulPreferenceSetAttribute(preference.handle, attribute, &value, sizeof value), "cublasLtMatmulPreferenceSetAttribute");
+            check(cublasLtMatmulPreferenceSetAttribute(preference.handle, attribute, &value, sizeof value),
+                  "cublasLtMatmulPreferenceSetAttribute");
         };
         prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::size_t(32) << 20);
-        prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+        prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, std::uint32_t(2));  // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
         prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(s.a_alignment));
         prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(s.b_alignment));
         prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(s.c_alignment));
@@ -205,7 +209,8 @@ struct CublasOperand {
 template <class T>
 class CublasMatrix {
 public:
-    CublasMatrix(long batch, long rows, long columns, MatrixView<T> view, long stride) : CublasMatrix(batch, rows, columns, view, stride, layout_of(view, rows, columns)) {}
+    CublasMatrix(long batch, long rows, long columns, MatrixView<T> view, long stride)
+        : CublasMatrix(batch, rows, columns, view, stride, layout_of(view, rows, columns)) {}
     CublasOperand<T> operand;
 
 private:
@@ -222,7 +227,8 @@ private:
             operand.leading = columns > 1 ? view.column_stride : rows;
             operand.turned = true;
         } else {
-            const long dims[3] = {stride == 0 ? 1 : batch, rows, columns}, to[3] = {rows * columns, columns, 1}, from[3] = {stride, view.row_stride, view.column_stride};
+            const long dims[3] = {stride == 0 ? 1 : batch, rows, columns}, to[3] = {rows * columns, columns, 1},
+                       from[3] = {stride, view.row_stride, view.column_stride};
             copy_strided(3, dims, copy_.get(), to, view.data, from, static_cast<int>(sizeof(T)));
             operand = {copy_.get(), columns, false, stride == 0 ? 0 : rows * columns};
         }
@@ -234,8 +240,8 @@ enum class CublasEpilogue : unsigned char { none = 1, relu = 2, bias = 4, relu_b
 
 // C = epilogue(alpha A B + beta C): false where the library has no algorithm for it. No size is 0, and batch is below 2^16.
 template <class T, class Out>
-bool multiply_cublas(long batch, long m, long n, long k, const CublasOperand<T>& a, const CublasOperand<T>& b, Out* c, long ldc, long c_batch,
-                     typename cublas_sum<T>::type alpha, bool accumulate, CublasEpilogue epilogue, const Out* bias) {
+bool multiply_cublas(long batch, long m, long n, long k, const CublasOperand<T>& a, const CublasOperand<T>& b, Out* c, long ldc,
+                     long c_batch, typename cublas_sum<T>::type alpha, bool accumulate, CublasEpilogue epilogue, const Out* bias) {
     using Sum = typename cublas_sum<T>::type;
     cuda_detail::CublasShape s{};
     // The other way around: columns for rows.
@@ -254,8 +260,11 @@ bool multiply_cublas(long batch, long m, long n, long k, const CublasOperand<T>&
     s.in = cublas_type<T>::value;
     s.out = cublas_type<Out>::value;
     s.scale = cublas_type<Sum>::value;
-    s.compute = std::is_same_v<Sum, std::int32_t> ? CUBLAS_COMPUTE_32I : std::is_same_v<Sum, double> ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F;
-    if (std::is_same_v<T, float> && __atomic_load_n(&tenon::detail::tf32_allowed, __ATOMIC_RELAXED)) s.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
+    s.compute = std::is_same_v<Sum, std::int32_t> ? CUBLAS_COMPUTE_32I
+                : std::is_same_v<Sum, double>     ? CUBLAS_COMPUTE_64F
+                                                  : CUBLAS_COMPUTE_32F;
+    if (std::is_same_v<T, float> && __atomic_load_n(&tenon::detail::tf32_allowed, __ATOMIC_RELAXED))
+        s.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
     s.epilogue = static_cast<int>(epilogue);
     s.a_turned = b.turned;
     s.b_turned = a.turned;
@@ -267,8 +276,8 @@ bool multiply_cublas(long batch, long m, long n, long k, const CublasOperand<T>&
     if (!plan.possible) return false;
     const Scratch<char> workspace(static_cast<long>(plan.workspace));  // in the order of the stream: calls share it
     const Sum beta = accumulate ? Sum(1) : Sum(0);
-    cuda_detail::check(cublasLtMatmul(cuda_detail::cublas_handle(s.device), plan.operation, &alpha, b.data, plan.a, a.data, plan.b, &beta, c, plan.c, c, plan.c,
-                                      &plan.algorithm, workspace.get(), plan.workspace, cuda_detail::current_stream),
+    cuda_detail::check(cublasLtMatmul(cuda_detail::cublas_handle(s.device), plan.operation, &alpha, b.data, plan.a, a.data, plan.b, &beta,
+                                      c, plan.c, c, plan.c, &plan.algorithm, workspace.get(), plan.workspace, cuda_detail::current_stream),
                        "cublasLtMatmul");
     return true;
 }

@@ -68,7 +68,8 @@ __global__ void multiply_tiles(Job job) {
         for (int i = 0; i < tile_part; ++i) {
             TENON_UNROLL(4)
             for (int j = 0; j < tile_part; ++j)
-                if (row + own_row + i < job.m && column + own_column + j < job.n) job.write(p, row + own_row + i, column + own_column + j, sums[i][j]);
+                if (row + own_row + i < job.m && column + own_column + j < job.n)
+                    job.write(p, row + own_row + i, column + own_column + j, sums[i][j]);
         }
     }
 #endif
@@ -99,8 +100,12 @@ struct Product {
     bool accumulate, relu;
 
 #if TENON_DEVICE_CODE
-    __device__ Sum left(long p, long i, long l) const { return static_cast<Sum>(a.data[p * a_batch + i * a.row_stride + l * a.column_stride]); }
-    __device__ Sum right(long p, long l, long j) const { return static_cast<Sum>(b.data[p * b_batch + l * b.row_stride + j * b.column_stride]); }
+    __device__ Sum left(long p, long i, long l) const {
+        return static_cast<Sum>(a.data[p * a_batch + i * a.row_stride + l * a.column_stride]);
+    }
+    __device__ Sum right(long p, long l, long j) const {
+        return static_cast<Sum>(b.data[p * b_batch + l * b.row_stride + j * b.column_stride]);
+    }
     __device__ void write(long p, long i, long j, Sum sum) const {
         Out* to = c + p * c_batch + i * ldc + j;
         sum *= alpha;
@@ -113,8 +118,8 @@ struct Product {
 };
 
 template <class T, class Out>
-Product<T, Out> make_product(long batch, long m, long n, long k, MatrixView<T> a, long a_batch, MatrixView<T> b, long b_batch, Out* c, long ldc, long c_batch,
-                             const GemmOptions<Out>& options) {
+Product<T, Out> make_product(long batch, long m, long n, long k, MatrixView<T> a, long a_batch, MatrixView<T> b, long b_batch, Out* c,
+                             long ldc, long c_batch, const GemmOptions<Out>& options) {
     return {batch,   m,       n,   k,       a.column_stride == 1, b.column_stride == 1, a,
             b,       a_batch, b_batch, c, ldc, c_batch, static_cast<typename sum_of<T>::type>(options.alpha),
             options.bias, options.accumulate, options.relu};
