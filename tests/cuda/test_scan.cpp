@@ -97,3 +97,10 @@ TEMPLATE_TEST_CASE("running extremes on the device", "[cuda]", float, bf16, std:
         }
     }
 }
+
+TEMPLATE_TEST_CASE("gradients of running extremes on the device", "[cuda]", float, bf16) {
+    using T = TestType;
+    CHECK(of_gradients(numbers<T>({3, 70}), [](const auto& x) { return cummax<1>(x).values; }) <= 4 * rounding<T>);
+    CHECK(of_gradients(numbers<T>({4, 9, 5}), [](const auto& x) { return cummin<1>(x).values; }) <= 4 * rounding<T>);
+    CHECK(of_gradients(full<T>({5, 3}, T(1.f)), [](const auto& x) { return cummax<0>(x).values; }) <= 4 * rounding<T>);
+}

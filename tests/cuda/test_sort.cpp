@@ -115,3 +115,14 @@ TEMPLATE_TEST_CASE("searches in what is sorted on the device", "[cuda]", float, 
     CHECK(same(searchsorted(zeros<T>({0}, gpu), x.to(gpu)), searchsorted(zeros<T>({0}), x)));
     CHECK_THROWS_AS(searchsorted(row, x.to(gpu)), DeviceError);
 }
+
+TEMPLATE_TEST_CASE("gradients of what is picked by order on the device", "[cuda]", float, bf16) {
+    using T = TestType;
+    const auto x = numbers<T>({4, 33, 3});
+    CHECK(of_gradients(x, [](const auto& v) { return sort<1>(v, {.descending = true}).values; }) == 0);
+    CHECK(of_gradients(x, [](const auto& v) { return sort(v.template permute<2, 0, 1>()).values; }) == 0);
+    CHECK(of_gradients(x, [](const auto& v) { return topk<1>(v, 5).values; }) == 0);
+    CHECK(of_gradients(x, [](const auto& v) { return kthvalue<0>(v, 2, keepdim).values; }) == 0);
+    CHECK(of_gradients(x, [](const auto& v) { return median(v); }) == 0);
+    CHECK(of_gradients(x, [](const auto& v) { return unique(v).values; }) == 0);
+}

@@ -30,20 +30,13 @@ void cumsum_recorded(Node& any) {
 }
 
 template <class T>
-bool has_zero(const Tensor<T, 3>& x) {
-    for (long i = 0; i < x.size(); ++i)
-        if (x.data()[i] == T(0)) return true;
-    return false;
-}
-
-template <class T>
 void cumprod_recorded(Node& any) {
     auto& node = static_cast<CumprodNode<T>&>(any);
     const AxisSplit s = node.split();
     const Shape<3> sizes{{s.outer, s.n, s.inner}};
     const auto x = saved_input<T, 3>(node, 0, node.x(), sizes), dy = recorded_gradient<T, 3>(node, sizes);
     if (x.size() == 0) return accumulate_reshaped(node.inputs[0], eval(dy + x));
-    if (!has_zero(x)) {
+    if (!any(x == T(0)).item()) {
         const auto y = saved_output<T, 3>(node, node.y(), sizes);
         return accumulate_reshaped(node.inputs[0], eval(running_sum(Tensor<T, 3>(dy * y), !node.reverse()) / x));
     }

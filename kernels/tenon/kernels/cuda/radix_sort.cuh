@@ -130,8 +130,8 @@ struct DigitStarts {
     std::uint32_t* starts;
     TENON_FUNCTOR State identity() const { return 0; }
     TENON_FUNCTOR State combine(State a, State b) const { return a + b; }
-    TENON_FUNCTOR State load(long at, long) const { return counts[at]; }
-    TENON_FUNCTOR void store(long at, long, State s) const { starts[at] = s - counts[at]; }
+    TENON_FUNCTOR State load(long, long at, long) const { return counts[at]; }
+    TENON_FUNCTOR void store(long, long at, long, State s) const { starts[at] = s - counts[at]; }
 };
 template <class Item>
 __global__ void move_items(const Item* items, Item* to, long n, long tiles, int shift, const std::uint32_t* starts) {

@@ -167,10 +167,8 @@ struct Logsumexp {
     TENON_FUNCTOR State close(const Local& l) const { return {static_cast<double>(l.largest), static_cast<double>(l.sum)}; }
     TENON_FUNCTOR State combine(const State& a, const State& b) const {
         if (a.largest == b.largest) return {a.largest, a.sum + b.sum};
-        const bool second = b.largest > a.largest;
-        const State& big = second ? b : a;
-        const State& small = second ? a : b;
-        return {big.largest, big.sum + small.sum * math::exp(small.largest - big.largest)};
+        if (b.largest > a.largest) return {b.largest, b.sum + a.sum * math::exp(a.largest - b.largest)};
+        return {a.largest, a.sum + b.sum * math::exp(b.largest - a.largest)};
     }
     TENON_FUNCTOR void finish(long m, const State& s) const { out[m] = static_cast<T>(static_cast<A>(s.largest + math::log(s.sum))); }
 };

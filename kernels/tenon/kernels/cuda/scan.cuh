@@ -6,8 +6,8 @@
 // size alone: a first launch leaves their totals, a second what comes before each, a third writes. Bytes moved: one read
 // and one write, or two reads and one write.
 //
-// An operation has State, identity(), combine(earlier, later), load(element, step) and store(element, step, state), where
-// steps count in the direction of the scan.
+// An operation has State, identity(), combine(earlier, later), load(line, element, step) and store(line, element, step,
+// state), where lines are those of [outer, inner] and steps count in the direction of the scan.
 #pragma once
 
 #include <tenon/kernels/cpu/scan.hpp>
@@ -59,7 +59,7 @@ __global__ void scan_rows(Op op, ScanJob job, const typename Op::State* bases, t
             State sum = op.identity();
             for (int k = 0; k < items; ++k) {
                 const long step = tile + thread * items + k;
-                s[k] = here && step < last ? op.load(line * job.n + (job.reverse ? job.n - 1 - step : step), step) : op.identity();
+                s[k] = here && step < last ? op.load(line, line * job.n + (job.reverse ? job.n - 1 - step : step), step) : op.identity();
                 sum = op.combine(sum, s[k]);
             }
             for (unsigned d = 1; d < 32; d *= 2) {
@@ -84,7 +84,7 @@ __global__ void scan_rows(Op op, ScanJob job, const typename Op::State* bases, t
             for (int k = 0; k < items; ++k) {
                 const long step = tile + thread * items + k;
                 running = op.combine(running, s[k]);
-                if (here && step < last) op.store(line * job.n + (job.reverse ? job.n - 1 - step : step), step, running);
+                if (here && step < last) op.store(line, line * job.n + (job.reverse ? job.n - 1 - step : step), step, running);
             }
         }
         if (here && thread == 0 && totals != nullptr) totals[blockIdx.y * job.lines + line] = carry;
@@ -101,8 +101,8 @@ __global__ void scan_columns(Op op, ScanJob job, const typename Op::State* bases
         typename Op::State running = bases != nullptr ? bases[blockIdx.y * job.lines + line] : op.identity();
         for (long step = first; step < last; ++step) {
             const long at = start + (job.reverse ? job.n - 1 - step : step) * job.inner;
-            running = op.combine(running, op.load(at, step));
-            if (job.write) op.store(at, step, running);
+            running = op.combine(running, op.load(line, at, step));
+            if (job.write) op.store(line, at, step, running);
         }
         if (totals != nullptr) totals[blockIdx.y * job.lines + line] = running;
     }
@@ -134,13 +134,13 @@ __global__ void scan_rows_in_order(Op op, ScanJob job) {
         State running = op.identity();
         for (long tile = 0; tile < job.n; tile += 32) {
             const long step = tile + lane, at = line * job.n + (job.reverse ? job.n - 1 - step : step);
-            const State s = step < job.n ? op.load(at, step) : op.identity();
+            const State s = step < job.n ? op.load(line, at, step) : op.identity();
             State own = s;
             for (int k = 0; k < 32; ++k) {
                 running = op.combine(running, shuffle_from(s, k));
                 if (k == lane) own = running;
             }
-            if (step < job.n) op.store(at, step, own);
+            if (step < job.n) op.store(line, at, step, own);
         }
     }
 #endif
@@ -198,8 +198,8 @@ struct Fold {
     bool add;
     TENON_FUNCTOR State identity() const { return Product ? State(1) : State(0); }
     TENON_FUNCTOR State combine(State a, State b) const { return Product ? a * b : a + b; }
-    TENON_FUNCTOR State load(long at, long) const { return static_cast<State>(read<A>(x + at)); }
-    TENON_FUNCTOR void store(long at, long, State s) const { write(y + at, static_cast<A>(s), add); }
+    TENON_FUNCTOR State load(long, long at, long) const { return static_cast<State>(read<A>(x + at)); }
+    TENON_FUNCTOR void store(long, long at, long, State s) const { write(y + at, static_cast<A>(s), add); }
 };
 
 template <bool Max, class T>
@@ -221,13 +221,13 @@ struct RunningExtreme {
         if (b.at == nothing) return a;
         return b.value != b.value || (Max ? b.value >= a.value : b.value <= a.value) ? b : a;
     }
-    TENON_FUNCTOR State load(long at, long step) const {
+    TENON_FUNCTOR State load(long, long at, long step) const {
         State s;
         s.value = static_cast<A>(x[at]);
         s.at = static_cast<decltype(s.at)>(step);
         return s;
     }
-    TENON_FUNCTOR void store(long at, long, const State& s) const {
+    TENON_FUNCTOR void store(long, long at, long, const State& s) const {
         values[at] = static_cast<T>(s.value);
         indices[at] = static_cast<std::int64_t>(s.at);
     }
@@ -265,18 +265,14 @@ struct CumprodBackward {
     const T* dy;
     T* dx;
     const long* zeros;
-    long n, inner;
+    long n;
     bool add;
-    TENON_FUNCTOR long zero_of(long at) const {
-        const long line = at / inner;
-        return zeros[line / n * inner + (at - line * inner)];
-    }
     TENON_FUNCTOR double identity() const { return 0; }
     TENON_FUNCTOR double combine(double a, double b) const { return a + b; }
     // Steps count from the end.
-    TENON_FUNCTOR double load(long at, long step) const { return n - 1 - step < zero_of(at) ? read<double>(dy + at) * read<double>(y + at) : 0; }
-    TENON_FUNCTOR void store(long at, long step, double s) const {
-        const long zero = zero_of(at);
+    TENON_FUNCTOR double load(long line, long at, long step) const { return n - 1 - step < zeros[line] ? read<double>(dy + at) * read<double>(y + at) : 0; }
+    TENON_FUNCTOR void store(long line, long at, long step, double s) const {
+        const long zero = zeros[line];
         if (n - 1 - step < zero) write(dx + at, s / read<double>(x + at), add);
         else if (n - 1 - step > zero) write(dx + at, 0., add);
     }
@@ -329,7 +325,7 @@ void cumprod_backward(long outer, long n, long inner, const T* x, const T* y, co
     if (outer <= 0 || n <= 0 || inner <= 0) return;
     const Scratch<long> zeros(outer * inner);
     fold_axis("cumprod", outer, n, inner, scan_impl::FirstZero<T>{x, zeros.get(), n, reverse});
-    scan_axis("cumprod", outer, n, inner, !reverse, false, scan_impl::CumprodBackward<T>{x, y, dy, dx, zeros.get(), n, inner, add});
+    scan_axis("cumprod", outer, n, inner, !reverse, false, scan_impl::CumprodBackward<T>{x, y, dy, dx, zeros.get(), n, add});
     for_each_index("cumprod", outer * inner, scan_impl::CumprodBackwardZero<T>{x, y, dy, dx, zeros.get(), n, inner, add, reverse});
 }
 

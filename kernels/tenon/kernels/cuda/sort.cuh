@@ -239,8 +239,8 @@ struct Unique {
     TENON_FUNCTOR bool fresh(long at) const { return at == 0 || static_cast<A>(sorted[at]) != static_cast<A>(sorted[at - 1]); }
     TENON_FUNCTOR State identity() const { return 0; }
     TENON_FUNCTOR State combine(State a, State b) const { return a + b; }
-    TENON_FUNCTOR State load(long at, long) const { return fresh(at) ? 1 : 0; }
-    TENON_FUNCTOR void store(long at, long, State s) const {
+    TENON_FUNCTOR State load(long, long at, long) const { return fresh(at) ? 1 : 0; }
+    TENON_FUNCTOR void store(long, long at, long, State s) const {
         const long group = static_cast<long>(s) - 1;
         inverse[order[at]] = group;
         if (at == n - 1) starts[n] = group + 1;
