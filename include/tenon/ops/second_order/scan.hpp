@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/ops/concat.hpp>
+#include <tenon/ops/extreme.hpp>
 #include <tenon/ops/norm.hpp>
 #include <tenon/ops/scan.hpp>
 #include <tenon/ops/second_order/index.hpp>
@@ -29,6 +30,10 @@ void cumsum_recorded(Node& any) {
     accumulate_reshaped(node.inputs[0], running_sum(dy, !node.reverse()));
 }
 
+// Waits for the answer where x is on a device.
+template <class T>
+bool has_zero(const Tensor<T, 3>& x) { return tenon::any(x == T(0)).item(); }
+
 template <class T>
 void cumprod_recorded(Node& any) {
     auto& node = static_cast<CumprodNode<T>&>(any);
@@ -36,7 +41,7 @@ void cumprod_recorded(Node& any) {
     const Shape<3> sizes{{s.outer, s.n, s.inner}};
     const auto x = saved_input<T, 3>(node, 0, node.x(), sizes), dy = recorded_gradient<T, 3>(node, sizes);
     if (x.size() == 0) return accumulate_reshaped(node.inputs[0], eval(dy + x));
-    if (!any(x == T(0)).item()) {
+    if (!has_zero(x)) {
         const auto y = saved_output<T, 3>(node, node.y(), sizes);
         return accumulate_reshaped(node.inputs[0], eval(running_sum(Tensor<T, 3>(dy * y), !node.reverse()) / x));
     }
