@@ -48,7 +48,8 @@ void same(const Tensor<T, R>& found, const Tensor<T, R>& wanted, double within) 
         }
     }
     if (!(worst <= within)) {
-        INFO("element " << at << " of " << a.size() << ": device " << static_cast<double>(a.data()[at]) << ", CPU " << static_cast<double>(b.data()[at]));
+        INFO("element " << at << " of " << a.size() << ": device " << static_cast<double>(a.data()[at]) << ", CPU "
+                        << static_cast<double>(b.data()[at]));
         CHECK(worst <= within);
     } else {
         CHECK(worst <= within);
@@ -68,7 +69,8 @@ void both(double within, F f, const Tensor<T, R>&... x) {
             Tensor<T, 0> loss = sum(again * factors.to(where));
             loss.backward();
         }
-        return std::tuple_cat(std::make_tuple(y.detach()), std::apply([](const auto&... leaf) { return std::make_tuple(leaf.grad()...); }, leaves));
+        return std::tuple_cat(std::make_tuple(y.detach()),
+                              std::apply([](const auto&... leaf) { return std::make_tuple(leaf.grad()...); }, leaves));
     };
     const auto wanted = run(cpu), found = run(device);
     [&]<std::size_t... I>(std::index_sequence<I...>) { (same(std::get<I>(found), std::get<I>(wanted), within), ...); }

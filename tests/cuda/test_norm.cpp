@@ -10,7 +10,8 @@ TEMPLATE_TEST_CASE("layer norm on the device", "[cuda][norm]", double, half) {
     using T = TestType;
     const double within = tolerance<T>();
     const auto layer = [](Device, const auto& x, const auto& w, const auto& b) { return layer_norm(x, w, b); };
-    for (long n : {2l, 10l, 33l, 1000l, 1100l}) both(within, layer, numbers<T>({n > 100 ? 3 : 35, n}), numbers<T>({n}, 3), numbers<T>({n}, 5));
+    for (long n : {2l, 10l, 33l, 1000l, 1100l})
+        both(within, layer, numbers<T>({n > 100 ? 3 : 35, n}), numbers<T>({n}, 3), numbers<T>({n}, 5));
     both(within, [](Device, const auto& x, const auto& w) { return rms_norm(x, w); }, numbers<T>({70, 40}), numbers<T>({40}, 3));
     both(within, [](Device, const auto& x) { return layer_norm<2>(x); }, numbers<T>({3, 4, 5}));
     both(within, [](Device, const auto& x, const auto& w) { return rms_norm(transpose(x), w); }, numbers<T>({5, 9}), numbers<T>({5}, 3));
@@ -61,7 +62,10 @@ TEST_CASE("masked softmax on the device", "[cuda][norm]") {
         for (long i = 0; i < m.size(); ++i) m.data()[i] = i * 7 % 5 > 1 && i / 40 != 1;
         return m;
     };
-    const auto check = [&](const auto& x, const auto& m, auto f) { both(within, [&](Device where, const auto& a) { return f(a, m.to(where)); }, x); };
+    const auto check = [&](const auto& x, const auto& m, auto f) {
+        both(
+            within, [&](Device where, const auto& a) { return f(a, m.to(where)); }, x);
+    };
     const auto plain = [](const auto& x, const auto& m) { return softmax(x, m); };
     const auto logarithm = [](const auto& x, const auto& m) { return exp(log_softmax(x, m)); };
     check(numbers<T>({6, 40}), mask(numbers<float>({6, 40})), plain);

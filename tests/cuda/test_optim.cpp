@@ -106,8 +106,8 @@ TEST_CASE("kernels of optimisers on odd ranges", "[cuda][optim]") {
         same(there, g, 0);
     }
     const kernels::cpu::Sgd<float, false> rule(kernels::cpu::sgd_scalars(1, {}));
-    kernels::cuda::fused_step(rule, 0, static_cast<float*>(nullptr), static_cast<float*>(nullptr), static_cast<float*>(nullptr), static_cast<float*>(nullptr),
-                              static_cast<float*>(nullptr), true);
+    kernels::cuda::fused_step(rule, 0, static_cast<float*>(nullptr), static_cast<float*>(nullptr), static_cast<float*>(nullptr),
+                              static_cast<float*>(nullptr), static_cast<float*>(nullptr), true);
     CHECK(kernels::cuda::sum_of_squares(0, static_cast<const float*>(nullptr)) == 0);
     CHECK(kernels::cuda::sum_of_squares(20000, zeros<float>({20000}, device).data()) == 0);
 }

@@ -14,7 +14,10 @@ TEMPLATE_TEST_CASE("fills on the device", "[cuda][random]", float, double, bf16,
     for (long n : {1l, 2l, 31l, 33l, 1000l, 3001l}) {
         same(uniform<T>({n}, Key(n), {-0.3, 1.7}, device), uniform<T>({n}, Key(n), {-0.3, 1.7}), 0);
         // 8 ulp of a float near 1; a 16-bit number may be rounded to its other neighbour.
-        same(randn<T>({n}, Key(n), device), randn<T>({n}, Key(n)), std::is_same_v<T, double> ? 1e-15 : std::is_same_v<T, float> ? 1e-6 : 0.01);
+        same(randn<T>({n}, Key(n), device), randn<T>({n}, Key(n)),
+             std::is_same_v<T, double>  ? 1e-15
+             : std::is_same_v<T, float> ? 1e-6
+                                        : 0.01);
     }
     same(dropout(numbers<T>({33, 7}).to(device), 0.4, Key(3)), dropout(numbers<T>({33, 7}), 0.4, Key(3)), 0);
 }

@@ -58,9 +58,14 @@ TEMPLATE_TEST_CASE("cross-entropy on the device", "[cuda][softmax]", double, bf1
     auto y = labels({3, 7, 5}, 6);
     y(0, 1, 2) = 100;
     const Tensor<std::int32_t, 3> short_labels = cast<std::int32_t>(y);
-    both(within, [&](Device where, const auto& x) { return cross_entropy(x, short_labels.to(where), {.ignore_index = 100}); }, numbers<T>({3, 6, 7, 5}));
-    both(within, [&](Device where, const auto& x) { return nll_loss(x, y.to(where), {.ignore_index = 100}, no_reduction); }, numbers<T>({3, 6, 7, 5}));
-    both(within, [&](Device, const auto& x, const auto& t) { return cross_entropy(x, t); }, numbers<T>({3, 6, 7}), numbers<T>({3, 6, 7}, 5));
+    both(
+        within, [&](Device where, const auto& x) { return cross_entropy(x, short_labels.to(where), {.ignore_index = 100}); },
+        numbers<T>({3, 6, 7, 5}));
+    both(
+        within, [&](Device where, const auto& x) { return nll_loss(x, y.to(where), {.ignore_index = 100}, no_reduction); },
+        numbers<T>({3, 6, 7, 5}));
+    both(
+        within, [&](Device, const auto& x, const auto& t) { return cross_entropy(x, t); }, numbers<T>({3, 6, 7}), numbers<T>({3, 6, 7}, 5));
 }
 
 TEST_CASE("labels out of range on the device", "[cuda][softmax]") {

@@ -98,7 +98,8 @@ template <class A>
 __global__ void merge_moments_kernel(ChannelCut cut, const ChannelSums* sums, double eps, A* mean, A* variance, A* rstd) {
 #if TENON_DEVICE_CODE
     const double points = static_cast<double>(cut.outer * cut.inner);
-    for (long c = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; c < cut.channels; c += static_cast<long>(gridDim.x) * blockDim.x / 32) {
+    for (long c = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; c < cut.channels;
+         c += static_cast<long>(gridDim.x) * blockDim.x / 32) {
         const auto count = [&](long part) {
             return static_cast<double>(cut.columns ? part_points<true>(cut, part) : part_points<false>(cut, part));
         };
@@ -136,17 +137,20 @@ __global__ void channel_gradients_kernel(ChannelCut cut, const T* x, const accum
 }
 // A warp merges them: the gradients of weight and bias, and what dx takes of them.
 template <class T>
-__global__ void merge_gradients_kernel(ChannelCut cut, const ChannelSums* sums, const accumulator<T>* rstd, T* dweight, bool add_dweight, T* dbias,
-                                       bool add_dbias, ChannelSums* means) {
+__global__ void merge_gradients_kernel(ChannelCut cut, const ChannelSums* sums, const accumulator<T>* rstd, T* dweight, bool add_dweight,
+                                       T* dbias, bool add_dbias, ChannelSums* means) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     const double points = static_cast<double>(cut.outer * cut.inner);
-    for (long c = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; c < cut.channels; c += static_cast<long>(gridDim.x) * blockDim.x / 32) {
+    for (long c = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; c < cut.channels;
+         c += static_cast<long>(gridDim.x) * blockDim.x / 32) {
         const double first = channel_sum(cut, c, [&](long at, long) { return sums[at].first; });
         const double second = channel_sum(cut, c, [&](long at, long) { return sums[at].second; });
         if (threadIdx.x % 32 != 0) continue;
         const double r = static_cast<double>(rstd[c]);
-        const auto put = [](T& to, double value, bool add) { to = static_cast<T>(static_cast<A>(add ? static_cast<double>(static_cast<A>(to)) + value : value)); };
+        const auto put = [](T& to, double value, bool add) {
+            to = static_cast<T>(static_cast<A>(add ? static_cast<double>(static_cast<A>(to)) + value : value));
+        };
         if (dweight != nullptr) put(dweight[c], second * r, add_dweight);
         if (dbias != nullptr) put(dbias[c], first, add_dbias);
         means[c] = {first / points, second * r * r / points};
@@ -162,7 +166,8 @@ __global__ void channel_apply_kernel(ChannelCut cut, unsigned count, const T* x,
     using A = accumulator<T>;
     for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         const unsigned plane = cut.by_inner.quotient(i * L), c = plane - cut.by_channels.quotient(plane) * cut.by_channels.divisor;
-        const A m = mean[c], factor = weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c], shift = bias != nullptr ? static_cast<A>(bias[c]) : A(0);
+        const A m = mean[c], factor = weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c],
+                shift = bias != nullptr ? static_cast<A>(bias[c]) : A(0);
         PackStorage<T, L> v = reinterpret_cast<const PackStorage<T, L>*>(x)[i];
         for (int l = 0; l < L; ++l) v.v[l] = static_cast<T>((static_cast<A>(v.v[l]) - m) * factor + shift);
         reinterpret_cast<PackStorage<T, L>*>(y)[i] = v;
@@ -170,8 +175,8 @@ __global__ void channel_apply_kernel(ChannelCut cut, unsigned count, const T* x,
 #endif
 }
 template <bool Training, int L, class T>
-__global__ void channel_backward_kernel(ChannelCut cut, unsigned count, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd,
-                                        const T* dy, const ChannelSums* means, T* dx, bool add_dx) {
+__global__ void channel_backward_kernel(ChannelCut cut, unsigned count, const T* x, const T* weight, const accumulator<T>* mean,
+                                        const accumulator<T>* rstd, const T* dy, const ChannelSums* means, T* dx, bool add_dx) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
@@ -204,17 +209,19 @@ void in_pieces(const ChannelCut& cut, std::uintptr_t addresses, F&& run) {
     constexpr int lanes = 16 / static_cast<int>(sizeof(T)) < 4 ? 16 / static_cast<int>(sizeof(T)) : 4;
     for (long o = 0; o < cut.outer; o += largest / stride) {
         const long size = (cut.outer - o < largest / stride ? cut.outer - o : largest / stride) * stride;
-        if (cut.inner % lanes == 0 && addresses % (lanes * sizeof(T)) == 0) run(std::integral_constant<int, lanes>(), o * stride, size / lanes);
+        if (cut.inner % lanes == 0 && addresses % (lanes * sizeof(T)) == 0)
+            run(std::integral_constant<int, lanes>(), o * stride, size / lanes);
         else run(std::integral_constant<int, 1>(), o * stride, size);
     }
 }
 inline std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
 
 template <class T>
-void apply(const ChannelCut& cut, const T* x, const T* weight, const T* bias, const accumulator<T>* mean, const accumulator<T>* rstd, T* y) {
+void apply(const ChannelCut& cut, const T* x, const T* weight, const T* bias, const accumulator<T>* mean, const accumulator<T>* rstd,
+           T* y) {
     in_pieces<T>(cut, address(x) | address(y), [&]<int L>(std::integral_constant<int, L>, long at, long count) {
-        launch("batch_norm", channel_apply_kernel<L, T>, blocks_for(count, block_threads), block_threads, cut, static_cast<unsigned>(count), x + at, weight, bias,
-               mean, rstd, y + at);
+        launch("batch_norm", channel_apply_kernel<L, T>, blocks_for(count, block_threads), block_threads, cut, static_cast<unsigned>(count),
+               x + at, weight, bias, mean, rstd, y + at);
     });
 }
 
@@ -230,9 +237,10 @@ void batch_norm(long outer, long channels, long inner, const T* x, const T* weig
     const ChannelCut cut(outer, channels, inner);
     if (cut.parts == 0 || channels == 0) return;
     ChannelSums* sums = reinterpret_cast<ChannelSums*>(workspace);
-    launch("batch_norm", cut.columns ? channel_moments_kernel<true, T> : channel_moments_kernel<false, T>, cut.grid(), dim3(block_threads), std::size_t(0), cut,
-           x, sums);
-    launch("batch_norm", merge_moments_kernel<accumulator<T>>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, eps, mean, variance, rstd);
+    launch("batch_norm", cut.columns ? channel_moments_kernel<true, T> : channel_moments_kernel<false, T>, cut.grid(), dim3(block_threads),
+           std::size_t(0), cut, x, sums);
+    launch("batch_norm", merge_moments_kernel<accumulator<T>>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, eps,
+           mean, variance, rstd);
     norm_impl::apply(cut, x, weight, bias, mean, rstd, y);
 }
 template <class T>
@@ -241,23 +249,26 @@ void batch_norm_with(long outer, long channels, long inner, const T* x, const T*
     norm_impl::apply(ChannelCut(outer, channels, inner), x, weight, bias, mean, rstd, y);
 }
 template <bool Training, class T>
-void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd,
-                         const T* dy, T* dx, bool add_dx, T* dweight, bool add_dweight, T* dbias, bool add_dbias, double* workspace) {
+void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const accumulator<T>* mean,
+                         const accumulator<T>* rstd, const T* dy, T* dx, bool add_dx, T* dweight, bool add_dweight, T* dbias,
+                         bool add_dbias, double* workspace) {
     const ChannelCut cut(outer, channels, inner);
     if (channels == 0) return;
     ChannelSums *means = reinterpret_cast<ChannelSums*>(workspace), *sums = means + channels;
     if (Training || dweight != nullptr || dbias != nullptr) {
         if (cut.parts > 0)
-            launch("batch_norm", cut.columns ? channel_gradients_kernel<true, T> : channel_gradients_kernel<false, T>, cut.grid(), dim3(block_threads),
-                   std::size_t(0), cut, x, mean, dy, sums);
-        launch("batch_norm", merge_gradients_kernel<T>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, rstd, dweight, add_dweight, dbias,
-               add_dbias, means);
+            launch("batch_norm", cut.columns ? channel_gradients_kernel<true, T> : channel_gradients_kernel<false, T>, cut.grid(),
+                   dim3(block_threads), std::size_t(0), cut, x, mean, dy, sums);
+        launch("batch_norm", merge_gradients_kernel<T>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, rstd, dweight,
+               add_dweight, dbias, add_dbias, means);
     }
     if (dx == nullptr) return;
-    norm_impl::in_pieces<T>(cut, norm_impl::address(x) | norm_impl::address(dy) | norm_impl::address(dx), [&]<int L>(std::integral_constant<int, L>, long at, long count) {
-        launch("batch_norm", channel_backward_kernel<Training, L, T>, blocks_for(count, block_threads), block_threads, cut, static_cast<unsigned>(count), x + at,
-               weight, mean, rstd, dy + at, means, dx + at, add_dx);
-    });
+    norm_impl::in_pieces<T>(cut, norm_impl::address(x) | norm_impl::address(dy) | norm_impl::address(dx),
+                            [&]<int L>(std::integral_constant<int, L>, long at, long count) {
+                                launch("batch_norm", channel_backward_kernel<Training, L, T>, blocks_for(count, block_threads),
+                                       block_threads, cut, static_cast<unsigned>(count), x + at, weight, mean, rstd, dy + at, means,
+                                       dx + at, add_dx);
+                            });
 }
 
 // ---- running statistics ----------------------------------------------------------------------------------------------
@@ -272,8 +283,8 @@ __global__ void move_running_kernel(long channels, const accumulator<T>* now, do
 #endif
 }
 template <class T>
-__global__ void read_running_kernel(long channels, const T* running_mean, long mean_stride, const T* running_variance, long variance_stride, double eps,
-                                    accumulator<T>* mean, accumulator<T>* rstd) {
+__global__ void read_running_kernel(long channels, const T* running_mean, long mean_stride, const T* running_variance, long variance_stride,
+                                    double eps, accumulator<T>* mean, accumulator<T>* rstd) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for (long c = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; c < channels; c += static_cast<long>(gridDim.x) * blockDim.x) {
@@ -285,14 +296,15 @@ __global__ void read_running_kernel(long channels, const T* running_mean, long m
 template <class T>
 void move_running(long channels, const accumulator<T>* now, double momentum, double factor, T* running, long stride) {
     if (channels > 0)
-        launch("batch_norm", move_running_kernel<T>, blocks_for(channels, block_threads), block_threads, channels, now, momentum, factor, running, stride);
+        launch("batch_norm", move_running_kernel<T>, blocks_for(channels, block_threads), block_threads, channels, now, momentum, factor,
+               running, stride);
 }
 template <class T>
-void read_running(long channels, const T* running_mean, long mean_stride, const T* running_variance, long variance_stride, double eps, accumulator<T>* mean,
-                  accumulator<T>* rstd) {
+void read_running(long channels, const T* running_mean, long mean_stride, const T* running_variance, long variance_stride, double eps,
+                  accumulator<T>* mean, accumulator<T>* rstd) {
     if (channels > 0)
-        launch("batch_norm", read_running_kernel<T>, blocks_for(channels, block_threads), block_threads, channels, running_mean, mean_stride, running_variance,
-               variance_stride, eps, mean, rstd);
+        launch("batch_norm", read_running_kernel<T>, blocks_for(channels, block_threads), block_threads, channels, running_mean,
+               mean_stride, running_variance, variance_stride, eps, mean, rstd);
 }
 
 }  // namespace kernels::cuda

@@ -68,7 +68,8 @@ public:
     LabelsChecked(const char* name, long rows, const I* labels, long columns, long ignore_index, const A* weight, double* counted)
         : blocks_((rows + label_chunk(rows) - 1) / label_chunk(rows)), found_(blocks_ + 1) {
         if (rows > 0)
-            launch(name, check_labels<I, A>, blocks_, block_threads, rows, label_chunk(rows), labels, columns, ignore_index, weight, found_.get());
+            launch(name, check_labels<I, A>, blocks_, block_threads, rows, label_chunk(rows), labels, columns, ignore_index, weight,
+                   found_.get());
         launch(name, merge_label_checks<LabelCheck>, 1, 1, blocks_, found_.get(), counted);
     }
     // Waits. The first bad row, or -1.
@@ -111,8 +112,8 @@ __device__ inline Spread<A> spread_of(const Rows& rows, bool exists, const T* x)
 #endif
 
 template <bool Smooth, Group G, class T, class I>
-__global__ void cross_entropy_rows(Rows rows, const T* x, const I* labels, cross_entropy_impl::Terms<accumulator<T>> terms, accumulator<T>* loss,
-                                   accumulator<T>* top, accumulator<T>* logs) {
+__global__ void cross_entropy_rows(Rows rows, const T* x, const I* labels, cross_entropy_impl::Terms<accumulator<T>> terms,
+                                   accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     const A weights = terms.weights != nullptr ? static_cast<A>(*terms.weights) : static_cast<A>(rows.n);
@@ -146,7 +147,8 @@ __global__ void cross_entropy_rows(Rows rows, const T* x, const I* labels, cross
 // dx[c] = softmax(x)[c] * (hot + flats) - (c == label ? hot : 0) - flat * weight[c].
 template <bool Smooth, Group G, class T, class I>
 __global__ void cross_entropy_rows_backward(Rows rows, const T* x, const I* labels, cross_entropy_impl::Terms<accumulator<T>> terms,
-                                            const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
+                                            const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx,
+                                            bool accumulate) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     const A weights = terms.weights != nullptr ? static_cast<A>(*terms.weights) : static_cast<A>(rows.n);
@@ -183,35 +185,37 @@ Terms<A> terms(const char* name, long columns, long ignore_index, double smoothi
 }  // namespace cross_entropy_impl
 
 template <class T, class I>
-long cross_entropy(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing, const accumulator<T>* weight,
-                   accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, double* counted) {
+long cross_entropy(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing,
+                   const accumulator<T>* weight, accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, double* counted) {
     const Rows rows("cross_entropy", outer, columns, inner);
     const cross_entropy_impl::LabelsChecked check("cross_entropy", rows.count, labels, columns, ignore_index, weight, counted);
     const Scratch<double> weights(1);
     const auto terms = cross_entropy_impl::terms("cross_entropy", columns, ignore_index, smoothing, weight, weights.get());
     if (rows.count > 0)
         with_group(rows, [&]<Group G>(std::integral_constant<Group, G>, long blocks) {
-            launch("cross_entropy", smoothing != 0 ? cross_entropy_rows<true, G, T, I> : cross_entropy_rows<false, G, T, I>, blocks, block_threads, rows, x,
-                   labels, terms, loss, top, logs);
+            launch("cross_entropy", smoothing != 0 ? cross_entropy_rows<true, G, T, I> : cross_entropy_rows<false, G, T, I>, blocks,
+                   block_threads, rows, x, labels, terms, loss, top, logs);
         });
     return check.result();
 }
 template <class T, class I>
 void cross_entropy_backward(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, double smoothing,
-                            const accumulator<T>* weight, const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* scale, T* dx, bool accumulate) {
+                            const accumulator<T>* weight, const accumulator<T>* top, const accumulator<T>* logs,
+                            const accumulator<T>* scale, T* dx, bool accumulate) {
     const Rows rows("cross_entropy", outer, columns, inner);
     if (rows.count == 0 || columns == 0) return;
     const Scratch<double> weights(1);
     const auto terms = cross_entropy_impl::terms("cross_entropy", columns, ignore_index, smoothing, weight, weights.get());
     with_group(rows, [&]<Group G>(std::integral_constant<Group, G>, long blocks) {
-        launch("cross_entropy", smoothing != 0 ? cross_entropy_rows_backward<true, G, T, I> : cross_entropy_rows_backward<false, G, T, I>, blocks,
-               block_threads, rows, x, labels, terms, top, logs, scale, dx, accumulate);
+        launch("cross_entropy", smoothing != 0 ? cross_entropy_rows_backward<true, G, T, I> : cross_entropy_rows_backward<false, G, T, I>,
+               blocks, block_threads, rows, x, labels, terms, top, logs, scale, dx, accumulate);
     });
 }
 
 template <Group G, class T>
-__global__ void soft_cross_entropy_rows(Rows rows, const T* x, const T* t, const accumulator<T>* weight, accumulator<T> keep, accumulator<T> flat,
-                                        accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, accumulator<T>* total) {
+__global__ void soft_cross_entropy_rows(Rows rows, const T* x, const T* t, const accumulator<T>* weight, accumulator<T> keep,
+                                        accumulator<T> flat, accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs,
+                                        accumulator<T>* total) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for_rows<G>(rows, [&](long r, long at, bool exists) {
@@ -236,9 +240,10 @@ __global__ void soft_cross_entropy_rows(Rows rows, const T* x, const T* t, const
 #endif
 }
 template <Group G, class T>
-__global__ void soft_cross_entropy_rows_backward(Rows rows, const T* x, const T* t, const accumulator<T>* weight, accumulator<T> keep, accumulator<T> flat,
-                                                 const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* total,
-                                                 const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
+__global__ void soft_cross_entropy_rows_backward(Rows rows, const T* x, const T* t, const accumulator<T>* weight, accumulator<T> keep,
+                                                 accumulator<T> flat, const accumulator<T>* top, const accumulator<T>* logs,
+                                                 const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt,
+                                                 bool add_dt) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for_rows<G>(rows, [&](long r, long at, bool exists) {
@@ -260,8 +265,8 @@ __global__ void soft_cross_entropy_rows_backward(Rows rows, const T* x, const T*
 }
 
 template <class T>
-void soft_cross_entropy(long outer, long columns, long inner, const T* x, const T* t, double smoothing, const accumulator<T>* weight, accumulator<T>* loss,
-                        accumulator<T>* top, accumulator<T>* logs, accumulator<T>* total) {
+void soft_cross_entropy(long outer, long columns, long inner, const T* x, const T* t, double smoothing, const accumulator<T>* weight,
+                        accumulator<T>* loss, accumulator<T>* top, accumulator<T>* logs, accumulator<T>* total) {
     using A = accumulator<T>;
     const Rows rows("cross_entropy", outer, columns, inner);
     if (rows.count == 0 || columns == 0) return;
@@ -271,14 +276,16 @@ void soft_cross_entropy(long outer, long columns, long inner, const T* x, const 
     });
 }
 template <class T>
-void soft_cross_entropy_backward(long outer, long columns, long inner, const T* x, const T* t, double smoothing, const accumulator<T>* weight,
-                                 const accumulator<T>* top, const accumulator<T>* logs, const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
+void soft_cross_entropy_backward(long outer, long columns, long inner, const T* x, const T* t, double smoothing,
+                                 const accumulator<T>* weight, const accumulator<T>* top, const accumulator<T>* logs,
+                                 const accumulator<T>* total, const accumulator<T>* scale, T* dx, bool add_dx, T* dt, bool add_dt) {
     using A = accumulator<T>;
     const Rows rows("cross_entropy", outer, columns, inner);
     if (rows.count == 0 || columns == 0) return;
     with_group(rows, [&]<Group G>(std::integral_constant<Group, G>, long blocks) {
-        launch("cross_entropy", soft_cross_entropy_rows_backward<G, T>, blocks, block_threads, rows, x, t, weight, static_cast<A>(1 - smoothing),
-               static_cast<A>(smoothing / static_cast<double>(columns)), top, logs, total, scale, dx, add_dx, dt, add_dt);
+        launch("cross_entropy", soft_cross_entropy_rows_backward<G, T>, blocks, block_threads, rows, x, t, weight,
+               static_cast<A>(1 - smoothing), static_cast<A>(smoothing / static_cast<double>(columns)), top, logs, total, scale, dx, add_dx,
+               dt, add_dt);
     });
 }
 
@@ -297,7 +304,8 @@ __global__ void nll_rows(Rows rows, const T* x, const I* labels, long ignore_ind
 #endif
 }
 template <class T, class I>
-__global__ void nll_rows_backward(Rows rows, const I* labels, long ignore_index, const accumulator<T>* weight, const accumulator<T>* scale, T* dx) {
+__global__ void nll_rows_backward(Rows rows, const I* labels, long ignore_index, const accumulator<T>* weight, const accumulator<T>* scale,
+                                  T* dx) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for (long r = blockIdx.x * blockDim.x + threadIdx.x; r < rows.count; r += gridDim.x * blockDim.x) {
@@ -310,21 +318,25 @@ __global__ void nll_rows_backward(Rows rows, const I* labels, long ignore_index,
 }
 
 template <class T, class I>
-long nll_loss(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, const accumulator<T>* weight, accumulator<T>* loss, double* counted) {
+long nll_loss(long outer, long columns, long inner, const T* x, const I* labels, long ignore_index, const accumulator<T>* weight,
+              accumulator<T>* loss, double* counted) {
     const Rows rows("nll_loss", outer, columns, inner);
     const cross_entropy_impl::LabelsChecked check("nll_loss", rows.count, labels, columns, ignore_index, weight, counted);
     if (rows.count > 0)
-        launch("nll_loss", nll_rows<T, I>, blocks_for(rows.count, block_threads), block_threads, rows, x, labels, ignore_index, weight, loss);
+        launch("nll_loss", nll_rows<T, I>, blocks_for(rows.count, block_threads), block_threads, rows, x, labels, ignore_index, weight,
+               loss);
     return check.result();
 }
 template <class T, class I>
-void nll_loss_backward(long outer, long columns, long inner, const I* labels, long ignore_index, const accumulator<T>* weight, const accumulator<T>* scale, T* dx,
-                       bool accumulate) {
+void nll_loss_backward(long outer, long columns, long inner, const I* labels, long ignore_index, const accumulator<T>* weight,
+                       const accumulator<T>* scale, T* dx, bool accumulate) {
     const Rows rows("nll_loss", outer, columns, inner);
     if (rows.count == 0 || columns == 0) return;
     if (!accumulate)
-        cuda_detail::check(cudaMemsetAsync(dx, 0, static_cast<std::size_t>(rows.count * columns) * sizeof(T), cuda_detail::current_stream), "cudaMemsetAsync");
-    launch("nll_loss", nll_rows_backward<T, I>, blocks_for(rows.count, block_threads), block_threads, rows, labels, ignore_index, weight, scale, dx);
+        cuda_detail::check(cudaMemsetAsync(dx, 0, static_cast<std::size_t>(rows.count * columns) * sizeof(T), cuda_detail::current_stream),
+                           "cudaMemsetAsync");
+    launch("nll_loss", nll_rows_backward<T, I>, blocks_for(rows.count, block_threads), block_threads, rows, labels, ignore_index, weight,
+           scale, dx);
 }
 
 // ---- from rows to a result -------------------------------------------------------------------------------------------
@@ -360,7 +372,8 @@ __global__ void row_gradients_kernel(long rows, const T* dy, bool each, const do
 #if TENON_DEVICE_CODE
     if (counted != nullptr) scale = *counted == 0 ? 0 : scale / *counted;
     for (long i = blockIdx.x * blockDim.x + threadIdx.x; i < rows; i += gridDim.x * blockDim.x)
-        out[i] = each ? static_cast<accumulator<T>>(dy[i]) : static_cast<accumulator<T>>(static_cast<double>(static_cast<accumulator<T>>(*dy)) * scale);
+        out[i] = each ? static_cast<accumulator<T>>(dy[i])
+                      : static_cast<accumulator<T>>(static_cast<double>(static_cast<accumulator<T>>(*dy)) * scale);
 #endif
 }
 
@@ -377,7 +390,8 @@ void sum_losses(long n, const accumulator<T>* loss, const double* counted, doubl
 }
 template <class T>
 void row_gradients(long rows, const T* dy, bool each, const double* counted, double scale, accumulator<T>* out) {
-    if (rows > 0) launch("loss", row_gradients_kernel<T>, blocks_for(rows, block_threads), block_threads, rows, dy, each, counted, scale, out);
+    if (rows > 0)
+        launch("loss", row_gradients_kernel<T>, blocks_for(rows, block_threads), block_threads, rows, dy, each, counted, scale, out);
 }
 
 }  // namespace kernels::cuda

@@ -63,12 +63,14 @@ void run_step(const StepJob<Rule, T>& job) {
     constexpr int lanes = 16 / static_cast<int>(sizeof(T));
     std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(job.p) | reinterpret_cast<std::uintptr_t>(job.g);
     for (int k = 0; k < Rule::states; ++k) bits |= reinterpret_cast<std::uintptr_t>(job.states[k]);
-    if (bits % 16 == 0) launch("step", fused_step_kernel<lanes, Rule, T>, blocks_for(n / lanes + n % lanes, block_threads), block_threads, job);
+    if (bits % 16 == 0)
+        launch("step", fused_step_kernel<lanes, Rule, T>, blocks_for(n / lanes + n % lanes, block_threads), block_threads, job);
     else launch("step", fused_step_kernel<1, Rule, T>, blocks_for(n, block_threads), block_threads, job);
 }
 // coefficient lies in the host's memory.
 template <class Rule, class T>
-void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients, const T* coefficient = nullptr) {
+void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients,
+                const T* coefficient = nullptr) {
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
     run_step(StepJob<Rule, T>{{rule, scale}, nullptr, n, p, g, {state0, state1, state2}, clear_gradients});
 }
@@ -138,7 +140,8 @@ BoundCounts bound_histogram(const Rule& rule, long n, const T* second) {
     struct Counts { unsigned long long low, high; };
     const Scratch<Counts> counts(1);
     cuda_detail::check(cudaMemsetAsync(counts.get(), 0, sizeof(Counts), cuda_detail::current_stream), "cudaMemsetAsync");
-    launch("bound_histogram", bound_histogram_kernel<Rule, T>, blocks_for(n, block_threads), block_threads, rule, n, second, &counts.get()->low);
+    launch("bound_histogram", bound_histogram_kernel<Rule, T>, blocks_for(n, block_threads), block_threads, rule, n, second,
+           &counts.get()->low);
     const Counts found = read_back(counts.get());
     const long low = static_cast<long>(found.low), high = static_cast<long>(found.high);
     return {low, n - low - high, high};

@@ -11,7 +11,8 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
 template <bool Centred, Group G, class T>
-__global__ void layer_norm_rows(Rows rows, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean, accumulator<T>* rstd) {
+__global__ void layer_norm_rows(Rows rows, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean,
+                                accumulator<T>* rstd) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for_rows<G>(rows, [&](long r, long at, bool exists) {
@@ -40,8 +41,8 @@ __global__ void layer_norm_rows(Rows rows, const T* x, const T* weight, const T*
 #endif
 }
 template <bool Centred, Group G, class T>
-__global__ void layer_norm_rows_backward(Rows rows, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd, const T* dy, T* dx,
-                                         bool add_dx) {
+__global__ void layer_norm_rows_backward(Rows rows, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd,
+                                         const T* dy, T* dx, bool add_dx) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for_rows<G>(rows, [&](long r, long at, bool exists) {
@@ -65,8 +66,8 @@ __global__ void layer_norm_rows_backward(Rows rows, const T* x, const T* weight,
 
 // A block's sums of dy * normal and of dy over `chunk` rows of 32 columns, eight threads to a column.
 template <bool Centred, class T>
-__global__ void layer_norm_column_sums(long rows, long n, long chunk, const T* x, const accumulator<T>* mean, const accumulator<T>* rstd, const T* dy,
-                                       accumulator<T>* weights, accumulator<T>* biases) {
+__global__ void layer_norm_column_sums(long rows, long n, long chunk, const T* x, const accumulator<T>* mean, const accumulator<T>* rstd,
+                                       const T* dy, accumulator<T>* weights, accumulator<T>* biases) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     const long first = blockIdx.y * chunk, last = first + chunk < rows ? first + chunk : rows;
@@ -110,7 +111,8 @@ constexpr long chunk_rows(long rows) {
 }  // namespace norm_impl
 
 template <bool Centred, class T>
-void layer_norm(long rows, long n, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean, accumulator<T>* rstd) {
+void layer_norm(long rows, long n, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean,
+                accumulator<T>* rstd) {
     const Rows all("layer_norm", rows, n, 1);
     if (rows == 0 || n == 0) return;
     with_row_group(all, [&]<Group G>(std::integral_constant<Group, G>, long blocks) {
@@ -122,20 +124,23 @@ constexpr long layer_norm_workspace(long rows, long n) {
     return (rows + chunk - 1) / chunk * 2 * n;
 }
 template <bool Centred, class T>
-void layer_norm_backward(long rows, long n, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd, const T* dy, T* dx,
-                         bool add_dx, T* dweight, bool add_dweight, T* dbias, bool add_dbias, accumulator<T>* workspace) {
+void layer_norm_backward(long rows, long n, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd,
+                         const T* dy, T* dx, bool add_dx, T* dweight, bool add_dweight, T* dbias, bool add_dbias,
+                         accumulator<T>* workspace) {
     const Rows all("layer_norm", rows, n, 1);
     if (n == 0) return;
     if (dx != nullptr && rows > 0)
         with_row_group(all, [&]<Group G>(std::integral_constant<Group, G>, long blocks) {
-            launch("layer_norm", layer_norm_rows_backward<Centred, G, T>, blocks, block_threads, all, x, weight, mean, rstd, dy, dx, add_dx);
+            launch("layer_norm", layer_norm_rows_backward<Centred, G, T>, blocks, block_threads, all, x, weight, mean, rstd, dy, dx,
+                   add_dx);
         });
     if (dweight == nullptr && dbias == nullptr) return;
     const long chunk = norm_impl::chunk_rows(rows), chunks = (rows + chunk - 1) / chunk;
     accumulator<T>*weights = workspace, *biases = workspace + chunks * n;
     if (rows > 0)
-        launch("layer_norm", layer_norm_column_sums<Centred, T>, dim3(static_cast<unsigned>(blocks_for(n, 32)), static_cast<unsigned>(chunks)),
-               dim3(block_threads), std::size_t(0), rows, n, chunk, x, mean, rstd, dy, weights, biases);
+        launch("layer_norm", layer_norm_column_sums<Centred, T>,
+               dim3(static_cast<unsigned>(blocks_for(n, 32)), static_cast<unsigned>(chunks)), dim3(block_threads), std::size_t(0), rows, n,
+               chunk, x, mean, rstd, dy, weights, biases);
     const long blocks = blocks_for(n, block_threads);
     if (dweight != nullptr) launch("layer_norm", add_parts<T>, blocks, block_threads, chunks, n, weights, dweight, add_dweight);
     if (dbias != nullptr) launch("layer_norm", add_parts<T>, blocks, block_threads, chunks, n, biases, dbias, add_dbias);

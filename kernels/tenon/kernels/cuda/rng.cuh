@@ -19,7 +19,9 @@ namespace rng_impl {
 // a + k * scale with the product rounded on its own, as on the CPU.
 __device__ inline float shifted(float a, float k, float scale) { return __fadd_rn(a, __fmul_rn(k, scale)); }
 __device__ inline double shifted(double a, double k, double scale) { return __dadd_rn(a, __dmul_rn(k, scale)); }
-__device__ inline std::uint64_t draw(const PhiloxWords& w, int i) { return w.word[2 * i] | static_cast<std::uint64_t>(w.word[2 * i + 1]) << 32; }
+__device__ inline std::uint64_t draw(const PhiloxWords& w, int i) {
+    return w.word[2 * i] | static_cast<std::uint64_t>(w.word[2 * i + 1]) << 32;
+}
 
 // Box-Muller of two words: the cosine for the even element, the sine for the odd one.
 __device__ inline void normal_pair(std::uint32_t first, std::uint32_t angle, float* out) {
@@ -122,7 +124,8 @@ struct LaunchKey {
 
 // Thread t of `counters` takes the counter first / count + t; `skip` elements of the first lie before the array.
 template <class Fill>
-__global__ void random_kernel(Fill fill, LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned, typename Fill::Out* out) {
+__global__ void random_kernel(Fill fill, LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned,
+                              typename Fill::Out* out) {
 #if TENON_DEVICE_CODE
     using T = typename Fill::Out;
     using Values = PackStorage<T, Fill::count>;
@@ -142,8 +145,8 @@ __global__ void random_kernel(Fill fill, LaunchKey launch_key, std::uint64_t cou
 #endif
 }
 template <class T>
-__global__ void dropout_kernel(LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned, std::uint64_t keep,
-                               typename packed_compute<T>::type scale, const T* x, T* y) {
+__global__ void dropout_kernel(LaunchKey launch_key, std::uint64_t counter, long counters, int skip, long n, bool aligned,
+                               std::uint64_t keep, typename packed_compute<T>::type scale, const T* x, T* y) {
 #if TENON_DEVICE_CODE
     using A = typename packed_compute<T>::type;
     using Values = PackStorage<T, 4>;
@@ -152,7 +155,9 @@ __global__ void dropout_kernel(LaunchKey launch_key, std::uint64_t counter, long
     for (long t = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; t < counters; t += step) {
         const PhiloxWords w = random_words_at(key, counter + static_cast<std::uint64_t>(t));
         const long at = t * 4 - skip;
-        const auto value = [&](int i, T from) { return w.word[i] < keep ? static_cast<T>(static_cast<A>(from) * scale) : static_cast<T>(A(0)); };
+        const auto value = [&](int i, T from) {
+            return w.word[i] < keep ? static_cast<T>(static_cast<A>(from) * scale) : static_cast<T>(A(0));
+        };
         if (aligned && at + 4 <= n) {
             Values values = *reinterpret_cast<const Values*>(x + at);
             for (int i = 0; i < 4; ++i) values.v[i] = value(i, values.v[i]);
@@ -182,20 +187,25 @@ void fill(const char* name, const Fill& fill, Key key, std::uint64_t first, long
     if (n <= 0) return;
     const Span<Fill::count> span(first, n);
     const bool aligned = span.skip == 0 && fits(out, Fill::count * sizeof(*out));
-    launch(name, random_kernel<Fill>, blocks_for(span.counters, block_threads), block_threads, fill, LaunchKey(key), span.counter, span.counters, span.skip, n, aligned, out);
+    launch(name, random_kernel<Fill>, blocks_for(span.counters, block_threads), block_threads, fill, LaunchKey(key), span.counter,
+           span.counters, span.skip, n, aligned, out);
 }
 
 }  // namespace rng_impl
 
-inline void random_words(Key key, std::uint64_t first, long n, std::uint32_t* out) { rng_impl::fill("random_words", WordsFill(), key, first, n, out); }
+inline void random_words(Key key, std::uint64_t first, long n, std::uint32_t* out) {
+    rng_impl::fill("random_words", WordsFill(), key, first, n, out);
+}
 
 template <class T, class Parameter = std::conditional_t<std::is_same_v<T, double>, double, float>>
-void uniform(Key key, long n, T* out, std::type_identity_t<Parameter> low = 0, std::type_identity_t<Parameter> high = 1, std::uint64_t first = 0) {
+void uniform(Key key, long n, T* out, std::type_identity_t<Parameter> low = 0, std::type_identity_t<Parameter> high = 1,
+             std::uint64_t first = 0) {
     const Parameter unit = std::is_same_v<T, double> ? Parameter(0x1p-53) : Parameter(0x1p-24);
     rng_impl::fill("uniform", UniformFill<T>{low, (high - low) * unit}, key, first, n, out);
 }
 template <class T, class Parameter = std::conditional_t<std::is_same_v<T, double>, double, float>>
-void normal(Key key, long n, T* out, std::type_identity_t<Parameter> mean = 0, std::type_identity_t<Parameter> deviation = 1, std::uint64_t first = 0) {
+void normal(Key key, long n, T* out, std::type_identity_t<Parameter> mean = 0, std::type_identity_t<Parameter> deviation = 1,
+            std::uint64_t first = 0) {
     rng_impl::fill("normal", NormalFill<T>{mean, deviation}, key, first, n, out);
 }
 inline void bernoulli(Key key, long n, std::uint8_t* out, double p, std::uint64_t first = 0) {
@@ -216,7 +226,8 @@ inline void permutation(Key key, long n, std::int64_t* out) {
     if (n <= 0) return;
     const cpu::impl::rng::Scratch host(static_cast<std::size_t>(n) * sizeof(std::int64_t));
     cpu::permutation(key, n, static_cast<std::int64_t*>(host.memory));
-    cuda_detail::check(cudaMemcpyAsync(out, host.memory, static_cast<std::size_t>(n) * sizeof(std::int64_t), cudaMemcpyHostToDevice, cuda_detail::current_stream),
+    cuda_detail::check(cudaMemcpyAsync(out, host.memory, static_cast<std::size_t>(n) * sizeof(std::int64_t), cudaMemcpyHostToDevice,
+                                       cuda_detail::current_stream),
                        "cudaMemcpyAsync");
     cuda_detail::check(cudaStreamSynchronize(cuda_detail::current_stream), "cudaStreamSynchronize");
 }
@@ -227,8 +238,8 @@ void dropout(Key key, long n, const T* x, T* y, double p, std::uint64_t first = 
     const rng_impl::Span<4> span(first, n);
     const bool aligned = span.skip == 0 && rng_impl::fits(x, 4 * sizeof(T)) && rng_impl::fits(y, 4 * sizeof(T));
     const std::uint64_t keep = bernoulli_threshold(1 - p);
-    launch("dropout", dropout_kernel<T>, blocks_for(span.counters, block_threads), block_threads, LaunchKey(key), span.counter, span.counters, span.skip, n, aligned, keep,
-           static_cast<typename packed_compute<T>::type>(1 / (1 - p)), x, y);
+    launch("dropout", dropout_kernel<T>, blocks_for(span.counters, block_threads), block_threads, LaunchKey(key), span.counter,
+           span.counters, span.skip, n, aligned, keep, static_cast<typename packed_compute<T>::type>(1 / (1 - p)), x, y);
 }
 template <class T>
 void dropout_backward(Key key, long n, const T* dy, T* dx, double p, std::uint64_t first = 0) { dropout(key, n, dy, dx, p, first); }
