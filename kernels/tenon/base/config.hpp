@@ -74,8 +74,9 @@
 #endif
 
 // Run-time choice of the instruction set. Without optimisation nothing is inlined into the target functions, so an
-// unoptimised build keeps to the baseline width.
-#if defined(__x86_64__) && defined(__OPTIMIZE__) && !defined(__CUDA_ARCH__)
+// unoptimised build keeps to the baseline width; so does a program with an emulated device, whose host code is there to
+// be compared with.
+#if defined(__x86_64__) && defined(__OPTIMIZE__) && !defined(__CUDA_ARCH__) && !defined(TENON_CUDA_EMULATOR)
 #define TENON_DISPATCH 1
 #define TENON_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define TENON_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
