@@ -52,3 +52,10 @@ TEST_CASE("recorded products that nobody walks back are freed") {
     for (int i = 0; i < 10; ++i) CHECK(each());
     CHECK(memory::statistics().live == before);
 }
+
+TEST_CASE("a refused product keeps nothing of its operands") {
+    const long before = memory::statistics().live;
+    CHECK_THROWS_AS(matmul(randn<float>({4, 5}, Key{1}), randn<float>({6, 3}, Key{2})), ShapeError);
+    CHECK_THROWS_AS(linear(randn<float>({4, 5}, Key{1}), randn<float>({6, 3}, Key{2})), ShapeError);
+    CHECK(memory::statistics().live == before);
+}

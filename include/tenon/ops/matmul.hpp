@@ -491,7 +491,8 @@ public:
     using Scalar = T;
     static constexpr int rank = R;
 
-    explicit Product(impl::ProductSpec&& spec) : state_(new State) {
+    // Sizes that do not fit are refused: the destructor runs, because the other constructor has ended.
+    explicit Product(impl::ProductSpec&& spec) : Product(new State) {
         state_->spec = static_cast<impl::ProductSpec&&>(spec);
         impl::set_product(state_->spec, state_->dims);
     }
@@ -533,6 +534,7 @@ private:
         long dims[R > 0 ? R : 1];
         int references = 1;
     };
+    explicit Product(State* state) noexcept : state_(state) {}
     State* state_;
 };
 
