@@ -677,7 +677,11 @@ template <class Tag, class DyTag, class YTag, class A, class F, class D> struct 
         const short value = Emit<F>::write(w, argument, branch);
         w.leaf += Facts<D>::leaves;
         w.number += Facts<D>::parameters;
-        return w.put({StepKind::custom, dtype_of<typename Facts<F>::Type>, argument.step, value, -1, branch});
+        Step s{StepKind::custom, dtype_of<typename Facts<F>::Type>};
+        s.a = argument.step;
+        s.b = value;
+        s.branch = branch;
+        return w.put(s);
     }
 };
 template <class F>
@@ -911,8 +915,42 @@ constexpr Table make_table() {
 #endif
     return t;
 }
+#if TENON_CUDA
+// Lets are told apart by the types of the user's lambdas, which may not occur in a kernel's name: there it is by how deep they
+// lie.
+template <int N> struct Depth {};
+struct NoRenames {};
+template <class Tag, class As, class Outer> struct Renames {};
+template <class Tag, class Env> struct renamed;
+template <class Tag, class As, class Outer> struct renamed<Tag, Renames<Tag, As, Outer>> { using type = As; };
+template <class Tag, class Other, class As, class Outer> struct renamed<Tag, Renames<Other, As, Outer>> : renamed<Tag, Outer> {};
+template <class F, class Env, int D> struct canonical { using type = F; };
+template <class F, class Env, int D> using canonical_t = typename canonical<F, Env, D>::type;
+template <class Fn, class... A, class Env, int D>
+struct canonical<Op<Fn, A...>, Env, D> { using type = Op<Fn, canonical_t<A, Env, D>...>; };
+template <class Tag, class T, class Env, int D>
+struct canonical<Ref<Tag, T>, Env, D> { using type = Ref<typename renamed<Tag, Env>::type, T>; };
+template <class Tag, class V, class B, class Env, int D>
+struct canonical<Let<Tag, V, B>, Env, D> {
+    using type = Let<Depth<D>, canonical_t<V, Env, D>, canonical_t<B, Renames<Tag, Depth<D>, Env>, D + 3>>;
+};
+template <class Tag, class Dy, class Y, class A, class F, class Derivative, class Env, int D>
+struct canonical<Custom<Tag, Dy, Y, A, F, Derivative>, Env, D> {
+    using Inner = Renames<Tag, Depth<D>, Env>;
+    using type = Custom<Depth<D>, Depth<D + 1>, Depth<D + 2>, canonical_t<A, Env, D>, canonical_t<F, Inner, D + 3>,
+                        canonical_t<Derivative, Renames<Dy, Depth<D + 1>, Renames<Y, Depth<D + 2>, Inner>>, D + 3>>;
+};
+template <class... F, class Env, int D>
+struct canonical<Outputs<F...>, Env, D> { using type = Outputs<canonical_t<F, Env, D>...>; };
+
+template <class F, bool Recorded, bool Product>
+inline constexpr Table table_of = make_table<F, Recorded, Product>();
+template <class F, bool Recorded, bool Product = false>
+inline constexpr const Table& table = table_of<canonical_t<F, NoRenames, 0>, Recorded, Product>;
+#else
 template <class F, bool Recorded, bool Product = false>
 inline constexpr Table table = make_table<F, Recorded, Product>();
+#endif
 
 }  // namespace formula
 }  // namespace TENON_CONFIG_NAMESPACE
