@@ -11,7 +11,7 @@ namespace {
 using namespace tenon;
 
 template <class X>
-auto definite(const X& x) { return X(matmul(x, transpose(x)) + eye<typename X::Scalar>(x.shape(-1))); }
+auto definite(const X& x) { return X(matmul(x, transpose(x)) + eye<typename X::Scalar>(x.shape(-1), -1, x.device())); }
 template <class X>
 auto symmetric(const X& x) { return X(x + transpose(x)); }
 

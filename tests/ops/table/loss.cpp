@@ -7,7 +7,7 @@
 TENON_OPERATORS(loss) {
     using namespace tenon;
     using namespace operators;
-    const auto weights = []<class T>(const Tensor<T, 2>&) { return from<T>({T(0.5f), T(1.f), T(2.f), T(0.25f), T(1.5f), T(3.f)}); };
+    const auto weights = []<class T>(const Tensor<T, 2>& like) { return from<T>({T(0.5f), T(1.f), T(2.f), T(0.25f), T(1.5f), T(3.f)}).to(like.device()); };
     const Reduction how_sum = Reduction::sum;
 
     const auto x = real<2>("x", {512, 1000}), t = real<2>("t", {512, 1000}), p = real<2>("x", {512, 1000}, 0.05, 0.95), q = real<2>("t", {512, 1000}, 0.05, 0.95);
@@ -64,7 +64,7 @@ TENON_OPERATORS(loss) {
         real<2>("x", {4096, 6}), integer<1>("labels", {4096}, 0, 6));
     add({.name = "cross_entropy, label smoothing", .golden = "cross_entropy_smooth"},
         [=](const auto& a, const auto& l) { return cross_entropy(a, l, {.weight = weights(a), .label_smoothing = 0.15}); }, real<2>("x", {4096, 6}), integer<1>("labels", {4096}, 0, 6));
-    const auto six = []<class T, int R>(const Tensor<T, R>&) { return from<T>({T(0.5f), T(1.f), T(2.f), T(0.25f), T(1.5f), T(3.f)}); };
+    const auto six = []<class T, int R>(const Tensor<T, R>& like) { return from<T>({T(0.5f), T(1.f), T(2.f), T(0.25f), T(1.5f), T(3.f)}).to(like.device()); };
     add({.name = "cross_entropy, positions", .golden = "cross_entropy_image_mean"},
         [=](const auto& a, const auto& l) { return cross_entropy(a, l, {.weight = six(a), .label_smoothing = 0.1}); }, real<4>("x", {8, 6, 50, 60}), integer<3>("labels", {8, 50, 60}, 0, 6));
     add({.name = "cross_entropy, positions, no_reduction", .golden = "cross_entropy_image_none"},
@@ -82,7 +82,7 @@ TENON_OPERATORS(loss) {
     add({.name = "multi_margin_loss", .golden = "multi_margin_loss", .kinks = true}, [](const auto& a, const auto& l) { return multi_margin_loss(a, l, {.margin = 0.8}); }, logits, labels);
     add({.name = "multi_margin_loss, p 2", .golden = "multi_margin_loss_2", .kinks = true}, [](const auto& a, const auto& l) {
         using T = typename std::remove_cvref_t<decltype(a)>::Scalar;
-        return multi_margin_loss(a, l, {.p = 2, .weight = from<T>({T(0.5), T(1), T(2), T(0.25)})}); }, real<2>("x"), integer<1>("labels"));
+        return multi_margin_loss(a, l, {.p = 2, .weight = from<T>({T(0.5), T(1), T(2), T(0.25)}).to(a.device())}); }, real<2>("x"), integer<1>("labels"));
 
     const auto sequences = real<3>("x", {100, 16, 40});
     const auto targets = integer<2>("targets", {16, 30}, 1, 40);

@@ -20,7 +20,7 @@ TENON_OPERATORS(norm_layers) {
     add({.name = "batch_norm_inference", .golden = "batch_norm_inference"},
         [](const auto& a, const auto& u, const auto& v) {
             using T = typename std::remove_cvref_t<decltype(a)>::Scalar;
-            return batch_norm_inference(a, u, v, from<T>({T(0.5), T(-1), T(2)}), from<T>({T(0.25), T(1), T(3)}));
+            return batch_norm_inference(a, u, v, from<T>({T(0.5), T(-1), T(2)}).to(a.device()), from<T>({T(0.25), T(1), T(3)}).to(a.device()));
         },
         real<3>("x", {256, 3, 1000}), real<1>("w", {3}), real<1>("b", {3}));
     add<halves>({.name = "softmax, mask", .golden = "softmax_mask"}, [](const auto& a, const auto& m) { return softmax(a, m); }, real<2>("x", {512, 1000}), boolean<2>("mask", {512, 1000}));

@@ -143,10 +143,10 @@ __global__ void sum_chunks(SumJob<T> job, unsigned chunks) {
 }
 // Outputs that nothing falls on.
 template <class T>
-__global__ void sum_nothing(T* out, unsigned elements, int mode) {
+__global__ void sum_nothing(T* out, unsigned elements, int mode, float value) {
 #if TENON_DEVICE_CODE
     for (unsigned m = blockIdx.x * blockDim.x + threadIdx.x; m < elements; m += gridDim.x * blockDim.x)
-        if (mode != 2) out[m] = static_cast<T>(0.f);
+        if (mode != 2) out[m] = static_cast<T>(value);
 #endif
 }
 
@@ -172,7 +172,8 @@ void sum_space_as(const T* data, int rank, const long* dims, const long* strides
     job.elements = static_cast<unsigned>(elements);
     job.summed_size = static_cast<unsigned>(summed);
     if (elements == 0) return;
-    if (summed == 0) return launch("sum", sum_nothing<T>, blocks_for(elements, block_threads), block_threads, out, job.elements, mode);
+    if (summed == 0) return launch("sum", sum_nothing<T>, blocks_for(elements, block_threads), block_threads, out, job.elements, mode,
+                                   static_cast<float>(0 * scale));  // a mean of nothing is NaN
     int innermost = rank - 1;
     while (innermost > 0 && dims[innermost] == 1) --innermost;
     const bool outer = rank > 0 && out_strides[innermost] != 0 && dims[innermost] >= 8;
