@@ -10,7 +10,8 @@ int main() {
     std::puts("# Operators\n\nWritten by `tests/ops/table/describe.cpp` from the operator table; the tests hold every line to it.\n");
     std::puts("Element types: f = float, d = double, b = bf16, h = half, i = int32 and int64. Derivative: 1 = gradients, 2 = second\n"
               "derivatives too (`create_graph`; in f and d, of elementwise formulas in b and h as well), - = none. Checked against PyTorch: values (and gradients) are compared with\n"
-              "PyTorch's. All run on the CPU.\n");
+              "PyTorch's. All run on the CPU and, compiled by nvcc, on CUDA devices, where linear algebra and ctc_loss are computed on\n"
+              "the host.\n");
     std::sort(families().begin(), families().end(), [](const Family* a, const Family* b) { return std::string(a->name) < b->name; });
     for (const Family* family : families()) {
         std::printf("## %s\n\n| operation | types | derivative | checked against PyTorch | remarks |\n|---|---|---|---|---|\n", family->name);
