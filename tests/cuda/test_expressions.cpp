@@ -151,3 +151,12 @@ TEST_CASE("work on another stream comes after what was given before, and before 
     Tensor<float, 1> z = y * 2.f;
     CHECK(sum(z).item() == 400);
 }
+
+TEST_CASE("several outputs into tensors that are there") {
+    auto x = wave<float, 1>(Shape<1>{{40}}, 0.4);
+    auto there = x.to(cuda());
+    auto s = zeros<float>({40}, cuda()), c = zeros<float>({40}, cuda());
+    eval_into(tie(s, c), sin(there), cos(there));
+    check_close(s, eval(sin(x)), 1e-6);
+    check_close(c, eval(cos(x)), 1e-6);
+}

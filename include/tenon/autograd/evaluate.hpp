@@ -87,7 +87,7 @@ void evaluate_several(bool record, detail::AnyTensor* results, detail::Record* c
         evaluate(formula::table<Formula, true>, c, rank, all_dims[0], devices[0], results);
         return;
     }
-    check_cpu("eval_into", devices[0]);
+    check_device("eval_into", devices[0]);
     bool temporary = false;
     for (std::size_t k = 0; k < sizeof...(W); ++k) {
         for (int i = 0; i < rank; ++i)

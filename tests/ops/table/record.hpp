@@ -42,7 +42,6 @@ struct Description {
     const char* name;              // as users write it
     const char* golden = nullptr;  // prefix of its cases in tests/golden/<family>.safetensors
     bool kinks = false;            // no Taylor check in the gradient check
-    bool on_cuda = true;           // has a kernel for, or runs on, CUDA devices
     bool view_bits = true;         // the same bits from strided inputs; else within the bounds
     double in_double = 1e-12;      // bounds on |got - expected|, relative to |expected| + the largest |expected|
     double in_float = 1e-5;

@@ -482,6 +482,7 @@ inline void check_second_order(const FusedNode& node) {
 inline void fused_recorded(Node& any) {
     FusedNode& node = static_cast<FusedNode&>(any);
     const formula::Table& t = *node.x.table;
+    check_cpu("create_graph", node.slots[0].device);
     check_second_order(node);
     detail::AnyTensor dy[4], results[formula::max_leaves];
     bool had[4];

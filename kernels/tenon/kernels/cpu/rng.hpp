@@ -133,7 +133,7 @@ using u64x8 = simd<std::uint64_t, 8>::Raw;
 typedef long long i64x8 __attribute__((vector_size(64)));
 using i32x16 = simd<std::int32_t, 16>::Raw;
 TENON_TARGET_AVX512 inline void product_into(u64x8& out, const u64x8& a, const u64x8& b) {
-    out = (u64x8)__builtin_ia32_pmuludq512_mask((i32x16)a, (i32x16)b, (i64x8)a, -1);
+    out = (u64x8)__builtin_ia32_pmuludq512_mask((i32x16)a, (i32x16)b, (i64x8)a, 0xff);
 }
 #endif
 #else
