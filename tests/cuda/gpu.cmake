@@ -10,7 +10,7 @@ foreach(source IN LISTS cuda_sources)
     get_filename_component(name ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" name ${name})
     tenon_program(test_cuda_${name} ${source})
-    target_link_libraries(test_cuda_${name} PRIVATE tenon_test_main)
+    target_link_libraries(test_cuda_${name} PRIVATE tenon_test_main $<TARGET_NAME_IF_EXISTS:ZLIB::ZLIB>)
     tenon_gpu_test(${name} test_cuda_${name})
 endforeach()
 

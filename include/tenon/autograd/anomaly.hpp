@@ -59,8 +59,18 @@ inline long find_nan_bits(const Record* r) {
     }
     return -1;
 }
-// The first NaN in row-major order, -1: none.
+// A tensor on a device, in the host's memory under the same strides.
+inline AnyTensor brought_here(const Record* r) {
+    const long bytes = static_cast<long>(r->storage->bytes);
+    const AnyTensor memory(new_record(DType::uint8, 1, &bytes, cpu));
+    runtime::backend(r->storage->device).copy(cpu, memory->data(), r->storage->device, r->storage->data, r->storage->bytes);
+    AnyTensor here(new_view(memory.get(), r->rank, r->dims(), r->strides(), r->offset));
+    here->dtype = r->dtype;
+    return here;
+}
+// The first NaN in row-major order, -1: none. Of a device's tensor: waits for it.
 inline long find_nan(const Record* r) {
+    if (!r->storage->device.is_cpu()) return find_nan(brought_here(r).get());
     switch (r->dtype) {
         case DType::float32: return find_nan_bits<std::uint32_t, 0x7f800000u>(r);
         case DType::float64: return find_nan_bits<std::uint64_t, 0x7ff0000000000000ull>(r);

@@ -1,7 +1,7 @@
 // io::Array: a tensor whose element type and rank are known at run time only, as files hold them.
 #pragma once
 
-#include <tenon/expr/expression.hpp>
+#include <tenon/ops/copy.hpp>
 
 #include <cstring>
 #include <string>
@@ -125,13 +125,9 @@ inline void row_major_strides(int rank, const long* dims, long* strides) {
     }
 }
 
-inline void check_on_cpu(const char* operation, const char* name, const Record* r) {
-    if (!r->storage->device.is_cpu())
-        fail<DeviceError>(operation, ": \"", name, "\" is ", r->description(), ": expected a tensor on cpu\n       hint: copy it there first: x.to(cpu)");
-}
-
-// The elements in row-major order: the tensor itself, or a copy of one with other strides.
+// The elements in row-major order in the host's memory: the tensor itself, or a copy of one with other strides or elsewhere.
 inline AnyTensor row_major(const AnyTensor& x) {
+    if (!x->storage->device.is_cpu()) return impl::transferred(x.get(), cpu);
     if (x->contiguous) return x;
     AnyTensor copy(tenon::detail::new_record(x->dtype, x->rank, x->dims(), cpu, "io"));
     copy_elements(static_cast<std::size_t>(size_of(x->dtype)), x->rank, x->dims(), copy->data(), copy->strides(), x->data(), x->strides());
@@ -142,6 +138,12 @@ inline AnyTensor row_major(const AnyTensor& x) {
 inline void write_elements(Record* to, const char* from, const char* operation) {
     long strides[max_rank];
     row_major_strides(to->rank, to->dims(), strides);
+    if (!to->storage->device.is_cpu()) {
+        const AnyTensor here(tenon::detail::new_record(to->dtype, to->rank, to->dims(), cpu, operation));
+        std::memcpy(here->data(), from, static_cast<std::size_t>(to->size) * static_cast<std::size_t>(size_of(to->dtype)));
+        impl::copy_records(to, impl::transferred(here.get(), to->storage->device).get());
+        return tenon::detail::note_write(to->storage, operation);
+    }
     copy_elements(static_cast<std::size_t>(size_of(to->dtype)), to->rank, to->dims(), to->data(), to->strides(), from, strides);
     tenon::detail::note_write(to->storage, operation);
 }

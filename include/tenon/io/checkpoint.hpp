@@ -246,7 +246,6 @@ CheckpointState load_from(const Safetensors& file, const std::string& path, cons
         } else {
             targets = tensors_of(part.part);
         }
-        for (const NamedArray& x : targets) check_on_cpu(operation, x.name.c_str(), x.array.record());
         const ModuleLoader& loader = loaders.emplace_back(operation, file, path, prefix, std::move(targets));
         missing.insert(missing.end(), loader.missing.begin(), loader.missing.end());
         taken.insert(taken.end(), loader.taken.begin(), loader.taken.end());

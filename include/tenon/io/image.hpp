@@ -211,7 +211,6 @@ inline Tensor<std::uint8_t, 3> read_image(const std::string& path, const ImageOp
 // DeviceError.
 inline void write_png(const std::string& path, const Tensor<std::uint8_t, 3>& image) {
     const detail::Record* r = image.record();
-    detail::check_on_cpu("write_png", path.c_str(), r);
     if (image.shape(2) < 1 || image.shape(2) > 4 || image.size() == 0 || image.shape(0) > 0xffffff || image.shape(1) > 0xffffff)
         fail<ShapeError>("write_png: ", r->description(), ": expected [height, width, channels] with 1 to 4 channels and 1 to 16777215 rows and columns",
                          "\n       hint: channels come last: x.permute<1, 2, 0>() turns [channels, height, width]");

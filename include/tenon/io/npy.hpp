@@ -241,7 +241,6 @@ Tensor<T, Rank> read_npy(const std::string& path) {
 // Writes x as a .npy file (version 1, little-endian, C order): np.load reads it. bf16 becomes V2, which NumPy reads as
 // ml_dtypes' bfloat16 after x.view(). The file appears whole or not at all. Throws FileError, DeviceError.
 inline void write_npy(const std::string& path, const Array& x) {
-    detail::check_on_cpu("write_npy", path.c_str(), x.record());
     const detail::AnyTensor rows = detail::row_major(x.any());
     detail::AtomicFile file("write_npy", path);
     file.write(detail::npy_header(rows.get()));

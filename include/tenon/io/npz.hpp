@@ -245,7 +245,6 @@ inline void write_npz(const std::string& path, const std::vector<NamedArray>& ar
     constexpr const char* operation = "write_npz";
     std::vector<std::string> sorted;
     for (const NamedArray& x : arrays) {
-        detail::check_on_cpu(operation, x.name.c_str(), x.array.record());
         if (x.name.empty() || x.name.size() > 60000) fail<ValueError>(operation, ": \"", path.c_str(), "\": a name is empty or far too long");
         sorted.push_back(x.name);
     }

@@ -327,10 +327,8 @@ inline std::string json_text(const char* operation, const std::string& text) {
 // checksum: where a text of metadata of 8 zeros stands that gets the checksum of the file (as it is with the zeros).
 template <class Checksum>
 void write_safetensors_file(const char* operation, const std::string& path, std::vector<NamedArray> arrays, const Metadata& metadata, Checksum&& finish) {
-    for (const NamedArray& x : arrays) {
-        check_on_cpu(operation, x.name.c_str(), x.array.record());
+    for (const NamedArray& x : arrays)
         if (x.name == "__metadata__") fail<ValueError>(operation, ": \"", path.c_str(), "\": a tensor cannot be named \"__metadata__\"");
-    }
     // The widest elements first: each tensor begins at a multiple of its elements' size, whatever the others' shapes.
     std::sort(arrays.begin(), arrays.end(), [](const NamedArray& a, const NamedArray& b) {
         const int x = size_of(a.array.dtype()), y = size_of(b.array.dtype());
@@ -541,7 +539,6 @@ LoadReport load(const std::string& path, M& module, LoadOptions options = {}) {
     constexpr const char* operation = "io::load";
     const Safetensors file(path, operation);
     std::vector<NamedArray> targets = detail::tensors_of(module);
-    for (const NamedArray& x : targets) detail::check_on_cpu(operation, x.name.c_str(), x.array.record());
     const detail::ModuleLoader loader(operation, file, path, "", std::move(targets));
     LoadReport report{loader.missing, {}};
     std::vector<std::string> taken = loader.taken;

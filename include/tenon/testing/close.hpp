@@ -77,8 +77,8 @@ inline Message& add_number(Message& message, double value) {
 template <Expression A, Expression B>
 [[nodiscard]] Closeness close(const A& a, const B& b, Tolerance tolerance = {}) {
     const no_grad guard;
-    const auto left = impl::as_tensor(a);
-    const auto right = impl::as_tensor(b);
+    const auto left = impl::as_tensor(a).to(cpu);
+    const auto right = impl::as_tensor(b).to(cpu);
     using T = typename decltype(left)::Scalar;
     static_assert(std::is_same_v<T, typename decltype(right)::Scalar>, "tenon: close(a, b): the element types differ");
     static_assert(decltype(left)::rank == decltype(right)::rank, "tenon: close(a, b): the ranks differ");

@@ -124,6 +124,11 @@ void gradcheck(const GradcheckOptions& options, F&& f, const X&... inputs) {
                   "tenon: gradcheck: floating-point inputs must be double: differences of other types are too coarse");
     static_assert((own::is_double_tensor<X>::value || ...), "tenon: gradcheck: no input is a double tensor");
 
+    const auto on_cpu = [](const auto& x) {
+        if (!x.device().is_cpu())
+            fail<DeviceError>("gradcheck: an input is ", x.record()->description(), ": expected tensors on cpu\n       hint: move them inside f: x.to(device)");
+    };
+    (on_cpu(inputs), ...);
     const auto leaves = own::make_inputs(true, inputs...);
     const auto y = own::value_of(f, leaves);
     using Y = std::remove_cvref_t<decltype(y)>;
