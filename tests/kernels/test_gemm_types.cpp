@@ -76,7 +76,7 @@ void check_int8(Random& random, long m, long n, long k, const Operand<T>& a, con
     const auto scales = random.values<float>(m > n ? m : n);
     const auto bias = random.values<Out>(n);
     auto c = random.values<Out>(m * (n + gap) + 1), expected = c;
-    const auto options = int8_mode<Out>(number, zeros, scales, bias.data(), -0.7);
+    const auto options = int8_mode<Out>(number, zeros, scales, bias.data());
     cpu::gemm_int8<T, Out>(m, n, k, a.view, b.view, c.data(), n + gap, options);
     cpu::reference::gemm_int8<T, Out>(m, n, k, a.view, b.view, expected.data(), n + gap, options);
     INFO("m " << m << " n " << n << " k " << k << " strides a " << a.view.row_stride << "," << a.view.column_stride << " b " << b.view.row_stride << ","
