@@ -63,6 +63,13 @@ TEST_CASE("what waits for the device cannot be captured, and says so") {
     CHECK(sum(x).item() == 12);
 }
 
+TEST_CASE("a copy from the host cannot be captured: its memory would be gone at the launch") {
+    auto x = zeros<float>({6}, cuda());
+    const auto here = full<float>({6}, 2.f);
+    CHECK_THROWS_WITH(runtime::Graph(cuda(), [&] { x += here.to(cuda()); }), Catch::Matchers::Contains("copy from the host"));
+    CHECK(sum(x).item() == 0);
+}
+
 TEST_CASE("on the CPU a graph runs the function") {
     long runs = 0;
     runtime::Graph graph(cpu, [&] { return ++runs; });
