@@ -410,10 +410,15 @@ struct Saved {
     AnyTensor tensor;
     unsigned version = 0;
 
+    // An input, or something that the operation made for itself.
     void save(Record* record) {
-        // Without its node: a saved output would otherwise keep its own node alive.
-        if (record->node != nullptr) tensor = AnyTensor(new_view(record, record->rank, record->dims(), record->strides(), record->offset));
-        else tensor = AnyTensor::share(record);
+        if (record->node != nullptr) return save_output(record);
+        tensor = AnyTensor::share(record);
+        version = record->storage->version;
+    }
+    // A result of the node itself, before or after it got its node: without it, or the node would keep itself alive.
+    void save_output(Record* record) {
+        tensor = AnyTensor(new_view(record, record->rank, record->dims(), record->strides(), record->offset));
         version = record->storage->version;
     }
     Record* check(const char* operation) const {

@@ -130,7 +130,7 @@ public:
         x_.save(x);
         mean_.save(mean);
     }
-    void save_root(detail::Record* root) { root_.save(root); }
+    void save_root(detail::Record* root) { root_.save_output(root); }
     const void* kind() const noexcept override { return &detail::node_kind<VarNode>; }
     const detail::Saved& x() const { return x_; }
     const detail::Saved& root() const { return root_; }  // empty for a variance

@@ -476,8 +476,7 @@ detail::AnyTensor evaluate_fused_product(const ProductSpec& s, Collector& c, int
     }
     detail::set_slot(node->slots[0], result.get());
     detail::attach(result.get(), node, 0);
-    // Only now: a result that has its node is saved without it, or the two would keep each other.
-    if (from_output) node->x.output.save(result.get());
+    if (from_output) node->x.output.save_output(result.get());
     return result;
 }
 

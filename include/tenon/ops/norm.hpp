@@ -55,7 +55,7 @@ public:
     ReductionNode(const char* operation, detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(operation), split_(split) {
         set_input(0, x);
         x_.save(x);
-        y_.save(y);
+        y_.save_output(y);
     }
     void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }
     const detail::Saved& x() const { return x_; }

@@ -45,7 +45,7 @@ public:
     CumprodNode(detail::Record* x, detail::Record* y, AxisSplit split, bool reverse) : OperationNode("cumprod"), split_(split), reverse_(reverse) {
         set_input(0, x);
         x_.save(x);
-        y_.save(y);
+        y_.save_output(y);
     }
     const void* kind() const noexcept override { return &detail::node_kind<CumprodNode>; }
     void release_saved() noexcept override { x_.tensor = y_.tensor = detail::AnyTensor(); }

@@ -211,7 +211,7 @@ public:
         : ScatterNode<T>(operation, x, src, plan), include_self_(include_self) {
         x_.save(x);
         src_.save(src);
-        y_.save(y);
+        y_.save_output(y);
     }
     const void* kind() const noexcept override { return &detail::node_kind<ScatterExtremeNode>; }
     void release_saved() noexcept override {

@@ -189,7 +189,7 @@ class SegmentSoftmaxNode final : public detail::OperationNode<1> {
 public:
     SegmentSoftmaxNode(detail::Record* x, detail::Record* y, const Segments& segments) : OperationNode("segment_softmax"), segments_(segments) {
         set_input(0, x);
-        y_.save(y);
+        y_.save_output(y);
         kept_ = segments;
     }
     const void* kind() const noexcept override { return &detail::node_kind<SegmentSoftmaxNode>; }

@@ -19,7 +19,7 @@ class SoftmaxNode final : public detail::OperationNode<1> {
 public:
     SoftmaxNode(detail::Record* x, detail::Record* y, AxisSplit split) : OperationNode(How::name), split_(split) {
         set_input(0, x);
-        y_.save(y);
+        y_.save_output(y);
     }
     const void* kind() const noexcept override { return &detail::node_kind<SoftmaxNode>; }
     const detail::Saved& y() const { return y_; }

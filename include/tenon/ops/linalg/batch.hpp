@@ -212,7 +212,7 @@ public:
           detail::attach(results.record(), this, k), ++k),
          ...);
     }
-    // Outputs are saved after finish(): without their node, or the node would keep itself.
+    // Outputs after finish(): a result that has its node is saved without it.
     void save(int origin, const Matrices<T>& x) {
         origin_[saved_count_] = static_cast<signed char>(origin);
         saved_[saved_count_++].save(x.record());
