@@ -6,16 +6,15 @@
 #include <tenon/base/isa.hpp>
 #include <tenon/base/parallel.hpp>
 #include <tenon/core/factories.hpp>
+#include <tenon/train/progress.hpp>
 
 #include <CLI/CLI.hpp>
 
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -24,6 +23,8 @@
 #include <vector>
 
 namespace example {
+
+using tenon::train::Progress;
 
 // Exit codes: the run did what it should; it did not (a figure is off, an internal error); the input was wrong.
 inline constexpr int success = 0, failure = 1, bad_input = 2, interrupted_exit = 130;
@@ -80,54 +81,6 @@ inline void make_folder(const std::string& path) {
                                       std::strerror(why == EEXIST ? ENOTDIR : why));
     }
 }
-
-// A progress bar that redraws its line on a terminal, and otherwise prints a line per finished stretch.
-class Progress {
-public:
-    Progress(std::string name, long total)
-        : name_(std::move(name)), total_(total < 1 ? 1 : total), terminal_(isatty(STDOUT_FILENO) == 1), start_(now()) {}
-    Progress(const Progress&) = delete;
-    Progress& operator=(const Progress&) = delete;
-    ~Progress() { clear(); }
-
-    // So much was done by an earlier run.
-    void skip(long units) { done_ += units; }
-    // One more unit of work done.
-    void advance(const char* note) {
-        ++done_;
-        if (first_ < 0) first_ = done_ - 1;
-        if (!terminal_ || (now() - drawn_ < 0.1 && done_ < total_)) return;
-        drawn_ = now();
-        constexpr int cells = 28;
-        const double part = static_cast<double>(done_) / static_cast<double>(total_);
-        char bar[cells + 1];
-        for (int i = 0; i < cells; ++i) bar[i] = i < static_cast<int>(part * cells + 0.5) ? '#' : '.';
-        bar[cells] = '\0';
-        const double spent = now() - start_, left = spent * static_cast<double>(total_ - done_) / static_cast<double>(done_ - first_);
-        std::printf("\r%-12s [%s] %3.0f %%  %s  %.0f s left \033[K", name_.c_str(), bar, 100 * part, note, left);
-        std::fflush(stdout);
-    }
-    // A line that stays, above the bar.
-    void line(const std::string& text) {
-        clear();
-        std::printf("%s\n", text.c_str());
-        std::fflush(stdout);
-    }
-    double seconds() const { return now() - start_; }
-
-    static double now() {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-    }
-
-private:
-    void clear() const {
-        if (terminal_) std::printf("\r\033[K");
-    }
-    std::string name_;
-    long total_, done_ = 0, first_ = -1;
-    bool terminal_;
-    double start_, drawn_ = 0.0;
-};
 
 // A table with columns as wide as their cells: text to the left in the first column, to the right in the others.
 class Table {

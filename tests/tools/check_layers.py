@@ -33,6 +33,7 @@ LAYER_OF = {
     "active/": 7,
     "rl/": 7,
     "seq/": 7,
+    "train/": 7,
     "runtime/distributed": 7,
     "tenon.hpp": 8,
 }
