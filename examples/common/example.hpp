@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -150,12 +151,16 @@ private:
 // Options that every example has.
 struct CommonOptions {
     std::string data, out, device = "cpu";
-    int threads = 0;
-    bool quick = false;
+    int threads = 0, epochs = 0;
+    std::uint64_t seed = 0;
+    bool quick = false, resume = false;
 
     void add_to(CLI::App& app) {
         app.add_option("--data", data, "folder of the data set")->capture_default_str();
-        app.add_option("--out", out, "folder for the CSV file and the pictures, made if absent")->capture_default_str();
+        app.add_option("--out", out, "folder for logs, pictures and checkpoints, made if absent")->capture_default_str();
+        app.add_option("--seed", seed, "seed of the first weights, of the order of the batches and of every other draw")->capture_default_str();
+        app.add_option("--epochs", epochs, "epochs of each run, 0: the example's own number")->check(CLI::Range(0, 10000))->capture_default_str();
+        app.add_flag("--resume", resume, "go on from the last checkpoints in --out, after Ctrl-C or a crash: the same bits as without the break");
         app.add_option("--threads", threads, "threads to compute with, 0: one per core")->check(CLI::Range(0, 256))->capture_default_str();
         app.add_option("--device", device, "device to train on: cpu, cuda or cuda:<index>")->capture_default_str();
         app.add_flag("--quick", quick, "a run of a few seconds that shows that everything works; its figures mean nothing");

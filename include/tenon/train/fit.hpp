@@ -67,6 +67,7 @@ struct FitOptions {
     bool progress = true;                           // bar and a line per epoch on standard output
     std::function<bool()> interrupted = {};         // asked after every step: ends the run with a checkpoint
     std::function<void(long)> after_step = {};      // told the number of steps done
+    std::vector<double>* notes = nullptr;           // numbers of the caller's, saved with every checkpoint and brought back by resume
 };
 
 struct Fitted {
@@ -165,6 +166,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
             const std::vector<double>& e = state.numbers["epochs"];
             for (std::size_t i = 0; i + 5 <= e.size(); i += 5) fitted.epochs.push_back({e[i], e[i + 1], e[i + 2], e[i + 3], e[i + 4]});
             if (stopping) stopping->restore(state.numbers["stopping"]);
+            if (options.notes != nullptr) *options.notes = state.numbers["notes"];
             fitted.stopped_early = state.counters["stopped"] == 1, fitted.diverged = state.counters["stopped"] == 2;
         }
     }
@@ -195,6 +197,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
         for (const Epoch& epoch_figures : fitted.epochs)
             e.insert(e.end(), {epoch_figures.train_loss, epoch_figures.train_accuracy, epoch_figures.test_loss, epoch_figures.test_accuracy, epoch_figures.seconds});
         if (stopping) state.numbers["stopping"] = stopping->state();
+        if (options.notes != nullptr) state.numbers["notes"] = *options.notes;
         checkpoints->save(state, net, optimiser);
     };
     const Key order = options.key.split(0), draws = options.key.split(1);
