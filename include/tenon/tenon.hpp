@@ -12,6 +12,7 @@
 #include <tenon/autograd/hooks.hpp>
 #include <tenon/ops/batch_norm.hpp>
 #include <tenon/ops/concat.hpp>
+#include <tenon/ops/conv.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/count.hpp>
 #include <tenon/ops/ctc_loss.hpp>

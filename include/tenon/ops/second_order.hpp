@@ -14,6 +14,7 @@
 #endif
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_SECOND_ORDER)
+#include <tenon/ops/second_order/conv.hpp>
 #include <tenon/ops/second_order/count.hpp>
 #include <tenon/ops/second_order/fused.hpp>
 #include <tenon/ops/second_order/index.hpp>

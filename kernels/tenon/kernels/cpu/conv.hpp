@@ -1,0 +1,105 @@
+// Convolution over 1, 2 or 3 spatial axes: forward, backward to the data and backward to the weights; float and double, any
+// strides of the images, groups, dilation, uneven padding.
+//
+// By default this header is all there is. A program that wants the kernels compiled once defines TENON_EXTERN_KERNELS
+// everywhere, and in one source file TENON_INSTANTIATE_KERNELS before the include: see conv_instances.hpp.
+#pragma once
+
+#include <tenon/kernels/cpu/conv/shape.hpp>
+#include <tenon/kernels/cpu/gemm.hpp>
+
+#if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
+#include <tenon/kernels/cpu/conv/backward_weights.hpp>
+#include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
+#include <tenon/kernels/cpu/conv/reference.hpp>
+#endif
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+
+// y[n, c_out, out...] = conv(x[n, c_in, in...], w[c_out, c_in / groups, kernel...]), then the epilogue. Sums run over (kernel
+// position, channel). Results do not depend on the number of threads. y must not overlap what is read. Throws MemoryError
+// when scratch cannot be had.
+template <class T, int D>
+void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
+                  const ConvEpilogue<T>& epilogue = {});
+
+// The gradient of x from that of y, and the transposed convolution; the epilogue's channels are those of x.
+template <class T, int D>
+void conv_backward_data(const ConvShape<D>& shape, const T* dy, const ImageStrides<D>& dy_strides, const T* w, T* dx,
+                        const ImageStrides<D>& dx_strides, const ConvEpilogue<T>& epilogue = {});
+
+// The gradient of w, contiguous as w is; added to dw with accumulate.
+template <class T, int D>
+void conv_backward_weights(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* dy,
+                           const ImageStrides<D>& dy_strides, T* dw, bool accumulate = false);
+
+#if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
+namespace conv_impl {
+
+// Channels side by side, where there is but one it does not matter.
+inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
+    if (channels == 1) s.channel = 1;
+    return s;
+}
+
+template <class T>
+void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides, const T* w, T* y, const ImageStrides<3>& y_strides,
+             const ConvEpilogue<T>& e) {
+    const ImageStrides<3> xs = normal(x_strides, s.c_in), ys = normal(y_strides, s.c_out);
+    const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
+    const Pass pass = forward_pass(s);
+    for (long g = 0; g < s.groups; ++g)
+        run_pass(PassJob<T>{pass, x + g * in * xs.channel, xs, {w + g * out * in * kernel, in * kernel, kernel, kernel, e.scale ? e.scale + g * out : nullptr},
+                            y + g * out * ys.channel, ys, e.bias ? e.bias + g * out : nullptr, e.relu, e.accumulate});
+}
+
+template <class T>
+void backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dy_strides, const T* w, T* dx, const ImageStrides<3>& dx_strides,
+                   const ConvEpilogue<T>& e) {
+    const ImageStrides<3> dys = normal(dy_strides, s.c_out), dxs = normal(dx_strides, s.c_in);
+    const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
+    for (long g = 0; g < s.groups; ++g)
+        for_phases(s, [&](const Pass& pass) {
+            run_pass(PassJob<T>{pass, dy + g * out * dys.channel, dys, {w + g * out * in * kernel, kernel, in * kernel, kernel, e.scale ? e.scale + g * in : nullptr},
+                                dx + g * in * dxs.channel, dxs, e.bias ? e.bias + g * in : nullptr, e.relu, e.accumulate});
+        });
+}
+
+template <class T>
+void backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides, const T* dy, const ImageStrides<3>& dy_strides, T* dw,
+                      bool accumulate) {
+    const ImageStrides<3> xs = normal(x_strides, s.c_in), dys = normal(dy_strides, s.c_out);
+    const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
+    const Pass pass = forward_pass(s);
+    for (long g = 0; g < s.groups; ++g)
+        run_weights(WeightsJob<T>{pass, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in * kernel, accumulate});
+}
+
+}  // namespace conv_impl
+
+template <class T, int D>
+void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
+                  const ConvEpilogue<T>& epilogue) {
+    conv_impl::forward<T>(conv_impl::lift(shape), x, conv_impl::lift(x_strides), w, y, conv_impl::lift(y_strides), epilogue);
+}
+template <class T, int D>
+void conv_backward_data(const ConvShape<D>& shape, const T* dy, const ImageStrides<D>& dy_strides, const T* w, T* dx,
+                        const ImageStrides<D>& dx_strides, const ConvEpilogue<T>& epilogue) {
+    conv_impl::backward_data<T>(conv_impl::lift(shape), dy, conv_impl::lift(dy_strides), w, dx, conv_impl::lift(dx_strides), epilogue);
+}
+template <class T, int D>
+void conv_backward_weights(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* dy,
+                           const ImageStrides<D>& dy_strides, T* dw, bool accumulate) {
+    conv_impl::backward_weights<T>(conv_impl::lift(shape), x, conv_impl::lift(x_strides), dy, conv_impl::lift(dy_strides), dw, accumulate);
+}
+#endif
+
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
+
+#if defined(TENON_EXTERN_KERNELS)
+#include <tenon/kernels/cpu/conv_instances.hpp>
+#endif

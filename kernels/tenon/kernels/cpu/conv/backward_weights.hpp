@@ -1,0 +1,163 @@
+// The weight's gradient: dw [c_out, taps * channels] = (dy [pixels, c_out])' x patches. The pixels are dealt out to a number
+// of partial results that depends on the shape alone, and those are added in order.
+#pragma once
+
+#include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+namespace conv_impl {
+
+template <class T>
+struct WeightsJob {
+    Pass pass;  // forward
+    const T* x;
+    ImageStrides<3> xs;
+    const T* dy;
+    ImageStrides<3> dys;
+    T* dw;      // [results, channels, kernel]
+    bool accumulate;
+};
+
+// to[c * taps + t] (+)= the sum of from[part * apart + t * channels + c] over the parts.
+template <class T>
+struct AddPartsBody {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(T* to, const T* from, T* row, long parts, long apart, long taps, long channels, bool add) {
+        constexpr int L = int(Lanes * 4 / sizeof(T));
+        using V = typename vector_of<T, L>::type;
+        using U = typename vector_of<T, L>::unaligned;
+        const long k = taps * channels;
+        // The rows of parts are padded to whole vectors.
+        for (long i = 0; i < k; i += L) {
+            V sum = *reinterpret_cast<const U*>(from + i);
+            for (long s = 1; s < parts; ++s) sum = sum + *reinterpret_cast<const U*>(from + s * apart + i);
+            *reinterpret_cast<U*>(row + i) = sum;
+        }
+        if (add) {
+            for (long c = 0; c < channels; ++c)
+                for (long t = 0; t < taps; ++t) to[c * taps + t] += row[t * channels + c];
+        } else {
+            TransposeBody<T>::template run<Lanes>(to, taps, row, channels, taps, channels);
+        }
+    }
+};
+
+template <class T>
+void run_weights(const WeightsJob<T>& job) {
+    const Pass& pass = job.pass;
+    const long pixels = pass.pixels(), total = pass.n * pixels, m = pass.results, k = pass.steps(), taps = pass.taps();
+    const double nanoseconds = 2.0 * double(total) * double(m) * double(k) * gemm_impl::nanoseconds_per_flop;
+    const Kernels<T>& kernel = gemm_impl::kernels<T>(k);
+    const bool in_place_x = job.xs.channel == 1 || pass.channels == 1;
+    const long grid[3] = {pass.axis[0].grid, pass.axis[1].grid, pass.axis[2].grid};
+    long dy_pitch = 0;
+    const bool in_place_dy = (job.dys.channel == 1 || m == 1) && even_pixels(job.dys, pass.n, grid, dy_pitch);
+
+    // Columns of the patches that a task packs at once, and rows of them: half a megabyte.
+    constexpr long most_columns = 1024 * 4 / long(sizeof(T));
+    const long column_blocks = (k + most_columns - 1) / most_columns;
+    const long block_columns = ((k + column_blocks - 1) / column_blocks + 15) / 16 * 16, pitch = pitch_of<T>(block_columns);
+    long block = (1 << 19) / (pitch * long(sizeof(T)));
+    block = block > 512 ? 512 : block < 96 ? 96 : block;
+    long span = block;
+    if (!in_place_x) {
+        int axis = 0;
+        while (axis < 2 && pass.axis[axis].grid == 1) ++axis;
+        long unit = 1;
+        for (int i = axis + 1; i < 3; ++i) unit *= pass.axis[i].grid;
+        const PassAxis& a = pass.axis[axis];
+        const long halo = (a.taps - 1) * a.offset_step + 1 - a.in_step;
+        long units = (block + unit - 1) / unit;
+        if (units < 3 * halo / a.in_step) units = 3 * halo / a.in_step;
+        if (units >= a.grid) span = pixels * (block / pixels > 1 ? block / pixels : 1);
+        else span = unit * units;
+    }
+    if (span > total) span = total;
+    const long spans = total == 0 ? 0 : (total + span - 1) / span;
+
+    // Eight partial results where the pixels are many, and together no more than 32 MB.
+    const long row = (k + 15) / 16 * 16 + 16, apart = m * row;
+    long parts = 8 / column_blocks;
+    while (parts > 1 && parts * apart * long(sizeof(T)) > 32 << 20) parts /= 2;
+    if (parts > spans) parts = spans;
+    if (parts < 1) parts = 1;
+    const Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(parts * apart + row) * sizeof(T));
+    T* const partial = shared.as<T>();
+
+    auto compute = [&](long index) {
+        const long part = index / column_blocks, k0 = index % column_blocks * block_columns;
+        const long columns = k - k0 < block_columns ? k - k0 : block_columns;
+        const Panels panels(columns, kernel.lanes, kernel.vectors);
+        const Part mine(spans, parts, part);
+        T* const c = partial + part * apart + k0;
+        long copy_size = 0;
+        if (!in_place_x)
+            for (long s = mine.first; s < mine.last; ++s) {
+                const long begin = s * span, count = (begin + span < total ? begin + span : total) - begin;
+                const long size = (Slab<T>::of(pass, begin, count).copy_size(pass) + 15) / 16 * 16;
+                if (size > copy_size) copy_size = size;
+            }
+        const long m_pitch = pitch_of<T>(m);
+        const Workspace::Lease lease(gemm_impl::task_workspace,
+                                     std::size_t(copy_size + block * pitch + (in_place_dy ? 0 : block * m_pitch)) * sizeof(T) + 64);
+        T* const patches = lease.as<T>() + copy_size;
+        T* const scratch_dy = patches + block * pitch;
+        const ImageRows<T> from(job.dys, pass);
+        // What no patch fills is multiplied too, into columns that nobody reads.
+        for (long r = 0; r < block; ++r)
+            for (long j = columns; j < pitch; ++j) patches[r * pitch + j] = T(0);
+        bool first_block = true;
+        for (long s = mine.first; s < mine.last; ++s) {
+            const long begin = s * span, end = begin + span < total ? begin + span : total;
+            const Source<T> source = in_place_x ? Source<T>{job.x, job.xs.n, {job.xs.axis[0], job.xs.axis[1], job.xs.axis[2]}}
+                                                : Slab<T>::of(pass, begin, end - begin).copy(pass, job.x, job.xs, lease.as<T>());
+            for (long p = begin; p < end; p += block) {
+                const long count = end - p < block ? end - p : block;
+                pack_patches(PatchJob<T>{&pass, source, patches, pitch, p, count, k0, columns});
+                const T* a = job.dy + p * dy_pitch;
+                long a_step = dy_pitch;
+                if (!in_place_dy) {
+                    from.take(job.dy, scratch_dy, m_pitch, m, p, count);
+                    a = scratch_dy;
+                    a_step = m_pitch;
+                }
+                Tile<T> tile;
+                tile.ldc = row;
+                tile.alpha = 1;
+                tile.a_row = 1;
+                tile.a_step = a_step;
+                tile.k = tile.chunk = count;
+                tile.load = !first_block;
+                tile.relu = false;
+                tile.bias = nullptr;
+                tile.b_step = pitch;
+                for (long q = 0; q < panels.count; ++q) {
+                    const long first = panels.first(q);
+                    tile.b = patches + first;
+                    // Whole vectors: the rows of the partial results have room for them.
+                    tile.columns = panels.width(q) * panels.lanes;
+                    run_rows(kernel, tile, panels.width(q), a, 1, c + first, 0, m);
+                }
+                first_block = false;
+            }
+        }
+        if (first_block)
+            for (long i = 0; i < m; ++i)
+                for (long j = 0; j < columns; ++j) c[i * row + j] = T(0);
+    };
+    parallel_for(parts * column_blocks, nanoseconds, compute);
+    const long rows = m < 16 ? m : 16;
+    parallel_for(rows, double(parts * m * k) * 0.5, [&](long index) {
+        const Part mine(m, rows, index);
+        const Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(row) * sizeof(T));
+        for (long o = mine.first; o < mine.last; ++o)
+            dispatch<AddPartsBody<T>>(job.dw + o * k, partial + o * row, lease.as<T>(), parts, apart, taps, pass.channels, job.accumulate);
+    });
+}
+
+}  // namespace conv_impl
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

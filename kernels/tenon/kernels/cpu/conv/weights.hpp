@@ -1,0 +1,66 @@
+// Weights as the micro-kernel reads them: panels of result channels, a row of them for each (tap, source channel).
+#pragma once
+
+#include <tenon/kernels/cpu/conv/layout.hpp>
+#include <tenon/kernels/cpu/gemm/panels.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+namespace conv_impl {
+
+// The weight between result channel r and source channel s at tap t of the kernel: data[r * result + s * source + t].
+template <class T>
+struct WeightView {
+    const T* data;
+    long result, source, kernel;
+    const T* scale;  // per result channel, or null
+};
+
+template <class T>
+struct PanelJob {
+    const Pass* pass;
+    WeightView<T> weights;
+    T* out;        // out[k * lanes + i]
+    T* scratch;    // kernel * lanes values
+    long lanes, first, valid;
+};
+
+template <class T>
+struct PanelBody {
+    template <int Lanes>
+    static TENON_ALWAYS_INLINE void run(const PanelJob<T>* job) {
+        constexpr int L = int(Lanes * 4 / sizeof(T));
+        using V = typename vector_of<T, L>::type;
+        using U = typename vector_of<T, L>::unaligned;
+        const Pass& pass = *job->pass;
+        const WeightView<T>& w = job->weights;
+        const long lanes = job->lanes, channels = pass.channels, taps = pass.taps(), kernel = w.kernel;
+        const T* const from = w.data + job->first * w.result;
+        if (kernel == 1) {
+            PackBody<T>::template run<Lanes>(job->out, lanes, job->valid, from, w.result, w.source, channels);
+        } else {
+            for (long c = 0; c < channels; ++c) {
+                PackBody<T>::template run<Lanes>(job->scratch, lanes, job->valid, from + c * w.source, w.result, 1, kernel);
+                for (long j = 0; j < taps; ++j)
+                    copy_run<T, L>(job->out + (j * channels + c) * lanes, job->scratch + pass.tap_index(j) * lanes, lanes);
+            }
+        }
+        if (w.scale == nullptr) return;
+        for (long i = 0; i < lanes; i += L) {
+            alignas(64) T scale[L];
+            for (int l = 0; l < L; ++l) scale[l] = i + l < job->valid ? w.scale[job->first + i + l] : T(0);
+            const V by = *reinterpret_cast<const V*>(scale);
+            T* out = job->out + i;
+            for (long k = 0; k < taps * channels; ++k, out += lanes)
+                if (lanes - i >= L) *reinterpret_cast<U*>(out) = *reinterpret_cast<const U*>(out) * by;
+                else
+                    for (long l = 0; l < lanes - i; ++l) out[l] *= scale[l];
+        }
+    }
+};
+
+}  // namespace conv_impl
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon

@@ -1,0 +1,207 @@
+// Convolution against its definition, summed in double: odd shapes, both layouts and neither, one thread and two.
+#include "numbers.hpp"
+
+#include <tenon/kernels/cpu/conv.hpp>
+#include <tenon/kernels/cpu/conv/reference.hpp>
+
+#include <cmath>
+#include <vector>
+
+using namespace tenon;
+using namespace tenon::kernels::cpu;
+using numbers::epsilon, numbers::on_threads, numbers::random;
+
+namespace {
+
+enum class Layout { contiguous, channels_last, neither };
+const Layout layouts[] = {Layout::contiguous, Layout::channels_last, Layout::neither};
+
+template <int D>
+ImageStrides<D> strides_of(Layout layout, long channels, const long* sizes) {
+    if (layout == Layout::contiguous) return ImageStrides<D>::contiguous(channels, sizes);
+    ImageStrides<D> s = ImageStrides<D>::channels_last(channels, sizes);
+    if (layout == Layout::channels_last) return s;
+    // Every other element of something larger.
+    s.n *= 6, s.channel = 2;
+    for (int i = 0; i < D; ++i) s.axis[i] *= 3;
+    s.channel = 2;
+    return s;
+}
+template <int D>
+long extent(const ImageStrides<D>& s, long n, long channels, const long* sizes) {
+    long last = (n - 1) * s.n + (channels - 1) * s.channel;
+    for (int i = 0; i < D; ++i) last += (sizes[i] - 1) * s.axis[i];
+    return n == 0 ? 0 : last + 1;
+}
+
+template <int D>
+struct Case {
+    long n, c_in, c_out, groups;
+    long in[D], kernel[D], stride[D], begin[D], end[D], dilation[D];
+
+    ConvShape<D> shape() const {
+        ConvShape<D> s;
+        s.n = n, s.c_in = c_in, s.c_out = c_out, s.groups = groups;
+        for (int i = 0; i < D; ++i) {
+            s.in[i] = in[i], s.kernel[i] = kernel[i], s.stride[i] = stride[i];
+            s.padding_begin[i] = begin[i], s.padding_end[i] = end[i], s.dilation[i] = dilation[i];
+            s.out[i] = s.output_size(i);
+        }
+        return s;
+    }
+};
+
+const Case<1> cases_1d[] = {
+    {1, 1, 1, 1, {1}, {1}, {1}, {0}, {0}, {1}},       {2, 3, 5, 1, {17}, {3}, {1}, {1}, {1}, {1}},     {3, 4, 6, 2, {33}, {5}, {3}, {2}, {0}, {2}},
+    {1, 40, 70, 1, {300}, {1}, {1}, {0}, {0}, {1}},   {2, 7, 7, 7, {41}, {4}, {2}, {1}, {3}, {1}},     {5, 2, 3, 1, {6}, {2}, {4}, {0}, {0}, {1}},
+    {2, 20, 33, 1, {900}, {9}, {1}, {4}, {4}, {1}},   {0, 3, 4, 1, {8}, {3}, {1}, {1}, {1}, {1}},
+};
+const Case<2> cases_2d[] = {
+    {1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {2, 3, 4, 1, {5, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 1, 32, 1, {19, 23}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 3, 64, 1, {33, 29}, {7, 7}, {2, 2}, {3, 3}, {3, 3}, {1, 1}},
+    {3, 1, 6, 1, {28, 28}, {5, 5}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {3, 6, 16, 1, {14, 14}, {5, 5}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {1, 17, 19, 1, {9, 40}, {2, 3}, {1, 2}, {0, 1}, {1, 2}, {1, 1}},
+    {2, 8, 12, 4, {10, 9}, {3, 2}, {2, 1}, {1, 0}, {1, 0}, {1, 1}},
+    {2, 16, 16, 16, {11, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 37, 37, 37, {15, 17}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 5, 10, 5, {12, 11}, {5, 3}, {1, 2}, {2, 0}, {1, 1}, {2, 1}},
+    {2, 12, 20, 1, {13, 13}, {3, 3}, {1, 1}, {2, 2}, {2, 2}, {2, 2}},
+    {1, 10, 9, 1, {16, 15}, {3, 3}, {2, 3}, {3, 2}, {3, 2}, {2, 3}},
+    {2, 24, 48, 1, {8, 8}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
+    {1, 24, 40, 1, {17, 15}, {1, 1}, {2, 2}, {0, 0}, {0, 0}, {1, 1}},
+    {1, 9, 11, 1, {6, 6}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {40, 33, 65, 1, {4, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 96, 70, 1, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 80, 30, 1, {40, 37}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 4, 3, 1, {3, 3}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}},
+    {1, 3, 2, 1, {7, 7}, {2, 2}, {5, 5}, {0, 0}, {0, 0}, {1, 1}},
+    {1, 3, 4, 1, {4, 60}, {3, 3}, {1, 1}, {4, 5}, {0, 6}, {1, 1}},
+};
+const Case<3> cases_3d[] = {
+    {1, 2, 3, 1, {3, 4, 5}, {2, 2, 2}, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, {1, 1, 1}},
+    {2, 5, 7, 1, {6, 5, 9}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+    {2, 4, 6, 2, {7, 8, 6}, {3, 2, 1}, {2, 3, 1}, {1, 0, 1}, {0, 1, 0}, {1, 2, 1}},
+    {1, 6, 6, 6, {5, 6, 7}, {3, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 2}},
+    {1, 9, 8, 1, {4, 5, 6}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, {1, 1, 1}},
+};
+
+// f(index in memory, index in a contiguous array, channel) for every element of images.
+template <int D, class F>
+void each(const ImageStrides<D>& s, long n, long channels, const long* sizes, F f) {
+    long pixels = 1;
+    for (int i = 0; i < D; ++i) pixels *= sizes[i];
+    for (long b = 0; b < n; ++b)
+        for (long c = 0; c < channels; ++c)
+            for (long p = 0; p < pixels; ++p) {
+                long at[D], rest = p;
+                for (int i = D - 1; i >= 0; --i) at[i] = rest % sizes[i], rest /= sizes[i];
+                f(std::size_t(reference::at(s, b, c, at)), std::size_t((b * channels + c) * pixels + p), c);
+            }
+}
+
+// The definition's sums, and those of the products' absolute values: a sum of K products in any order is off by at most
+// K / 2 ulps of the latter, and so is the definition's own where T is double.
+struct Sums {
+    std::vector<double> value, size;
+    explicit Sums(long count) : value(std::size_t(count)), size(value) {}
+    template <class T>
+    double allowed(std::size_t i, long products) const { return epsilon<T>() * double(products + 4) * (size[i] + 1); }
+};
+template <class T>
+std::vector<T> absolute(std::vector<T> v) {
+    for (T& x : v) x = std::abs(x);
+    return v;
+}
+
+// The contiguous array in another layout, with `filling` in between.
+template <int D, class T>
+std::vector<T> laid_out(const std::vector<T>& v, const ImageStrides<D>& s, long n, long channels, const long* sizes, T filling) {
+    std::vector<T> r(std::size_t(extent(s, n, channels, sizes)), filling);
+    each(s, n, channels, sizes, [&](std::size_t to, std::size_t from, long) { r[to] = v[from]; });
+    return r;
+}
+
+// The largest error as a multiple of what is allowed; infinite where something in between was written.
+template <int D, class T, class F>
+double worst(const std::vector<T>& got, const ImageStrides<D>& s, long n, long channels, const long* sizes, const Sums& sums, long products, T filling, F expected) {
+    double most = 0;
+    std::vector<bool> written(got.size());
+    each(s, n, channels, sizes, [&](std::size_t at, std::size_t i, long c) {
+        written[at] = true;
+        const double error = std::abs(double(got[at]) - expected(sums.value[i], i, c)) / sums.allowed<T>(i, products);
+        if (!(error <= most)) most = error == error ? error : INFINITY;
+    });
+    for (std::size_t i = 0; i < got.size(); ++i)
+        if (!written[i] && got[i] != filling) most = INFINITY;
+    return most;
+}
+
+template <class T, int D>
+void check(const Case<D>& given) {
+    const ConvShape<D> s = given.shape();
+    INFO(D << "-d, n " << s.n << ", " << s.c_in << " -> " << s.c_out << " in " << s.groups << " groups, in " << s.in[0] << " x " << s.in[D - 1] << ", kernel "
+           << s.kernel[0] << " x " << s.kernel[D - 1] << ", stride " << s.stride[D - 1]);
+    const long x_size = s.n * s.c_in * s.in_size(), y_size = s.n * s.c_out * s.out_size(), w_size = s.c_out * s.group_in() * s.kernel_size();
+    const auto x = random<T>(x_size, 1, -1, 1), w = random<T>(w_size, 2, -1, 1), dy = random<T>(y_size, 3, -1, 1);
+    const auto bias = random<T>(s.c_out, 4, -1, 1), scale = random<T>(s.c_out, 5, 0.5, 1.5);
+    const auto x_start = random<T>(x_size, 6, -1, 1), y_start = random<T>(y_size, 7, -1, 1), w_start = random<T>(w_size, 8, -1, 1);
+    const T filling = 77;
+
+    const auto xc = ImageStrides<D>::contiguous(s.c_in, s.in), yc = ImageStrides<D>::contiguous(s.c_out, s.out);
+    Sums y_sums(y_size), dx_sums(x_size), dw_sums(w_size);
+    reference::conv_forward<T, D>(s, x.data(), xc, w.data(), y_sums.value.data(), yc);
+    reference::conv_backward_data<T, D>(s, dy.data(), yc, w.data(), dx_sums.value.data(), xc);
+    reference::conv_backward_weights<T, D>(s, x.data(), xc, dy.data(), yc, dw_sums.value.data());
+    const auto ax = absolute(x), aw = absolute(w), ady = absolute(dy);
+    reference::conv_forward<T, D>(s, ax.data(), xc, aw.data(), y_sums.size.data(), yc);
+    reference::conv_backward_data<T, D>(s, ady.data(), yc, aw.data(), dx_sums.size.data(), xc);
+    reference::conv_backward_weights<T, D>(s, ax.data(), xc, ady.data(), yc, dw_sums.size.data());
+
+    for (Layout from : layouts)
+        for (Layout to : layouts) {
+            INFO("layouts " << int(from) << int(to));
+            const auto xs = strides_of<D>(from, s.c_in, s.in), ys = strides_of<D>(to, s.c_out, s.out);
+            const auto xl = laid_out(x, xs, s.n, s.c_in, s.in, filling), dyl = laid_out(dy, ys, s.n, s.c_out, s.out, filling);
+            for (const bool rich : {false, true}) {
+                ConvEpilogue<T> epilogue;
+                if (rich) epilogue = {scale.data(), bias.data(), true, true};
+                const auto y = on_threads<T>(laid_out(y_start, ys, s.n, s.c_out, s.out, filling),
+                                             [&](T* out) { conv_forward<T, D>(s, xl.data(), xs, w.data(), out, ys, epilogue); });
+                CHECK(worst(y, ys, s.n, s.c_out, s.out, y_sums, s.group_in() * s.kernel_size(), filling, [&](double sum, std::size_t i, long o) {
+                          if (!rich) return sum;
+                          const double r = sum * double(scale[std::size_t(o)]) + double(bias[std::size_t(o)]) + double(y_start[i]);
+                          return r < 0 ? 0 : r;
+                      }) <= 1);
+            }
+            for (const bool add : {false, true}) {
+                ConvEpilogue<T> epilogue;
+                epilogue.accumulate = add;
+                const auto dx = on_threads<T>(laid_out(x_start, xs, s.n, s.c_in, s.in, filling),
+                                              [&](T* out) { conv_backward_data<T, D>(s, dyl.data(), ys, w.data(), out, xs, epilogue); });
+                CHECK(worst(dx, xs, s.n, s.c_in, s.in, dx_sums, s.group_out() * s.kernel_size(), filling,
+                            [&](double sum, std::size_t i, long) { return add ? sum + double(x_start[i]) : sum; }) <= 1);
+                const auto dw = on_threads<T>(w_start, [&](T* out) { conv_backward_weights<T, D>(s, xl.data(), xs, dyl.data(), ys, out, add); });
+                double most = 0;
+                for (std::size_t i = 0; i < dw.size(); ++i) {
+                    const double sum = dw_sums.value[i] + (add ? double(w_start[i]) : 0);
+                    const double error = std::abs(double(dw[i]) - sum) / dw_sums.allowed<T>(i, s.n * s.out_size());
+                    if (!(error <= most)) most = error == error ? error : INFINITY;
+                }
+                CHECK(most <= 1);
+            }
+        }
+}
+
+template <class T, int D, std::size_t N>
+void check_all(const Case<D> (&cases)[N]) {
+    for (const auto& c : cases) check<T, D>(c);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("convolution in one dimension", "[conv]", float, double) { check_all<TestType>(cases_1d); }
+TEMPLATE_TEST_CASE("convolution in two dimensions", "[conv]", float, double) { check_all<TestType>(cases_2d); }
+TEMPLATE_TEST_CASE("convolution in three dimensions", "[conv]", float, double) { check_all<TestType>(cases_3d); }
