@@ -52,7 +52,8 @@ private:
 }  // namespace impl
 
 // grid_sample(x, grid): x [N, C, H, W] at the points of grid [N, H2, W2, 2]: [N, C, H2, W2]; or x [N, C, D, H, W] and grid [N, D2,
-// H2, W2, 3]. A point is (x, y) or (x, y, z), from -1 to 1 across the image. As PyTorch; bicubic for two axes. Throws ShapeError,
+// H2, W2, 3]. A point is (x, y) or (x, y, z), from -1 to 1 across the image. As PyTorch; bicubic for two axes. A point that is not
+// finite lies outside of the image. Throws ShapeError,
 // ValueError. Derivatives of x and of grid (0 for nearest), sums in a fixed order.
 template <Expression X, Expression G>
 [[nodiscard]] auto grid_sample(X&& e, G&& g, GridSampleOptions options = {}) {

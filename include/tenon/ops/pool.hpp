@@ -169,24 +169,9 @@ auto adaptive_max_pool_any(const char* operation, X&& e, const PerAxis<D>& size)
     static_assert(Floating<T>, "tenon: adaptive_max_pool: the input must be floating-point: write cast<float>(x) first");
     check_image_rank<D, In::rank>();
     kernels::cpu::PoolAxis axes[D];
-    bool whole = true;
-    for (int i = 0; i < D; ++i) {
+    for (int i = 0; i < D; ++i)
         axes[i] = kernels::cpu::PoolAxis::adaptive_axis(x.shape(In::rank - D + i), adaptive_output(operation, x.record(), In::rank - D + i, size[i]));
-        whole = whole && axes[i].out == 1;
-    }
-    Pooled p;
-    if (whole && x.is_contiguous() && x.size() > 0) {  // one window: a reduction
-        long planes = 1, dims[max_rank];
-        for (int i = 0; i < In::rank; ++i) {
-            dims[i] = i < In::rank - D ? x.shape(i) : 1;
-            planes *= dims[i];
-        }
-        const auto best = max<1>(x.reshape({planes, x.size() / planes}));
-        p.values = detail::reshape_any(best.values.record(), In::rank, dims);
-        if constexpr (Indices) p.indices = detail::reshape_any(best.indices.record(), In::rank, dims);
-    } else {
-        p = max_pool_of<T>(operation, x.record(), D, axes, Indices);
-    }
+    Pooled p = max_pool_of<T>(operation, x.record(), D, axes, Indices);
     if constexpr (Indices)
         return Extreme<T, In::rank>{In(static_cast<detail::AnyTensor&&>(p.values)), Tensor<std::int64_t, In::rank>(static_cast<detail::AnyTensor&&>(p.indices))};
     else return In(static_cast<detail::AnyTensor&&>(p.values));

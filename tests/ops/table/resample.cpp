@@ -7,13 +7,13 @@ TENON_OPERATORS(resample) {
     using namespace tenon;
     using namespace operators;
     const auto x = real<4>("x", {8, 16, 28, 28});
-    constexpr auto nearest = Interpolation::nearest, exact = Interpolation::nearest_exact, linear = Interpolation::linear, cubic = Interpolation::cubic;
+    using enum Interpolation;
     add<halves>({.name = "interpolate, nearest", .golden = "nearest"}, [](const auto& a) { return interpolate(a, {8, 10}); }, x);
     add({.name = "interpolate, nearest, one axis", .golden = "nearest_1"}, [](const auto& a) { return interpolate(a, 17, {.mode = nearest}); }, real<3>("x", {8, 16, 100}));
     add({.name = "interpolate, nearest, three axes", .golden = "nearest_3"}, [](const auto& a) { return interpolate(a, {5, 6, 4}); }, real<5>("x", {2, 4, 5, 8, 8}));
     add({.name = "interpolate_by, nearest, twice", .golden = "nearest_twice"}, [](const auto& a) { return interpolate_by(a, 2); }, x);
     add({.name = "interpolate_by, nearest", .golden = "nearest_by"}, [](const auto& a) { return interpolate_by(a, {1.7, 0.6}); }, x);
-    add({.name = "interpolate, nearest_exact", .golden = "nearest_exact"}, [](const auto& a) { return interpolate(a, {8, 10}, {.mode = exact}); }, x);
+    add({.name = "interpolate, nearest_exact", .golden = "nearest_exact"}, [](const auto& a) { return interpolate(a, {8, 10}, {.mode = nearest_exact}); }, x);
     add<halves>({.name = "interpolate, linear", .golden = "linear_1"}, [](const auto& a) { return interpolate(a, 17, {.mode = linear}); }, real<3>("x", {8, 16, 100}));
     add<halves>({.name = "interpolate, bilinear", .golden = "bilinear"}, [](const auto& a) { return interpolate(a, {8, 10}, {.mode = linear}); }, x);
     add({.name = "interpolate, bilinear, align_corners", .golden = "bilinear_align"},

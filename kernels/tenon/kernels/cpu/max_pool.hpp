@@ -212,6 +212,49 @@ struct MaxTapsBody {
     }
 };
 
+// One wide window: lanes are neighbouring taps, merged in the end as if they had been seen in order. rows: of the window, each
+// `width` contiguous elements; best and place: its largest element and the code of that.
+struct MaxWindowBody {
+    template <int Lanes, class T, class A>
+    static TENON_ALWAYS_INLINE void run(long count, const T* const* rows, const int* codes, long width, A* best, int* place) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        using V = simd<A, N>;
+        using I = simd<std::int32_t, N>;
+        constexpr int none = 0x7fffffff;
+        V largest(lowest_value<A>());
+        I code(none);
+        const I numbers = lane_numbers<std::int32_t, N>();
+        A tail = lowest_value<A>();
+        int tail_code = none;
+        for (long r = 0; r < count; ++r) {
+            const T* row = rows[r];
+            long i = 0;
+            for (; i + N <= width; i += N) {
+                const V v = load_lanes<A, N>(row + i);
+                const auto wins = (v > largest) | (v != v);
+                largest = select(wins, v, largest);
+                code = select(wins, I(codes[r] + static_cast<int>(i)) + numbers, code);
+            }
+            for (; i < width; ++i) {
+                const A v = static_cast<A>(row[i]);
+                if (!(v > tail) && v == v) continue;
+                tail = v;
+                tail_code = codes[r] + static_cast<int>(i);
+            }
+        }
+        for (int l = 0; l < N; ++l) {
+            const A v = largest[l];
+            const bool odd = v != v, before = tail != tail;
+            const bool wins = odd || before ? odd && (!before || code[l] > tail_code) : v > tail || (v == tail && code[l] < tail_code);
+            if (!wins) continue;
+            tail = v;
+            tail_code = code[l];
+        }
+        *best = tail;
+        *place = tail_code == none ? codes[0] : tail_code;
+    }
+};
+
 // A row of an image into a buffer: element i goes to phase (i + padding) % stride at (i + padding) / stride.
 struct SplitRowBody {
     template <int Lanes, class T, class A>
@@ -360,6 +403,35 @@ void max_pool_channels(const PoolShape& s, const T* x, T* y, P* position) {
     });
 }
 
+template <class T, class P>
+void max_pool_wide(const PoolShape& s, const T* x, T* y, P* position) {
+    const PoolAxis &d = s.axes[0], &h = s.axes[1], &w = s.axes[2];
+    long per = pool_task / s.taps();
+    if (per < 1) per = 1;
+    const long windows = s.y.elements();
+    parallel_for((windows + per - 1) / per, [&](long task) {
+        const Scratch<const T*> rows(d.kernel * h.kernel);
+        const Scratch<int> codes(d.kernel * h.kernel);
+        for (long i = task * per; i < (task + 1) * per && i < windows; ++i) {
+            const VolumePoint o = volume_point(s.y, i);
+            const long first = w.first_tap(o.at[2]), width = w.end_tap(o.at[2]) - first;
+            const T* from = x + o.n * s.x.stride_n + o.c * s.x.stride_c + w.start(o.at[2]) + first;
+            long count = 0;
+            for (long a = d.first_tap(o.at[0]); a < d.end_tap(o.at[0]); ++a)
+                for (long b = h.first_tap(o.at[1]); b < h.end_tap(o.at[1]); ++b, ++count) {
+                    rows[count] = from + (d.start(o.at[0]) + a * d.dilation) * s.x.stride[0] + (h.start(o.at[1]) + b * h.dilation) * s.x.stride[1];
+                    codes[count] = static_cast<int>((a * h.kernel + b) * w.kernel + first);
+                }
+            accumulator<T> best;
+            int place;
+            dispatch<MaxWindowBody, reduce_isa>(count, static_cast<const T* const*>(rows.data()), static_cast<const int*>(codes.data()), width, &best, &place);
+            const long at = volume_offset(s.y, o);
+            y[at] = static_cast<T>(best);
+            if (position != nullptr) position[at] = static_cast<P>(place);
+        }
+    });
+}
+
 }  // namespace impl
 
 // y = the largest element of every window of x; position (null: not wanted): the number of its tap. Rows and channels that are
@@ -369,7 +441,7 @@ void max_pool(const PoolShape& s, const T* x, T* y, P* position) {
     if (s.y.elements() <= 0) return;
     const PoolAxis& w = s.axes[2];
     const bool equal = !w.adaptive && !s.axes[0].adaptive && !s.axes[1].adaptive;
-    // Windows of more than 256 taps, few of them or unequal ones: no vectors.
+    // Windows of more than 256 taps, few of them or unequal ones: vectors within a window at best.
     if constexpr (sizeof(P) == 1) {
         if (s.x.channels_last() && s.y.channels_last()) {
             if (position != nullptr) return impl::max_pool_channels<true>(s, x, y, position);
@@ -380,6 +452,7 @@ void max_pool(const PoolShape& s, const T* x, T* y, P* position) {
             return impl::max_pool_rows<false>(s, x, y, position);
         }
     }
+    if (w.kernel >= 8 && w.dilation == 1 && s.x.stride[2] == 1) return impl::max_pool_wide(s, x, y, position);
     each(s.y.elements(), MaxPoolStep<T, P>{s, x, y, position});
 }
 
