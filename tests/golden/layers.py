@@ -13,9 +13,9 @@ def step(f, key, layer, x, watched):
         layer.zero_grad()
         (y * torch.cos(torch.arange(y.numel(), dtype=torch.float64)).reshape(y.shape)).sum().backward()
         for name, p in layer.named_parameters():
-            f.put(f"{key}/d_{name}", p.grad)
+            f.put(f"{key}/d_{name}", p.grad.clone())
     for name in watched:
-        f.put(f"{key}/{name}", layer.state_dict()[name])
+        f.put(f"{key}/{name}", layer.state_dict()[name].clone())
 
 
 with Family("layers") as f:
@@ -33,7 +33,7 @@ with Family("layers") as f:
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3), n_power_iterations=2)
     watched = ("parametrizations.weight.0._u", "parametrizations.weight.0._v")
     for name, value in layer.state_dict().items():
-        f.put(f"spectral_norm/start/{name}", value)
+        f.put(f"spectral_norm/start/{name}", value.clone())
     x = r(4, 5)
     f.put("spectral_norm/x", x)
     for k in range(2):
@@ -45,6 +45,6 @@ with Family("layers") as f:
     with torch.no_grad():
         layer.parametrizations.weight.original0.mul_(1.5)
     for name, value in layer.state_dict().items():
-        f.put(f"weight_norm/start/{name}", value)
+        f.put(f"weight_norm/start/{name}", value.clone())
     f.put("weight_norm/x", x)
     step(f, "weight_norm/0", layer, x, ())
