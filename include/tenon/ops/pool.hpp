@@ -146,6 +146,10 @@ auto max_pool_any(const char* operation, X&& e, const PerAxis<D>& kernel, const 
         a.padding = o.padding[i];
         a.dilation = o.dilation[i];
         a.out = pool_output(operation, x.record(), In::rank - D + i, a.kernel, a.stride, a.padding, a.dilation, o.ceil_mode);
+        // Dilated taps may all miss a short axis.
+        for (long w = 0; w < a.out && a.dilation > 1; ++w)
+            if (a.first_tap(w) >= a.end_tap(w))
+                fail<ValueError>(operation, ": window ", w, " along axis ", In::rank - D + i, " of ", x.record()->description(), " would hold nothing but padding");
     }
     Pooled p = max_pool_of<T>(operation, x.record(), D, axes, Indices);
     if constexpr (Indices)

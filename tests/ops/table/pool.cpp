@@ -64,6 +64,7 @@ TENON_OPERATORS(pool) {
     add_error("max_pool2d", [] { return max_pool2d(zeros<float>({1, 1, 4, 4}), 3, {.padding = 2}); }, "padding 2 is more than half of a window that reaches over 3 elements");
     add_error("max_pool2d", [] { return max_pool2d(zeros<float>({1, 1, 2, 4}), 3); }, "max_pool2d: axis 2 of float[1, 1, 2, 4] on cpu has no room for a window");
     add_error("max_pool2d", [] { return max_pool2d(zeros<float>({1, 1, 4, 4}), 0); }, "kernel 0, stride 0");
+    add_error("max_pool1d", [] { return max_pool1d(zeros<float>({1, 1, 1}), 2, {.padding = 2, .dilation = 3}); }, "window 0 along axis 2 of float[1, 1, 1] on cpu would hold nothing but padding");
     add_error("avg_pool1d", [] { return avg_pool1d(zeros<float>({1, 4, 4}), 2, {.divisor_override = -1}); }, "divisor_override -1");
     add_error("adaptive_avg_pool2d", [] { return adaptive_avg_pool2d(zeros<float>({1, 4, 4}), {0, 1}); }, "output size 0 for axis 1 of float[1, 4, 4] on cpu");
     add_error("lp_pool1d", [] { return lp_pool1d(zeros<float>({1, 4, 4}), 0, 2); }, "lp_pool1d: norm type 0");
