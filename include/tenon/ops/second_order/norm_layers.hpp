@@ -1,9 +1,10 @@
-// Recorded backward passes of layer norm, RMS norm, batch norm and masked softmax.
+// Recorded backward passes of layer norm, RMS norm, batch norm, group norm and masked softmax.
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
 #include <tenon/core/factories.hpp>
 #include <tenon/ops/batch_norm.hpp>
+#include <tenon/ops/group_norm.hpp>
 #include <tenon/ops/layer_norm.hpp>
 #include <tenon/ops/masked_softmax.hpp>
 #include <tenon/ops/reduce.hpp>
@@ -58,6 +59,23 @@ void batch_norm_recorded(Node& any) {
     accumulate_reshaped(node.inputs[2], sum<0, 2>(dy));
 }
 
+template <class T>
+void group_norm_recorded(Node& any) {
+    auto& node = static_cast<GroupNormNode<T>&>(any);
+    const auto& s = node.shape();
+    const Shape<4> sizes{{s.n, s.groups, s.per, s.inner}}, channels{{1, s.groups, s.per, 1}};
+    const auto x = saved_input<T, 4>(node, 0, node.x(), sizes), dy = recorded_gradient<T, 4>(node, sizes);
+    const Tensor<T, 4> centred = x - mean<2, 3>(x, keepdim);
+    const Tensor<T, 4> rstd = rsqrt(mean<2, 3>(square(centred), keepdim) + node.eps());
+    const Tensor<T, 4> normal = centred * rstd;
+    Tensor<T, 4> g = dy;
+    if (node.weight().tensor) g = dy * saved_input<T, 4>(node, 1, node.weight(), channels);
+    const auto even = mean<2, 3>(g, keepdim), along = mean<2, 3>(g * normal, keepdim);
+    accumulate_reshaped(node.inputs[0], eval(rstd * (g - even - normal * along)));
+    accumulate_reshaped(node.inputs[1], sum<0, 3>(dy * normal));
+    accumulate_reshaped(node.inputs[2], sum<0, 3>(dy));
+}
+
 template <class T, bool Log>
 void masked_softmax_recorded(Node& any) {
     auto& node = static_cast<SoftmaxNode<T, MaskedSoftmax<Log>>&>(any);
@@ -78,6 +96,8 @@ inline detail::RecordedBackward norm_layer_entries[] = {{&detail::node_kind<Laye
                                                         {&detail::node_kind<LayerNormNode<double, true>>, &layer_norm_recorded<double, true>},
                                                         {&detail::node_kind<BatchNormNode<float>>, &batch_norm_recorded<float>},
                                                         {&detail::node_kind<BatchNormNode<double>>, &batch_norm_recorded<double>},
+                                                        {&detail::node_kind<GroupNormNode<float>>, &group_norm_recorded<float>},
+                                                        {&detail::node_kind<GroupNormNode<double>>, &group_norm_recorded<double>},
                                                         {&detail::node_kind<SoftmaxNode<float, MaskedSoftmax<false>>>, &masked_softmax_recorded<float, false>},
                                                         {&detail::node_kind<SoftmaxNode<float, MaskedSoftmax<true>>>, &masked_softmax_recorded<float, true>},
                                                         {&detail::node_kind<SoftmaxNode<double, MaskedSoftmax<false>>>, &masked_softmax_recorded<double, false>},

@@ -1,0 +1,67 @@
+// Two vectors that hold pairs of neighbours, taken apart into first and second ones, and put together again: what a stride
+// of two does along a row.
+#pragma once
+
+#include <tenon/base/simd.hpp>
+
+namespace tenon {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace kernels::cpu {
+namespace impl {
+
+using tenon::impl::f32x4;
+using tenon::impl::f32x8;
+using tenon::impl::f64x2;
+using tenon::impl::f64x4;
+
+// Functions of the target that go through references, as in base/simd.hpp: in baseline code g++ would take the wide vectors apart.
+inline void split_into(f32x4& even, f32x4& odd, const f32x4& a, const f32x4& b) {
+    even = __builtin_shufflevector(a, b, 0, 2, 4, 6);
+    odd = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+}
+inline void split_into(f64x2& even, f64x2& odd, const f64x2& a, const f64x2& b) {
+    even = __builtin_shufflevector(a, b, 0, 2);
+    odd = __builtin_shufflevector(a, b, 1, 3);
+}
+inline void join_into(f32x4& a, f32x4& b, const f32x4& even, const f32x4& odd) {
+    a = __builtin_shufflevector(even, odd, 0, 4, 1, 5);
+    b = __builtin_shufflevector(even, odd, 2, 6, 3, 7);
+}
+inline void join_into(f64x2& a, f64x2& b, const f64x2& even, const f64x2& odd) {
+    a = __builtin_shufflevector(even, odd, 0, 2);
+    b = __builtin_shufflevector(even, odd, 1, 3);
+}
+#if TENON_DISPATCH
+TENON_TARGET_AVX2 inline void split_into(f32x8& even, f32x8& odd, const f32x8& a, const f32x8& b) {
+    even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+TENON_TARGET_AVX2 inline void split_into(f64x4& even, f64x4& odd, const f64x4& a, const f64x4& b) {
+    even = __builtin_shufflevector(a, b, 0, 2, 4, 6);
+    odd = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+}
+TENON_TARGET_AVX2 inline void join_into(f32x8& a, f32x8& b, const f32x8& even, const f32x8& odd) {
+    a = __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
+    b = __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+TENON_TARGET_AVX2 inline void join_into(f64x4& a, f64x4& b, const f64x4& even, const f64x4& odd) {
+    a = __builtin_shufflevector(even, odd, 0, 4, 1, 5);
+    b = __builtin_shufflevector(even, odd, 2, 6, 3, 7);
+}
+#endif
+
+// Elements 0, 2, 4, ... and 1, 3, 5, ... of the 2 N elements of a and b.
+template <class A, int N>
+TENON_ALWAYS_INLINE void split_pairs(const simd<A, N>& a, const simd<A, N>& b, simd<A, N>& even, simd<A, N>& odd) {
+    split_into(even.v, odd.v, a.v, b.v);
+}
+// The inverse.
+template <class A, int N>
+TENON_ALWAYS_INLINE void join_pairs(const simd<A, N>& even, const simd<A, N>& odd, simd<A, N>& a, simd<A, N>& b) {
+    join_into(a.v, b.v, even.v, odd.v);
+}
+
+}  // namespace impl
+}  // namespace kernels::cpu
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon
