@@ -143,6 +143,22 @@ struct DotBody {
         *out = sum;
     }
 };
+struct SumOfSquaredProductsBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, const T* a, const T* b, double* out) {
+        constexpr int N = Lanes / 2;
+        using V = simd<double, N>;
+        V sum0(0);
+        long i = 0;
+        for (; i + N <= n; i += N) {
+            const V product = convert<double>(simd<T, N>::load(a + i)) * convert<double>(simd<T, N>::load(b + i));
+            sum0 += product * product;
+        }
+        double sum = reduce_add(sum0);
+        for (; i < n; ++i) sum += double(a[i]) * double(b[i]) * (double(a[i]) * double(b[i]));
+        *out = sum;
+    }
+};
 struct SumOfMagnitudesBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long n, const T* g, double* out) {
@@ -247,6 +263,9 @@ double sum_of_squares(long n, const T* g) { return impl::sum_in_chunks<impl::Sum
 // Sum of the products a[i] * b[i], in double.
 template <class T>
 double dot(long n, const T* a, const T* b) { return impl::sum_in_chunks<impl::DotBody>(n, a, b); }
+// Sum of (a[i] * b[i])^2, in double.
+template <class T>
+double sum_of_squared_products(long n, const T* a, const T* b) { return impl::sum_in_chunks<impl::SumOfSquaredProductsBody>(n, a, b); }
 // Sum of the absolute values of g[0, n), in double.
 template <class T>
 double sum_of_magnitudes(long n, const T* g) { return impl::sum_in_chunks<impl::SumOfMagnitudesBody>(n, g); }

@@ -97,6 +97,16 @@ struct ProductTerm {
 #endif
 };
 template <class T>
+struct SquaredProductTerm {
+    const T *a, *b;
+#if TENON_DEVICE_CODE
+    __device__ double operator()(long i) const {
+        const double product = static_cast<double>(a[i]) * static_cast<double>(b[i]);
+        return product * product;
+    }
+#endif
+};
+template <class T>
 struct MagnitudeTerm {
     const T* g;
 #if TENON_DEVICE_CODE
@@ -141,6 +151,8 @@ template <class T>
 double sum_of_squares(long n, const T* g) { return sum_of_terms(n, SquareTerm<T>{g}); }
 template <class T>
 double dot(long n, const T* a, const T* b) { return sum_of_terms(n, ProductTerm<T>{a, b}); }
+template <class T>
+double sum_of_squared_products(long n, const T* a, const T* b) { return sum_of_terms(n, SquaredProductTerm<T>{a, b}); }
 template <class T>
 double sum_of_magnitudes(long n, const T* g) { return sum_of_terms(n, MagnitudeTerm<T>{g}); }
 

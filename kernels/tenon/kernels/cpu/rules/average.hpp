@@ -55,15 +55,6 @@ struct SamAscend {
     }
 };
 
-// p becomes its state.
-template <class T>
-struct Restore {
-    static constexpr int states = 1;
-    T gradient_scale = 1;
-    template <class V>
-    TENON_FUNCTOR void operator()(V& p, const V&, V& before, V&, V&) const { p = before; }
-};
-
 // p = keep * p + gain * g.
 template <class T>
 struct Combine {
