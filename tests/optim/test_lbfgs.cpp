@@ -45,6 +45,17 @@ void check(const char* name, const optim::LbfgsOptions& options) {
     }
 }
 
+struct Net {
+    Tensor<double, 2> a;
+    Tensor<float, 1> b;
+    Tensor<double, 1> unused;
+    static void visit(auto& self, auto&& f) {
+        f("a", self.a);
+        f("b", self.b);
+        f("unused", self.unused);
+    }
+};
+
 }  // namespace
 
 TEST_CASE("L-BFGS follows torch.optim", "[optim][lbfgs]") {
@@ -69,16 +80,6 @@ TEMPLATE_TEST_CASE("L-BFGS finds the minimum of Rosenbrock's function", "[optim]
 }
 
 TEST_CASE("L-BFGS takes several parameters, of which the loss may not reach all", "[optim][lbfgs]") {
-    struct Net {
-        Tensor<double, 2> a;
-        Tensor<float, 1> b;
-        Tensor<double, 1> unused;
-        static void visit(auto& self, auto&& f) {
-            f("a", self.a);
-            f("b", self.b);
-            f("unused", self.unused);
-        }
-    };
     // A quadratic: done within a step, and not a gradient calculation more than needed.
     Net net{ones<double>({2, 3}).require_grad(), ones<float>({5}).require_grad(), ones<double>({4}).require_grad()};
     sum(net.unused * 7.0).backward();  // a gradient from before

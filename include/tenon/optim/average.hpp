@@ -70,7 +70,10 @@ private:
             }
         }
         if constexpr (Floating<T>) {
-            if (kind == nn::Kind::parameter && share != 1) return x.copy_from(x.detach() + (y.detach() - x.detach()) * static_cast<float>(share));
+            if (kind == nn::Kind::parameter && share != 1) {
+                x.copy_from(x.detach() + (y.detach() - x.detach()) * static_cast<float>(share));
+                return;
+            }
         }
         x.copy_from(y.detach());
     }

@@ -124,13 +124,16 @@ public:
     // Updates every parameter that has a gradient, in one pass, and clears the gradients (keep_gradients: leaves them).
     // A parameter without a gradient since the last clear is skipped. After clip_norm and clip_value the gradients are scaled and
     // clipped on the way; a norm that is not finite skips the step. In a captured graph (runtime/graph.hpp) every launch makes
-    // the next step, with the options of that moment; the optimiser must outlive the graph where it is.
+    // the next step, with the options of that moment; the optimiser must outlive the graph where it is. Throws ValueError for
+    // options that have gone out of range, before anything has changed.
     struct StepOptions { bool keep_gradients = false; };
     void step(StepOptions options = {}) {
-        for (const Options& o : groups_)
+        for (const Options& o : groups_) {
+            Rule::check(o);
             if (!same_states(o))
                 fail<ValueError>(Rule::name, ": an option that decides what the optimiser keeps (its momentum, say) has changed since it was built",
                                  "\n       hint: build another optimiser");
+        }
         const double coefficient = coefficient_, limit = limit_;
         coefficient_ = 1;
         limit_ = __builtin_inf();

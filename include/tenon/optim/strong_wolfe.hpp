@@ -62,7 +62,9 @@ Point strong_wolfe(Evaluate&& evaluate, Point start, double first, double size, 
     Point low = static_cast<Point&&>(last), high = static_cast<Point&&>(now);
     bool swapped = false;  // is the higher end the earlier one?
     const auto order = [&] {
-        if (low.loss <= high.loss) return;
+        // An end without enough decrease is no minimum, however low it lies.
+        const bool low_fails = too_high(low), high_fails = too_high(high);
+        if (low_fails == high_fails ? low.loss <= high.loss : high_fails) return;
         Point other = static_cast<Point&&>(low);
         low = static_cast<Point&&>(high);
         high = static_cast<Point&&>(other);
