@@ -111,8 +111,10 @@ put("safetensors", "none", safetensors({}))
 put("checkpoint", "layer", checkpoint(
     {"model.weight": ("F32", [1, 2], bytes(8)), "model.bias": ("F32", [1], bytes(4)), "optimizer.weight.momentum": ("F32", [1, 2], bytes(8)),
      "optimizer.bias.momentum": ("F32", [1], bytes(4)), "optimizer.weight.steps": ("I64", [], bytes(8)), "optimizer.bias.steps": ("I64", [], bytes(8)),
-     "optimizer.statistics.steps": ("I64", [], bytes(8)), "optimizer.statistics.skipped": ("I64", [], bytes(8)), "state.numbers.x": ("F64", [2], bytes(16))},
-    {"optimizer.rule": "sgd", "state.step": "3", "state.epoch": "0", "state.batch": "1", "state.key": "18446744073709551615", "state.counters.seen": "-4",
+     "optimizer.statistics.steps": ("I64", [], bytes(8)), "optimizer.statistics.skipped": ("I64", [], bytes(8)),
+     "optimizer.options": ("F64", [10], struct.pack("<10d", 1e-3, 1, 0.5, 0, 0, 0, 0, 0, 1, 0)), "state.numbers.x": ("F64", [2], bytes(16))},
+    {"optimizer.rule": "sgd", "optimizer.options": "\n".join("group0." + name for name in "lr lr_scale momentum dampening nesterov weight_decay decay maximize "
+                                                              "gradient_scale bias_corrected".split()), "state.step": "3", "state.epoch": "0", "state.batch": "1", "state.key": "18446744073709551615", "state.counters.seen": "-4",
      "state.texts.note": "text"}))
 images = struct.pack(">BBBBIII", 0, 0, 8, 3, 2, 3, 4) + bytes(range(24))
 put("idx", "images", images)

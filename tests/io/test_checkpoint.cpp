@@ -4,6 +4,14 @@
 
 #include <tenon/data/loader.hpp>
 #include <tenon/io/checkpoint.hpp>
+#include <tenon/optim/average.hpp>
+#include <tenon/optim/gradient_scaler.hpp>
+#include <tenon/optim/layerwise.hpp>
+#include <tenon/optim/lbfgs.hpp>
+#include <tenon/optim/lookahead.hpp>
+#include <tenon/optim/sam.hpp>
+#include <tenon/optim/scheduler.hpp>
+#include <tenon/optim/sign.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -129,6 +137,120 @@ TEST_CASE("a resumed run ends with the bits of one that ran through, under every
     check_resume([](Net& net) { return optim::amsgrad(net); });
     check_resume([](Net& net) { return optim::adabound(net); });
     check_resume([](Net& net) { return optim::amsbound(net); });
+    check_resume([](Net& net) { return optim::adamw(net); });
+    check_resume([](Net& net) { return optim::rmsprop(net, {.momentum = 0.9, .centered = true}); });
+    check_resume([](Net& net) { return optim::adagrad(net, {.lr_decay = 0.1, .initial_accumulator = 0.1}); });
+    check_resume([](Net& net) { return optim::adadelta(net); });
+    check_resume([](Net& net) { return optim::nadam(net); });
+    check_resume([](Net& net) { return optim::radam(net); });
+    check_resume([](Net& net) { return optim::adamax(net); });
+    check_resume([](Net& net) { return optim::adabelief(net); });
+    check_resume([](Net& net) { return optim::yogi(net); });
+    check_resume([](Net& net) { return optim::adamod(net); });
+    check_resume([](Net& net) { return optim::asgd(net, {.lr = 0.1, .t0 = 3}); });
+    check_resume([](Net& net) { return optim::lion(net); });
+    check_resume([](Net& net) { return optim::rprop(net); });
+    check_resume([](Net& net) { return optim::lars(net); });
+    check_resume([](Net& net) { return optim::lamb(net); });
+    check_resume([](Net& net) { return optim::lookahead(optim::sgd(net, {.lr = 0.1, .momentum = 0.9}), {.every = 3}); });
+}
+
+// Rates that change on the way, by schedules with a state and by hand, and an average: everything comes from the file.
+TEST_CASE("options, schedules and averages come back with a checkpoint", "[checkpoint]") {
+    const Folder folder;
+    const std::string path = folder.path + "/run";
+    const Rows data = rows();
+    const long all_rows[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    struct Run {
+        Net net;
+        optim::Optimizer<optim::impl::AdaBoundRule<false>> optimiser;
+        optim::AveragedModel<Net> average;
+        optim::Scheduler<optim::Cosine> schedule{optim::Cosine(12, 0.1)};
+        optim::ReduceOnPlateau plateau{{.factor = 0.5, .patience = 1}};
+        optim::GradientScaler scaler{{.scale = 8, .interval = 2}};
+        Run(std::uint64_t key, double lr, double final_lr) : net(Key{key}), optimiser(net.first, {.lr = lr, .final_lr = final_lr}), average(optim::ema(net, {.decay = 0.5})) {
+            optimiser.add_group(net.second, {.lr = 2 * lr});
+        }
+        void step(const Tensor<float, 2>& x, long n) {
+            schedule(optimiser);
+            if (n == 3) optimiser.options(1).final_lr = 0.05;
+            scaler.scaled(mean(square(net(x) - 1.0f))).backward();
+            scaler.step(optimiser);
+            average.update(net);
+            plateau(n < 4 ? 1 - 0.1 * static_cast<double>(n) : 0.6);
+        }
+        std::string all() {
+            std::string text = bits(net, optimiser) + bits(average.module(), optimiser);
+            for (std::size_t g = 0; g < 2; ++g) text += std::to_string(optimiser.options(g).lr * optimiser.options(g).lr_scale) + " " + std::to_string(optimiser.options(g).final_lr) + " ";
+            return text + std::to_string(plateau.scale()) + " " + std::to_string(scaler.scale()) + " " + std::to_string(average.updates());
+        }
+    };
+    Run straight(1, 1e-2, 0.1);
+    const auto x = data.batch(all_rows, 8);
+    for (long n = 0; n < 6; ++n) straight.step(x, n);
+    io::save_checkpoint(path, {}, straight.net, straight.optimiser, io::named("ema", straight.average), straight.schedule, io::named("plateau", straight.plateau),
+                        io::named("scaler", straight.scaler));
+    // Built with other rates, which the file's replace.
+    Run resumed(9, 5e-1, 0.7);
+    io::load_checkpoint(path, resumed.net, resumed.optimiser, io::named("ema", resumed.average), resumed.schedule, io::named("plateau", resumed.plateau),
+                        io::named("scaler", resumed.scaler));
+    CHECK(resumed.all() == straight.all());
+    CHECK(resumed.optimiser.options(0).lr == 1e-2);
+    CHECK(resumed.optimiser.options(1).final_lr == 0.05);
+    for (long n = 6; n < 12; ++n) {
+        straight.step(x, n);
+        resumed.step(x, n);
+    }
+    CHECK(resumed.all() == straight.all());
+    CHECK(resumed.plateau.scale() < 1);
+
+    // One group less, or options that keep something else.
+    Net other(Key{3});
+    auto fewer = optim::adabound(other.first);
+    CHECK(has(error_of<FileError>([&] {
+                  io::load_checkpoint(path, resumed.net, io::named("optimizer", fewer), io::named("ema", resumed.average), resumed.schedule, io::named("plateau", resumed.plateau),
+                                      io::named("scaler", resumed.scaler));
+              }),
+              "has other numbers under \"optimizer.options\""));
+    CHECK(fewer.options().lr == 1e-3);
+}
+
+TEST_CASE("options that a rule does not take are refused, and nothing is written", "[checkpoint]") {
+    const Folder folder;
+    const std::string path = folder.path + "/run";
+    nn::Linear<float> layer(2, 2, Key{1}), other(2, 2, Key{2});
+    auto optimiser = optim::adam(layer), loaded = optim::adam(other, {.lr = 0.25});
+    optimiser.options().beta1 = 1.5;  // nobody stops a program before the step
+    io::save_checkpoint(path, {}, layer, optimiser);
+    const float before = other.weight.data()[0];
+    CHECK(has(error_of<ValueError>([&] { io::load_checkpoint(path, other, loaded); }), "adam: expected betas in [0, 1), got 1.5"));
+    CHECK(loaded.options().lr == 0.25);
+    CHECK(other.weight.data()[0] == before);
+}
+
+TEST_CASE("L-BFGS goes on from a checkpoint to the bit", "[checkpoint]") {
+    const Folder folder;
+    const std::string path = folder.path + "/lbfgs";
+    const auto step = [](Net& net, auto& optimiser, const Tensor<float, 2>& x) {
+        return optimiser.step([&] {
+            auto loss = mean(square(net(x) - 0.5f));
+            loss.backward();
+            Tensor<double, 0> extra = mean(square(net.scale * net.scale - 2.0));
+            extra.backward();
+            return static_cast<double>(loss.item()) + extra.item();
+        });
+    };
+    const long all_rows[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const auto x = rows().batch(all_rows, 8);
+    Net net(Key{1}), again(Key{2});
+    const optim::LbfgsOptions options{.iterations = 3, .history = 4};
+    auto optimiser = optim::lbfgs(net, options), resumed = optim::lbfgs(again, options);
+    for (int n = 0; n < 3; ++n) step(net, optimiser, x);
+    io::save_checkpoint(path, {}, net, optimiser);
+    io::load_checkpoint(path, again, resumed);
+    for (int n = 0; n < 3; ++n) CHECK(step(net, optimiser, x) == step(again, resumed, x));
+    CHECK(bits(net, optimiser) == bits(again, resumed));
+    CHECK(optimiser.evaluations() == resumed.evaluations());
 }
 
 TEST_CASE("the state comes back as it was", "[checkpoint]") {

@@ -1,7 +1,14 @@
 // The fused optimiser step: reference trajectories, limits, bounds, and bits that depend on nothing but the element.
 #include <catch2/catch.hpp>
 
+#include <tenon/kernels/cpu/layerwise.hpp>
 #include <tenon/kernels/cpu/multi_tensor.hpp>
+#include <tenon/kernels/cpu/row_step.hpp>
+#include <tenon/kernels/cpu/rules/adam_moments.hpp>
+#include <tenon/kernels/cpu/rules/adam_variants.hpp>
+#include <tenon/kernels/cpu/rules/average.hpp>
+#include <tenon/kernels/cpu/rules/rmsprop.hpp>
+#include <tenon/kernels/cpu/rules/sign.hpp>
 
 #include <cmath>
 #include <cstring>
@@ -181,6 +188,26 @@ void for_each_rule(F&& f) {
     f("amsgrad", Adam<T, true>(adam_scalars(3, {.lr = .01, .maximize = true, .gradient_scale = .5})));
     f("adabound", AdaBound<T>(adabound_scalars(3, {.lr = .01, .gamma = .1})));
     f("amsbound", AdaBound<T, true>(adabound_scalars(3, {.weight_decay = .1, .decay = WeightDecay::decoupled_final})));
+    f("asgd", Asgd<T>({.lr = .1, .t0 = 0}, 4));
+    f("rmsprop", Rmsprop<T, false, false>({.weight_decay = .1}, 3));
+    f("rmsprop momentum", Rmsprop<T, true, false>({.momentum = .9}, 3));
+    f("rmsprop centred", Rmsprop<T, false, true>({.eps = .1, .centered = true}, 3));
+    f("rmsprop both", Rmsprop<T, true, true>({.eps = .1, .momentum = .9, .centered = true}, 3));
+    f("adagrad", Adagrad<T>({.lr = .1, .lr_decay = .1}, 3));
+    f("adadelta", Adadelta<T>({.weight_decay = .1}, 3));
+    f("nadam", Nadam<T>({.weight_decay = .1, .decay = WeightDecay::decoupled_torch}, 3, .1));
+    f("radam", Radam<T>({}, 100));
+    f("radam early", Radam<T>({}, 3));
+    f("adamax", Adamax<T>({}, 3));
+    f("adabelief", AdaBelief<T>({.eps = 1e-4}, 3));
+    f("yogi", Yogi<T>({}, 3));
+    f("adamod", AdaMod<T>({}, 3));
+}
+// Those whose step does not grow with the gradient.
+template <class T, class F>
+void for_each_sign_rule(F&& f) {
+    f("lion", k::Lion<T>({.weight_decay = .1}, 3));
+    f("rprop", k::Rprop<T>({}, 3));
 }
 
 }  // namespace
@@ -367,7 +394,7 @@ TEMPLATE_TEST_CASE("fused steps agree with the plain loop", "[multi_tensor]", fl
     using T = TestType;
     // Fused multiply-add changes last bits; without it (sse2) the two agree exactly.
     const T tolerance = isa() == Isa::baseline ? T(0) : 8 * std::numeric_limits<T>::epsilon();
-    for_each_rule<T>([&](const char* name, const auto& rule) {
+    const auto check = [&](const char* name, const auto& rule) {
         for (long n : {0l, 1l, 3l, 7l, 8l, 9l, 15l, 16l, 17l, 33l, 1000l, 16383l, 16384l, 16385l, 65535l, 65536l, 65537l}) {
             for (bool clear : {false, true}) {
                 INFO(name << " n " << n);
@@ -388,12 +415,14 @@ TEMPLATE_TEST_CASE("fused steps agree with the plain loop", "[multi_tensor]", fl
                 CHECK(close);
             }
         }
-    });
+    };
+    for_each_rule<T>(check);
+    for_each_sign_rule<T>(check);
 }
 
 TEMPLATE_TEST_CASE("an element's bits depend on nothing around it", "[multi_tensor]", float, double) {
     using T = TestType;
-    for_each_rule<T>([&](const char* name, const auto& rule) {
+    const auto check = [&](const char* name, const auto& rule) {
         INFO(name);
         const long n = 65537;
         Arena<T> whole(n), pieces(n), threaded(n);
@@ -407,7 +436,9 @@ TEMPLATE_TEST_CASE("an element's bits depend on nothing around it", "[multi_tens
         for (long begin = 100, length = 1; begin < n; begin += length, length = length * 3 + 1)
             pieces.step(rule, begin, std::min(length, n - begin), true);
         CHECK(whole == pieces);
-    });
+    };
+    for_each_rule<T>(check);
+    for_each_sign_rule<T>(check);
 }
 
 TEST_CASE("sum of squares", "[multi_tensor]") {
@@ -436,4 +467,137 @@ TEST_CASE("sum of squares", "[multi_tensor]") {
     set_num_threads(2);
     CHECK(one == k::sum_of_squares(long(big.size()), big.data()));
     CHECK(one == Approx(k::reference::sum_of_squares(long(big.size()), big.data())).epsilon(1e-12));
+}
+
+TEMPLATE_TEST_CASE("signs of gradients that are not numbers are not numbers", "[multi_tensor]", float, double) {
+    using T = TestType;
+    for_each_sign_rule<T>([](const char* name, const auto& rule) {
+        for (long at : {0l, 5l, 16l, 34l}) {
+            Arena<T> x(35);
+            x.g[size_t(at)] = std::numeric_limits<T>::quiet_NaN();
+            x.step(rule, 0, 35, false);
+            INFO(name << " at " << at);
+            for (long i = 0; i < 35; ++i) CHECK(std::isnan(x.p[size_t(i)]) == (i == at));
+        }
+    });
+}
+
+TEMPLATE_TEST_CASE("gradients are held to a limit, NaN apart", "[multi_tensor]", float, double) {
+    using T = TestType;
+    const k::Sgd<T, false> rule(k::sgd_scalars(1, {.lr = 1, .maximize = true}));
+    const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+    for (long n : {7l, 8l, 40l}) {
+        std::vector<T> p(size_t(n), 0), g(size_t(n), 0);
+        const T some[] = {T(-3), T(0.25), inf, -inf, nan, T(-0.25), T(1)};
+        const T held[] = {T(-0.5), T(0.125), T(0.5), T(-0.5), nan, T(-0.125), T(0.5)};
+        for (long i = 0; i < n; ++i) g[size_t(i)] = some[i % 7];
+        const T coefficient = T(.5);
+        k::fused_step(rule, n, p.data(), g.data(), static_cast<T*>(nullptr), static_cast<T*>(nullptr), static_cast<T*>(nullptr), true, &coefficient, T(.5));
+        for (long i = 0; i < n; ++i) CHECK((p[size_t(i)] == held[i % 7] || (std::isnan(p[size_t(i)]) && std::isnan(held[i % 7]))));
+    }
+}
+
+TEST_CASE("a variance that rounds below zero is zero", "[multi_tensor]") {
+    // Gradients all alike: their variance is nothing, and its rounded value falls on either side.
+    for (float g0 : {0.1f, 0.3f, 1.7f, 123.456f}) {
+        float p = 0, v = 0, mean = 0, none = 0;
+        for (long t = 1; t <= 3000; ++t) {
+            float g = g0;
+            k::fused_step(k::Rmsprop<float, false, true>({.lr = 1e-6, .alpha = .9, .eps = 1e-3, .centered = true}, t), 1, &p, &g, &v, &mean, &none, true);
+        }
+        CHECK(std::isfinite(p));
+    }
+}
+
+TEMPLATE_TEST_CASE("steps by layer agree with the plain loop", "[multi_tensor]", float, double) {
+    using T = TestType;
+    const auto check = [](const char* name, const auto& rule) {
+        for (long n : {0l, 1l, 3l, 4l, 5l, 15l, 16l, 17l, 33l, 1000l, 16383l, 16384l, 16385l, 100001l})
+            for (bool adapt : {false, true}) {
+                Arena<T> fast(n), plain(n), one(n);
+                const T coefficient = T(.75), limit = T(.6);
+                set_num_threads(2);
+                k::layerwise_step(rule, n, fast.p.data(), fast.g.data(), fast.a.data(), fast.b.data(), adapt, true, &coefficient, limit);
+                set_num_threads(1);
+                k::layerwise_step(rule, n, one.p.data(), one.g.data(), one.a.data(), one.b.data(), adapt, true, &coefficient, limit);
+                set_num_threads(2);
+                k::reference::layerwise_step(rule, n, plain.p.data(), plain.g.data(), plain.a.data(), plain.b.data(), adapt, true, &coefficient, limit);
+                INFO(name << " n " << n << " adapt " << adapt);
+                CHECK(fast == one);
+                CHECK(same_bits(fast.g, plain.g));
+                bool close = true;
+                for (size_t i = 0; i < size_t(n); ++i)
+                    for (const auto& [x, y] : {std::pair(fast.p[i], plain.p[i]), std::pair(fast.a[i], plain.a[i]), std::pair(fast.b[i], plain.b[i])})
+                        close = close && std::abs(x - y) <= 16 * std::numeric_limits<T>::epsilon();
+                CHECK(close);
+            }
+    };
+    check("lars", k::Lars<T>({.trust = .5, .weight_decay = .1}, 3));
+    check("lars nesterov", k::Lars<T>({.nesterov = true, .trust = .5, .maximize = true}, 3));
+    check("lamb", k::Lamb<T>({.lr = .01, .weight_decay = .1}, 3));
+}
+
+TEST_CASE("a layer of zeros has a ratio of one", "[multi_tensor]") {
+    const k::Lars<double> lars({.trust = .01}, 1);
+    CHECK(lars.ratio(0, 4) == 1);
+    CHECK(lars.ratio(4, 0) == 1);
+    CHECK(lars.ratio(4, 16) == Approx(.01 * 2 / (4 + 1e-8)).epsilon(1e-14));
+    CHECK(std::isnan(lars.ratio(std::nan(""), 1)));
+    const k::Lamb<double> lamb({}, 1);
+    CHECK(lamb.ratio(0, 4) == 1);
+    CHECK(lamb.ratio(4, 0) == 1);
+    CHECK(lamb.ratio(4, 16) == .5);
+    CHECK(std::isnan(lamb.ratio(1, std::nan(""))));
+}
+
+TEMPLATE_TEST_CASE("a step on some rows is the step on all, there", "[multi_tensor]", float, double) {
+    using T = TestType;
+    const k::Adam<T, true> rule(k::adam_scalars(3, {.lr = .01, .weight_decay = .1}));
+    for (long width : {1l, 3l, 8l, 17l, 20000l}) {
+        const long height = 9, n = width * height;
+        const std::int64_t rows[] = {0, 3, 4, 8};
+        Arena<T> whole(n), some(n);
+        const Arena<T> before(n);
+        const T coefficient = T(.5);
+        whole.step(rule, 0, n, true, &coefficient);
+        k::row_step(rule, rows, 4, width, some.p.data(), some.g.data(), some.a.data(), some.b.data(), some.c.data(), true, &coefficient);
+        for (long r = 0; r < height; ++r) {
+            const Arena<T>& expected = r == 0 || r == 3 || r == 4 || r == 8 ? whole : before;
+            const size_t at = size_t(r * width), bytes = size_t(width) * sizeof(T);
+            INFO("width " << width << " row " << r);
+            CHECK(std::memcmp(&some.p[at], &expected.p[at], bytes) == 0);
+            CHECK(std::memcmp(&some.g[at], &expected.g[at], bytes) == 0);
+            CHECK(std::memcmp(&some.a[at], &expected.a[at], bytes) == 0);
+            CHECK(std::memcmp(&some.b[at], &expected.b[at], bytes) == 0);
+            CHECK(std::memcmp(&some.c[at], &expected.c[at], bytes) == 0);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("other sums over gradients", "[multi_tensor]", float, double) {
+    using T = TestType;
+    for (long n : {0l, 1l, 7l, 33l, 32769l, 100001l}) {
+        const auto a = random<T>(n, 7), b = random<T>(n, 8);
+        double dot = 0, magnitudes = 0, squares = 0, most = 0;
+        for (size_t i = 0; i < size_t(n); ++i) {
+            const double x = double(a[i]), y = double(b[i]);
+            dot += x * y;
+            magnitudes += std::abs(x);
+            squares += x * y * (x * y);
+            most = std::max(most, std::abs(x));
+        }
+        INFO(n);
+        CHECK(k::dot(n, a.data(), b.data()) == Approx(dot).epsilon(1e-10).margin(1e-10));
+        CHECK(k::sum_of_magnitudes(n, a.data()) == Approx(magnitudes).epsilon(1e-12));
+        CHECK(k::sum_of_squared_products(n, a.data(), b.data()) == Approx(squares).epsilon(1e-12));
+        CHECK(k::largest_magnitude(n, a.data()) == most);
+    }
+    for (size_t at : {size_t(0), size_t(31), size_t(49)}) {
+        std::vector<T> g(50, T(-1));
+        g[at] = std::numeric_limits<T>::quiet_NaN();
+        CHECK(std::isnan(k::largest_magnitude(50, g.data())));
+        CHECK(std::isnan(k::sum_of_magnitudes(50, g.data())));
+        g[at] = -std::numeric_limits<T>::infinity();
+        CHECK(k::largest_magnitude(50, g.data()) == std::numeric_limits<double>::infinity());
+    }
 }

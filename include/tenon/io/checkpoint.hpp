@@ -50,11 +50,65 @@ struct AnyStateVisitor {
     void operator()(const char*, const char*, const tenon::detail::AnyTensor&) const {}
     void operator()(const char*, long&) const {}
 };
+struct AnyNumberVisitor {
+    template <class X>
+    void operator()(const char*, X&) const {}
+};
+// Numbers that a part keeps apart from tensors: the options of an optimiser, the best value of a schedule.
 template <class P>
-concept OptimizerPart = requires(P& p) {
+concept HasNumbers = requires(P& p) { p.visit_numbers(AnyNumberVisitor{}); };
+template <class P>
+concept OptimizerPart = HasNumbers<P> && requires(P& p) {
     p.visit_state(AnyStateVisitor{}, AnyStateVisitor{});
     p.statistics();
 };
+template <class P>
+concept NumbersPart = HasNumbers<P> && !OptimizerPart<P> && !nn::detail::HasVisit<P>;
+
+// Their names, one a line, and their values; all of the types that there are fit into a double.
+template <class P>
+std::string number_names(P& part) {
+    std::string names;
+    part.visit_numbers([&](const char* name, auto&) { names += (names.empty() ? "" : "\n") + std::string(name); });
+    return names;
+}
+template <class P>
+std::vector<double> numbers_of(P& part) {
+    std::vector<double> values;
+    part.visit_numbers([&](const char*, auto& x) { values.push_back(static_cast<double>(x)); });
+    return values;
+}
+template <class P>
+void set_numbers(P& part, const std::vector<double>& values) {
+    std::size_t at = 0;
+    part.visit_numbers([&]<class X>(const char*, X& x) {
+        const double value = values[at++];
+        if constexpr (std::is_same_v<X, bool>) x = value != 0;
+        else x = static_cast<X>(value);
+    });
+}
+// Throws FileError where a number is none of its type, ValueError where the part does not take it; the part stays as it is.
+template <class P>
+void check_numbers(const Origin& origin, const std::string& prefix, P& part, const std::vector<double>& values) {
+    std::size_t at = 0;
+    part.visit_numbers([&]<class X>(const char* name, X&) {
+        const double value = values[at++];
+        if constexpr (!std::is_floating_point_v<X>)
+            if (!(value >= -0x1p53 && value <= 0x1p53) || (std::is_enum_v<X> && !(value >= 0 && value <= 255)))
+                fail<FileError>(origin, " has ", value, " as \"", (prefix + name).c_str(), "\": expected a whole number");
+    });
+    if constexpr (requires { part.check_numbers(); }) {
+        const std::vector<double> before = numbers_of(part);
+        set_numbers(part, values);
+        try {
+            part.check_numbers();
+        } catch (...) {
+            set_numbers(part, before);
+            throw;
+        }
+        set_numbers(part, before);
+    }
+}
 
 inline constexpr const char *checkpoint_format = "tenon.checkpoint", *checkpoint_checksum = "tenon.checksum", *checkpoint_zeros = "00000000";
 
@@ -101,8 +155,11 @@ struct CheckpointContents {
             metadata[prefix + "rule"] = P::rule_name;
             arrays.push_back({prefix + "statistics.steps", number(part.statistics().steps)});
             arrays.push_back({prefix + "statistics.skipped", number(part.statistics().skipped)});
+            add_numbers(prefix + "options", part);
+        } else if constexpr (NumbersPart<P>) {
+            add_numbers(prefix + "numbers", part);
         } else {
-            static_assert(nn::detail::HasVisit<P>, "tenon: a part of a checkpoint is neither a module (a struct with a static visit(self, f)) nor an optimiser");
+            static_assert(nn::detail::HasVisit<P>, "tenon: a part of a checkpoint is neither a module (a struct with a static visit(self, f)), nor an optimiser or schedule");
             for (NamedArray& x : without_tied(tensors_of(part), prefix, metadata)) arrays.push_back(std::move(x));
         }
     }
@@ -113,12 +170,18 @@ struct CheckpointContents {
         metadata["state.key"] = std::to_string(state.key.bits);
         for (const auto& [name, value] : state.counters) metadata["state.counters." + name] = std::to_string(value);
         for (const auto& [name, value] : state.texts) metadata["state.texts." + name] = value;
-        for (const auto& [name, values] : state.numbers) {
-            const long count = static_cast<long>(values.size());
-            AnyTensor x(tenon::detail::new_record(DType::float64, 1, &count, cpu));
-            if (count > 0) std::memcpy(x->data(), values.data(), sizeof(double) * values.size());
-            arrays.push_back({"state.numbers." + name, Array(x)});
-        }
+        for (const auto& [name, values] : state.numbers) arrays.push_back({"state.numbers." + name, vector(values)});
+    }
+    template <class P>
+    void add_numbers(const std::string& name, P& part) {
+        metadata[name] = number_names(part);
+        arrays.push_back({name, vector(numbers_of(part))});
+    }
+    static Array vector(const std::vector<double>& values) {
+        const long count = static_cast<long>(values.size());
+        AnyTensor x(tenon::detail::new_record(DType::float64, 1, &count, cpu));
+        if (count > 0) std::memcpy(x->data(), values.data(), sizeof(double) * values.size());
+        return Array(x);
     }
     static Array number(long value) {
         AnyTensor x(tenon::detail::new_record(DType::int64, 0, nullptr, cpu));
@@ -134,7 +197,7 @@ inline constexpr bool is_named_part<NamedPart<P>> = true;
 template <class P>
 auto with_name(P& part) {
     if constexpr (is_named_part<std::remove_cv_t<P>>) return part;
-    else return NamedPart<P>{OptimizerPart<P> ? "optimizer" : "model", part};
+    else return NamedPart<P>{OptimizerPart<P> ? "optimizer" : NumbersPart<P> ? "schedule" : "model", part};
 }
 
 inline std::uint64_t parse_number(const Origin& origin, const Metadata& metadata, const std::string& key, bool is_signed) {
@@ -170,8 +233,8 @@ inline Safetensors open_checkpoint(const std::string& path) {
 
 }  // namespace detail
 
-// Writes one checkpoint: the state, and modules and optimisers, which are stored under "model" and "optimizer" unless
-// named otherwise: save_checkpoint(path, state, net, optimiser), save_checkpoint(path, state, named("g", g), named("d",
+// Writes one checkpoint: the state, and modules, optimisers (with the options of their groups) and schedules with a state of
+// their own, which are stored under "model", "optimizer" and "schedule" unless named otherwise: save_checkpoint(path, state, net, optimiser), save_checkpoint(path, state, named("g", g), named("d",
 // d)). Tied tensors are stored once. The file appears whole or not at all, also when the program or the machine dies on
 // the way: it is written under another name, flushed to disk, renamed, and its folder flushed. Gradients are not part of
 // it: save after a step. Throws FileError, DeviceError, ValueError where two tensors have one name.
@@ -187,6 +250,11 @@ void save_checkpoint(const std::string& path, const CheckpointState& state, Part
 }
 
 namespace detail {
+
+inline std::vector<double> vector_of(const Safetensors& file, const std::string& name) {
+    const auto values = file.get<double, 1>(name);
+    return std::vector<double>(values.data(), values.data() + values.size());
+}
 
 inline CheckpointState state_of(const Origin& origin, const Safetensors& file, std::vector<std::string>& taken) {
     const Metadata& metadata = file.metadata();
@@ -206,8 +274,7 @@ inline CheckpointState state_of(const Origin& origin, const Safetensors& file, s
     for (const std::string& key : file.names()) {
         const std::string name = after(key, "state.numbers.");
         if (name.empty()) continue;
-        const auto values = file.get<double, 1>(key);
-        state.numbers[name].assign(values.data(), values.data() + values.size());
+        state.numbers[name] = vector_of(file, key);
         taken.push_back(key);
     }
     return state;
@@ -229,6 +296,19 @@ CheckpointState load_from(const Safetensors& file, const std::string& path, cons
         if (file.contains(name)) count_of(origin, file, name), taken.push_back(name);
         else missing.push_back(name);
     };
+    // The options of an optimiser, and the numbers of other parts.
+    const auto want_numbers = [&](const std::string& prefix, const char* what, auto& part) {
+        const std::string name = prefix + what;
+        if (!file.contains(name)) return missing.push_back(name);
+        taken.push_back(name);
+        const std::string expected = number_names(part);
+        const auto found = file.metadata().find(name);
+        const std::vector<double> values = vector_of(file, name);
+        if (found == file.metadata().end() || found->second != expected || values.size() != numbers_of(part).size())
+            fail<FileError>(origin, " has other numbers under \"", name.c_str(), "\":\n", found == file.metadata().end() ? "(none)" : found->second.c_str(), "\nexpected:\n",
+                            expected.c_str(), "\nhint: build the optimiser with the groups that the run was made with");
+        check_numbers(origin, prefix, part, values);
+    };
     std::vector<ModuleLoader> loaders;
     const auto check = [&](const auto& part) {
         using P = std::remove_cvref_t<decltype(part.part)>;
@@ -243,6 +323,9 @@ CheckpointState load_from(const Safetensors& file, const std::string& path, cons
                                   [&](const char* parameter, long&) { want_count(prefix + parameter + ".steps"); });
             want_count(prefix + "statistics.steps");
             want_count(prefix + "statistics.skipped");
+            want_numbers(prefix, "options", part.part);
+        } else if constexpr (NumbersPart<P>) {
+            want_numbers(prefix, "numbers", part.part);
         } else {
             targets = tensors_of(part.part);
         }
@@ -270,6 +353,9 @@ CheckpointState load_from(const Safetensors& file, const std::string& path, cons
             part.part.visit_state([](const char*, const char*, const AnyTensor&) {},
                                   [&](const char* parameter, long& steps) { steps = count_of(origin, file, prefix + parameter + ".steps"); });
             part.part.restore({count_of(origin, file, prefix + "statistics.steps"), count_of(origin, file, prefix + "statistics.skipped")});
+            set_numbers(part.part, vector_of(file, prefix + "options"));
+        } else if constexpr (NumbersPart<P>) {
+            set_numbers(part.part, vector_of(file, std::string(part.name) + ".numbers"));
         }
     };
     (count(parts), ...);
@@ -279,7 +365,8 @@ CheckpointState load_from(const Safetensors& file, const std::string& path, cons
 }  // namespace detail
 
 // Fills the parts from a checkpoint and gives its state. Everything is checked first: nothing is written unless all of
-// it fits. Optimisers must have been built as they were (same rule, same parameters). Throws FileError for a file that is
+// it fits. Optimisers must have been built as they were (same rule, same parameters, same groups); their options become those
+// of the file. Throws FileError for a file that is
 // missing, torn, damaged or foreign, or whose names are not those of the parts, ShapeError for other sizes or types.
 template <class... Parts>
 CheckpointState load_checkpoint(const std::string& path, Parts&&... parts) {

@@ -52,6 +52,11 @@ public:
         return finite_;
     }
     double scale() const { return scale_; }
+    // What a checkpoint keeps.
+    void visit_numbers(auto&& f) {
+        f("scale", scale_);
+        f("good", good_);
+    }
 
 private:
     GradientScalerOptions options_;

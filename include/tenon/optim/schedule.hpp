@@ -1,6 +1,7 @@
 // Learning-rate schedules: small values that map the number of a step (or epoch), counted from 0, to a factor of the
-// base rate. They hold no state and no optimiser: `opt.lr_scale(schedule(step))`, and resuming is calling them with the
-// right number. Rules that bound their step by another rate (AdaBound) scale the bounds by the same factor.
+// base rate. They hold no state and no optimiser: `opt.set_lr_scale(schedule(step))`, and resuming is calling them with the
+// right number; so a lambda is a schedule, too. Rules that bound their step by another rate (AdaBound) scale the bounds by the
+// same factor. Cycles and restarts are in optim/schedule_cycles.hpp, what needs a state in optim/scheduler.hpp.
 #pragma once
 
 #include <tenon/base/error.hpp>
@@ -26,6 +27,20 @@ inline void check_length(const char* who, const char* what, long value) {
 // The factor 1, always.
 struct Constant {
     double operator()(long) const { return 1.0; }
+};
+
+// A factor for the first steps, then 1.
+class ConstantFactor {
+public:
+    // Throws ValueError unless steps >= 0.
+    ConstantFactor(double factor, long steps) : steps_(steps), factor_(factor) {
+        if (steps < 0) fail<ValueError>("ConstantFactor: steps is ", steps, ": expected at least 0");
+    }
+    double operator()(long step) const { return step < steps_ ? factor_ : 1.0; }
+
+private:
+    long steps_;
+    double factor_;
 };
 
 // factor^floor(step / every).
@@ -118,6 +133,57 @@ public:
 private:
     long steps_;
     double first_;
+};
+
+// A straight line from first at step 0 to last at step steps, then last.
+class Linear {
+public:
+    // Throws ValueError unless steps >= 1.
+    Linear(double first, double last, long steps) : steps_(steps), first_(first), last_(last) { detail::check_length("Linear", "steps", steps); }
+    double operator()(long step) const {
+        const long at = detail::clamp_step(step);
+        if (at >= steps_) return last_;
+        return first_ + (last_ - first_) * (static_cast<double>(at) / static_cast<double>(steps_));
+    }
+
+private:
+    long steps_;
+    double first_, last_;
+};
+
+// (1 - step / total)^power, then 0.
+class Polynomial {
+public:
+    // Throws ValueError unless total >= 1 and power >= 0.
+    explicit Polynomial(long total, double power = 1.0) : total_(total), power_(power) {
+        detail::check_length("Polynomial", "total", total);
+        if (!(power >= 0)) fail<ValueError>("Polynomial: power is ", power, ": expected at least 0");
+    }
+    double operator()(long step) const {
+        const long at = detail::clamp_step(step);
+        return at >= total_ ? 0.0 : __builtin_pow(1.0 - static_cast<double>(at) / static_cast<double>(total_), power_);
+    }
+
+private:
+    long total_;
+    double power_;
+};
+
+// The product of f(1), ..., f(step), 1 at step 0. Going on by a step takes one call of f.
+template <class F>
+class Multiplicative {
+public:
+    explicit Multiplicative(F f) : f_(static_cast<F&&>(f)) {}
+    double operator()(long step) const {
+        if (step < at_) at_ = 0, product_ = 1.0;
+        while (at_ < step) product_ *= f_(++at_);
+        return product_;
+    }
+
+private:
+    F f_;
+    mutable long at_ = 0;  // what has been multiplied already
+    mutable double product_ = 1.0;
 };
 
 // One schedule for the first steps, then another that counts from 0 again: Sequence{LinearWarmup{500}, 500, Cosine{n}}.

@@ -1,262 +1,38 @@
 // Optimiser steps over flat arenas: one loop reads parameter, gradient and state and writes parameter and state.
 //
-// An arena is cut into segments (contiguous ranges with one set of hyper-parameters); callers loop over segments. A rule
-// is a small functor that holds its scalars, computed once on the host in double and cast once to T. Traffic per float
-// parameter: SGD 12 bytes, with momentum 20, Adam and AdaBound 28, AMSGrad and AMSBound 36; clearing gradients in the
-// same pass adds the 4 bytes of the store and saves a pass.
+// An arena is cut into segments (contiguous ranges with one set of hyper-parameters); callers loop over segments. The rules
+// are in rules/*.hpp. Traffic per float parameter: 12 bytes and 8 for each state; clearing gradients in the same pass adds
+// the 4 bytes of the store and saves a pass.
 #pragma once
 
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/error.hpp>
 #include <tenon/base/parallel.hpp>
 #include <tenon/base/simd.hpp>
+#include <tenon/kernels/cpu/rules/adabound.hpp>
+#include <tenon/kernels/cpu/rules/adam.hpp>
+#include <tenon/kernels/cpu/rules/sgd.hpp>
+
+#include <type_traits>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 
-// How weight decay enters a step.
-enum class WeightDecay {
-    l2,               // g += wd * p before the moments
-    decoupled_torch,  // p *= 1 - lr * wd, as AdamW
-    decoupled_final,  // p *= 1 - final_lr * wd (both scaled by lr_scale): AdaBound's asymptotic step; AdaBound only
-    decoupled_ref,    // p *= 1 - wd, whatever the rate: what the first AdaBoundW did
-};
-
-struct SgdOptions {
-    double lr = 1e-3;
-    double lr_scale = 1;  // factor owned by a schedule
-    double momentum = 0, dampening = 0;
-    bool nesterov = false;
-    double weight_decay = 0;
-    WeightDecay decay = WeightDecay::l2;
-    bool maximize = false;
-    double gradient_scale = 1;  // multiplies every gradient (1 / loss scale, clipping)
-    // Averages instead of sums: buffer = momentum * buffer + (1 - momentum) * g and step lr / (1 - momentum^t), the
-    // method that AdaBound ends in; dampening is not read then.
-    bool bias_corrected = false;
-};
-struct AdamOptions {
-    double lr = 1e-3, lr_scale = 1;
-    double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-    double weight_decay = 0;
-    WeightDecay decay = WeightDecay::l2;
-    bool maximize = false;
-    double gradient_scale = 1;
-    bool bias_correction = true;
-};
-struct AdaBoundOptions {
-    double lr = 1e-3, lr_scale = 1;  // lr_scale multiplies the bounds as well
-    double final_lr = 0.1, gamma = 1e-3;
-    double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-    double weight_decay = 0;
-    WeightDecay decay = WeightDecay::l2;
-    bool maximize = false;
-    double gradient_scale = 1;
-    double hi_cap = __builtin_inf();  // the upper bound never exceeds it (the first steps allow 1000 * final_lr)
-    bool bias_correction = true;
-    bool theory_decay = false;  // divides the clamped rate by sqrt(t), as the regret analysis does
-};
-
-// What a step needs, in double, for one value of t.
-struct SgdScalars {
-    double step, momentum, buffer_keep, buffer_gain, l2, keep, gradient_scale;
-    bool nesterov;
-};
-struct AdamScalars {
-    double beta1, gain1, beta2, gain2, eps;
-    double step;     // lr / (1 - beta1^t)
-    double root;     // 1 / sqrt(1 - beta2^t): denominator = sqrt(v) * root + eps
-    double l2, keep, gradient_scale;
-};
-struct AdaBoundScalars {
-    double beta1, gain1, beta2, gain2, eps;
-    double step;    // lr * sqrt(1 - beta2^t) / (1 - beta1^t): rate = clamp(step / (sqrt(v) + eps), lo, hi)
-    double lo, hi;
-    double l2, keep, gradient_scale;
-};
-
-namespace impl {
-inline void check_step(const char* name, long t) {
-    if (t < 1) fail<ValueError>(name, ": the step count starts at 1, got ", t);
-}
-inline void check_betas(const char* name, double beta1, double beta2) {
-    if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1))
-        fail<ValueError>(name, ": expected betas in [0, 1), got ", beta1, " and ", beta2);
-}
-struct DecayFactors {
-    double l2, keep;
-};
-inline DecayFactors decay_factors(const char* name, WeightDecay decay, double weight_decay, double lr, double final_lr) {
-    switch (decay) {
-        case WeightDecay::l2: return {weight_decay, 1};
-        case WeightDecay::decoupled_torch: return {0, 1 - lr * weight_decay};
-        case WeightDecay::decoupled_ref: return {0, 1 - weight_decay};
-        case WeightDecay::decoupled_final: break;
-    }
-    if (final_lr < 0) fail<ValueError>(name, ": decoupled_final needs a final_lr, which only AdaBound and AMSBound have");
-    return {0, 1 - final_lr * weight_decay};
-}
-}  // namespace impl
-
-// The scalars of step t (counted from 1) of SGD. The first step's buffer is g itself, without dampening.
-// Throws ValueError for t < 1 and for Nesterov without momentum or with dampening.
-inline SgdScalars sgd_scalars(long t, const SgdOptions& o) {
-    impl::check_step("sgd", t);
-    if (o.nesterov && !(o.momentum > 0 && o.dampening == 0))
-        fail<ValueError>("sgd: nesterov needs momentum > 0 and dampening 0, got momentum ", o.momentum, " and dampening ",
-                         o.dampening);
-    const double lr = o.lr * o.lr_scale;
-    const impl::DecayFactors decay = impl::decay_factors("sgd", o.decay, o.weight_decay, lr, -1);
-    if (o.bias_corrected)
-        return {lr / (1 - __builtin_pow(o.momentum, double(t))), o.momentum, o.momentum, 1 - o.momentum,
-                decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale, o.nesterov};
-    return {lr,       o.momentum, t == 1 ? 0 : o.momentum,        t == 1 ? 1 : 1 - o.dampening,
-            decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale, o.nesterov};
-}
-
-// The scalars of step t (counted from 1) of Adam, AdamW (decay = decoupled_torch) and AMSGrad.
-// Throws ValueError for t < 1 and betas outside [0, 1).
-inline AdamScalars adam_scalars(long t, const AdamOptions& o) {
-    impl::check_step("adam", t);
-    impl::check_betas("adam", o.beta1, o.beta2);
-    const double lr = o.lr * o.lr_scale;
-    // Powers in double: float(0.999) alone is off by 1.3e-5 of 1 - beta2.
-    const double correction1 = o.bias_correction ? 1 - __builtin_pow(o.beta1, double(t)) : 1;
-    const double correction2 = o.bias_correction ? 1 - __builtin_pow(o.beta2, double(t)) : 1;
-    const impl::DecayFactors decay = impl::decay_factors("adam", o.decay, o.weight_decay, lr, -1);
-    return {o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, lr / correction1, 1 / __builtin_sqrt(correction2),
-            decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale};
-}
-
-// The scalars of step t (counted from 1) of AdaBound and AMSBound (Luo et al. 2019, the released code).
-// The bounds scale with lr_scale; gamma = 0 leaves them open (0, hi_cap). Throws ValueError for t < 1, betas outside
-// [0, 1), a negative final_lr, gamma or hi_cap.
-inline AdaBoundScalars adabound_scalars(long t, const AdaBoundOptions& o) {
-    impl::check_step("adabound", t);
-    impl::check_betas("adabound", o.beta1, o.beta2);
-    if (!(o.final_lr >= 0 && o.gamma >= 0 && o.hi_cap >= 0))
-        fail<ValueError>("adabound: expected final_lr, gamma and hi_cap >= 0, got ", o.final_lr, ", ", o.gamma, " and ", o.hi_cap);
-    const double lr = o.lr * o.lr_scale, final_lr = o.final_lr * o.lr_scale;
-    const double correction1 = o.bias_correction ? 1 - __builtin_pow(o.beta1, double(t)) : 1;
-    const double correction2 = o.bias_correction ? 1 - __builtin_pow(o.beta2, double(t)) : 1;
-    const double shrink = o.theory_decay ? 1 / __builtin_sqrt(double(t)) : 1;
-    double lo = 0, hi = __builtin_inf();
-    if (o.gamma > 0) {
-        lo = final_lr * (1 - 1 / (o.gamma * double(t) + 1));
-        hi = final_lr * (1 + 1 / (o.gamma * double(t)));
-    }
-    if (hi > o.hi_cap) hi = o.hi_cap;
-    if (lo > hi) lo = hi;
-    const impl::DecayFactors decay = impl::decay_factors("adabound", o.decay, o.weight_decay, lr, final_lr);
-    return {o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, shrink * lr * __builtin_sqrt(correction2) / correction1,
-            shrink * lo, shrink * hi, decay.l2, decay.keep, (o.maximize ? -1 : 1) * o.gradient_scale};
-}
-
-namespace impl {
-#if defined(__CUDA_ARCH__)
-TENON_FUNCTOR float optim_sqrt(float a) { return ::sqrtf(a); }
-TENON_FUNCTOR double optim_sqrt(double a) { return ::sqrt(a); }
-#else
-TENON_ALWAYS_INLINE float optim_sqrt(float a) { return __builtin_sqrtf(a); }
-TENON_ALWAYS_INLINE double optim_sqrt(double a) { return __builtin_sqrt(a); }
-#endif
-template <class T, int N>
-TENON_ALWAYS_INLINE simd<T, N> optim_sqrt(const simd<T, N>& a) { return sqrt(a); }
-// The larger of two; a NaN in either is the result.
-template <class V>
-TENON_FUNCTOR V optim_max(const V& a, const V& b) { return select(b > a, b, select(b != b, b, a)); }
-// eta held to [lo, hi]; every comparison with NaN is false, so a NaN comes through.
-template <class V>
-TENON_FUNCTOR V optim_clamp(const V& eta, const V& lo, const V& hi) {
-    const V raised = select(eta < lo, lo, eta);
-    return select(raised > hi, hi, raised);
-}
-}  // namespace impl
-
-// A rule (the device takes its steps too, an element at a time): `states` buffers of the parameters' size, `gradient_scale`, and operator()(p, g, s0, s1, s2) over a scalar or
-// a simd vector; g comes scaled already. Any struct of this form can be given to fused_step.
-
-// SGD. State with momentum: the buffer.
-template <class T, bool Momentum, bool Nesterov = false>
-struct Sgd {
-    static constexpr int states = Momentum ? 1 : 0;
-    T step, momentum, buffer_keep, buffer_gain, l2, keep, gradient_scale;
-    explicit Sgd(const SgdScalars& s)
-        : step(T(s.step)), momentum(T(s.momentum)), buffer_keep(T(s.buffer_keep)), buffer_gain(T(s.buffer_gain)),
-          l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
-    template <class V>
-    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& buffer, V&, V&) const {
-        V g = gradient;
-        if (l2 != T(0)) g = g + V(l2) * p;
-        if (keep != T(1)) p = p * V(keep);
-        if constexpr (Momentum) {
-            buffer = V(buffer_keep) * buffer + V(buffer_gain) * g;
-            if constexpr (Nesterov) g = g + V(momentum) * buffer;
-            else g = buffer;
-        }
-        p = p - V(step) * g;
-    }
-};
-
-// Adam, AdamW and, with Amsgrad, AMSGrad. States: m, v, the running maximum of v.
-template <class T, bool Amsgrad = false>
-struct Adam {
-    static constexpr int states = Amsgrad ? 3 : 2;
-    T beta1, gain1, beta2, gain2, eps, step, root, l2, keep, gradient_scale;
-    explicit Adam(const AdamScalars& s)
-        : beta1(T(s.beta1)), gain1(T(s.gain1)), beta2(T(s.beta2)), gain2(T(s.gain2)), eps(T(s.eps)), step(T(s.step)),
-          root(T(s.root)), l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
-    template <class V>
-    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
-        V g = gradient;
-        if (l2 != T(0)) g = g + V(l2) * p;
-        if (keep != T(1)) p = p * V(keep);
-        m = V(beta1) * m + V(gain1) * g;
-        v = V(beta2) * v + V(gain2) * (g * g);
-        V second = v;
-        if constexpr (Amsgrad) second = largest = impl::optim_max(largest, v);
-        p = p - V(step) * (m / (impl::optim_sqrt(second) * V(root) + V(eps)));
-    }
-};
-
-// AdaBound and, with Amsbound, AMSBound: Adam's rate held between two bounds that close in on final_lr.
-// eps joins the uncorrected sqrt(v), unlike Adam's. States: m, v, the running maximum of v.
-template <class T, bool Amsbound = false>
-struct AdaBound {
-    static constexpr int states = Amsbound ? 3 : 2;
-    T beta1, gain1, beta2, gain2, eps, step, lo, hi, l2, keep, gradient_scale;
-    explicit AdaBound(const AdaBoundScalars& s)
-        : beta1(T(s.beta1)), gain1(T(s.gain1)), beta2(T(s.beta2)), gain2(T(s.gain2)), eps(T(s.eps)), step(T(s.step)),
-          lo(T(s.lo)), hi(T(s.hi)), l2(T(s.l2)), keep(T(s.keep)), gradient_scale(T(s.gradient_scale)) {}
-    // The rate before it is held to the bounds, for a second moment v.
-    template <class V>
-    TENON_FUNCTOR V free_rate(const V& v) const {
-        return V(step) / (impl::optim_sqrt(v) + V(eps));
-    }
-    template <class V>
-    TENON_FUNCTOR void operator()(V& p, const V& gradient, V& m, V& v, V& largest) const {
-        V g = gradient;
-        if (l2 != T(0)) g = g + V(l2) * p;
-        if (keep != T(1)) p = p * V(keep);
-        m = V(beta1) * m + V(gain1) * g;
-        v = V(beta2) * v + V(gain2) * (g * g);
-        V second = v;
-        if constexpr (Amsbound) second = largest = impl::optim_max(largest, v);
-        p = p - impl::optim_clamp(free_rate(second), V(lo), V(hi)) * m;
-    }
-};
+// The limit of gradients that are not clipped by value.
+template <class T>
+inline constexpr T unlimited = T(__builtin_inf());
 
 namespace reference {
 
 // The plain step: one element after the other.
 template <class Rule, class T>
 void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients,
-                const T* coefficient = nullptr) {
+                const T* coefficient = nullptr, std::type_identity_t<T> limit = unlimited<T>) {
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
     for (long i = 0; i < n; ++i) {
         T none = 0;
-        rule(p[i], T(scale * g[i]), Rule::states > 0 ? state0[i] : none, Rule::states > 1 ? state1[i] : none,
+        rule(p[i], impl::optim_clamp(T(scale * g[i]), T(-limit), limit), Rule::states > 0 ? state0[i] : none, Rule::states > 1 ? state1[i] : none,
              Rule::states > 2 ? state2[i] : none);
         if (clear_gradients) g[i] = 0;
     }
@@ -281,15 +57,17 @@ constexpr long optim_partials = 1024;
 // its place nor on where the range starts.
 struct FusedStepBody {
     template <int Lanes, class Rule, class T>
-    static TENON_ALWAYS_INLINE void run(Rule rule, T scale, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear) {
+    static TENON_ALWAYS_INLINE void run(Rule rule, T scale, T limit, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear) {
         constexpr int N = Lanes * 4 / int(sizeof(T));
         using V = simd<T, N>;
         const V zero(0), factor(scale);
+        const bool clip = limit < unlimited<T>;
         V s0(0), s1(0), s2(0);
         long i = 0;
         for (; i + N <= n; i += N) {
             V value = V::load(p + i);
-            const V gradient = factor * V::load(g + i);
+            V gradient = factor * V::load(g + i);
+            if (clip) gradient = optim_clamp(gradient, V(-limit), V(limit));
             if constexpr (Rule::states > 0) s0 = V::load(state0 + i);
             if constexpr (Rule::states > 1) s1 = V::load(state1 + i);
             if constexpr (Rule::states > 2) s2 = V::load(state2 + i);
@@ -309,7 +87,8 @@ struct FusedStepBody {
             if constexpr (Rule::states > 1) __builtin_memcpy(lane[3], state1 + i, bytes);
             if constexpr (Rule::states > 2) __builtin_memcpy(lane[4], state2 + i, bytes);
             V value = V::load(lane[0]);
-            const V gradient = factor * V::load(lane[1]);
+            V gradient = factor * V::load(lane[1]);
+            if (clip) gradient = optim_clamp(gradient, V(-limit), V(limit));
             s0 = V::load(lane[2]);
             s1 = V::load(lane[3]);
             s2 = V::load(lane[4]);
@@ -348,6 +127,69 @@ struct SumOfSquaresBody {
     }
 };
 
+struct DotBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, const T* a, const T* b, double* out) {
+        constexpr int N = Lanes / 2;
+        using V = simd<double, N>;
+        V sum0(0), sum1(0);
+        long i = 0;
+        for (; i + 2 * N <= n; i += 2 * N) {
+            sum0 += convert<double>(simd<T, N>::load(a + i)) * convert<double>(simd<T, N>::load(b + i));
+            sum1 += convert<double>(simd<T, N>::load(a + i + N)) * convert<double>(simd<T, N>::load(b + i + N));
+        }
+        double sum = reduce_add(sum0 + sum1);
+        for (; i < n; ++i) sum += double(a[i]) * double(b[i]);
+        *out = sum;
+    }
+};
+struct SumOfSquaredProductsBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, const T* a, const T* b, double* out) {
+        constexpr int N = Lanes / 2;
+        using V = simd<double, N>;
+        V sum0(0);
+        long i = 0;
+        for (; i + N <= n; i += N) {
+            const V product = convert<double>(simd<T, N>::load(a + i)) * convert<double>(simd<T, N>::load(b + i));
+            sum0 += product * product;
+        }
+        double sum = reduce_add(sum0);
+        for (; i < n; ++i) sum += double(a[i]) * double(b[i]) * (double(a[i]) * double(b[i]));
+        *out = sum;
+    }
+};
+struct SumOfMagnitudesBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, const T* g, double* out) {
+        constexpr int N = Lanes / 2;
+        using V = simd<double, N>;
+        V sum0(0), sum1(0);
+        long i = 0;
+        for (; i + 2 * N <= n; i += 2 * N) {
+            sum0 += optim_abs(convert<double>(simd<T, N>::load(g + i)));
+            sum1 += optim_abs(convert<double>(simd<T, N>::load(g + i + N)));
+        }
+        double sum = reduce_add(sum0 + sum1);
+        for (; i < n; ++i) sum += optim_abs(double(g[i]));
+        *out = sum;
+    }
+};
+struct LargestMagnitudeBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long n, const T* g, double* out) {
+        constexpr int N = Lanes * 4 / int(sizeof(T));
+        using V = simd<T, N>;
+        V most(0);
+        long i = 0;
+        for (; i + N <= n; i += N) most = optim_max(most, optim_abs(V::load(g + i)));
+        T largest = 0;
+        for (int k = 0; k < N; ++k) largest = optim_max(largest, most[k]);
+        for (; i < n; ++i) largest = optim_max(largest, optim_abs(g[i]));
+        *out = double(largest);
+    }
+};
+
 struct BoundHistogramBody {
     template <int Lanes, class Rule, class T>
     static TENON_ALWAYS_INLINE void run(Rule rule, long n, const T* second, long* counts) {
@@ -376,11 +218,12 @@ struct BoundHistogramBody {
 }  // namespace impl
 
 // One optimiser step on the range [0, n) of an arena: p and the states are updated from g * gradient_scale *
-// *coefficient (null: 1), and g is set to 0 in the same pass if clear_gradients. T is float or double; states that the
-// rule does not use may be null; the arrays must not overlap. A NaN gradient makes the parameter NaN.
+// *coefficient (null: 1) held to [-limit, limit], and g is set to 0 in the same pass if clear_gradients. T is float or double;
+// states that the rule does not use may be null; the arrays must not overlap (g may be p where the rule reads no gradient). A
+// NaN gradient makes the parameter NaN.
 template <class Rule, class T>
 void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients,
-                const T* coefficient = nullptr) {
+                const T* coefficient = nullptr, std::type_identity_t<T> limit = unlimited<T>) {
     if (n <= 0) return;
 #if !defined(__CUDA_ARCH__)  // where rules are device functions, which may not hold vectors, no loop of the host is made
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
@@ -388,28 +231,59 @@ void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* s
         const long begin = task * impl::optim_chunk;
         const long count = n - begin < impl::optim_chunk ? n - begin : impl::optim_chunk;
         // Bound by memory; eight lanes are as fast as sixteen.
-        dispatch<impl::FusedStepBody, Isa::avx2>(rule, scale, count, p + begin, g + begin, Rule::states > 0 ? state0 + begin : nullptr,
+        dispatch<impl::FusedStepBody, Isa::avx2>(rule, scale, limit, count, p + begin, g + begin, Rule::states > 0 ? state0 + begin : nullptr,
                                       Rule::states > 1 ? state1 + begin : nullptr,
                                       Rule::states > 2 ? state2 + begin : nullptr, clear_gradients);
     });
 #endif
 }
 
-// Sum of the squares of g[0, n), in double. Chunks depend on n only and are added in order.
-template <class T>
-double sum_of_squares(long n, const T* g) {
+namespace impl {
+// The sum of what Body gives for chunks of [0, n), which depend on n only and are added in order.
+template <class Body, class... Arrays>
+double sum_in_chunks(long n, const Arrays*... arrays) {
     if (n <= 0) return 0;
-    long chunk = (n + impl::optim_partials - 1) / impl::optim_partials;
+    long chunk = (n + optim_partials - 1) / optim_partials;
     chunk = chunk <= 32768 ? 32768 : (chunk + 63) / 64 * 64;
     const long tasks = (n + chunk - 1) / chunk;
-    double partial[impl::optim_partials];
+    double partial[optim_partials];
     parallel_for(tasks, [&](long task) {
         const long begin = task * chunk;
-        dispatch<impl::SumOfSquaresBody>(n - begin < chunk ? n - begin : chunk, g + begin, &partial[task]);
+        dispatch<Body>(n - begin < chunk ? n - begin : chunk, (arrays + begin)..., &partial[task]);
     });
     double sum = 0;
     for (long i = 0; i < tasks; ++i) sum += partial[i];
     return sum;
+}
+}  // namespace impl
+
+// Sum of the squares of g[0, n), in double.
+template <class T>
+double sum_of_squares(long n, const T* g) { return impl::sum_in_chunks<impl::SumOfSquaresBody>(n, g); }
+// Sum of the products a[i] * b[i], in double.
+template <class T>
+double dot(long n, const T* a, const T* b) { return impl::sum_in_chunks<impl::DotBody>(n, a, b); }
+// Sum of (a[i] * b[i])^2, in double.
+template <class T>
+double sum_of_squared_products(long n, const T* a, const T* b) { return impl::sum_in_chunks<impl::SumOfSquaredProductsBody>(n, a, b); }
+// Sum of the absolute values of g[0, n), in double.
+template <class T>
+double sum_of_magnitudes(long n, const T* g) { return impl::sum_in_chunks<impl::SumOfMagnitudesBody>(n, g); }
+// The largest absolute value of g[0, n), 0 for none; a NaN among them is the result.
+template <class T>
+double largest_magnitude(long n, const T* g) {
+    if (n <= 0) return 0;
+    long chunk = (n + impl::optim_partials - 1) / impl::optim_partials;
+    if (chunk < 32768) chunk = 32768;
+    const long tasks = (n + chunk - 1) / chunk;
+    double partial[impl::optim_partials];
+    parallel_for(tasks, [&](long task) {
+        const long begin = task * chunk;
+        dispatch<impl::LargestMagnitudeBody>(n - begin < chunk ? n - begin : chunk, g + begin, &partial[task]);
+    });
+    double largest = 0;
+    for (long i = 0; i < tasks; ++i) largest = impl::optim_max(largest, partial[i]);
+    return largest;
 }
 
 // The factor that brings a gradient of this summed square down to max_norm: min(1, max_norm / (norm + 1e-6)), exactly 1

@@ -1,7 +1,7 @@
 // Optimiser steps over flat arenas (cpu/multi_tensor.hpp): one launch reads parameter, gradient and state and writes
 // parameter and state, in accesses of 16 bytes.
 //
-// Memory moved per float parameter: SGD 12 bytes, with momentum 20, Adam and AdaBound 28, AMSGrad and AMSBound 36.
+// Memory moved per float parameter: 12 bytes and 8 for each state.
 #pragma once
 
 #include <tenon/kernels/cpu/multi_tensor.hpp>
@@ -16,7 +16,8 @@ namespace kernels::cuda {
 template <class Rule, class T>
 struct StepNumbers {
     Rule rule;
-    T scale;  // of the gradients
+    T scale;  // of the gradients, which are then held to [-limit, limit]
+    T limit;
 };
 template <class Rule, class T>
 struct StepJob {
@@ -36,7 +37,7 @@ __device__ inline void step_elements(const StepJob<Rule, T>& job, const StepNumb
     Values p = at(job.p), s[3] = {};
     const Values g = at(job.g);
     for (int k = 0; k < Rule::states; ++k) s[k] = at(job.states[k]);
-    for (int l = 0; l < L; ++l) numbers.rule(p.v[l], numbers.scale * g.v[l], s[0].v[l], s[1].v[l], s[2].v[l]);
+    for (int l = 0; l < L; ++l) numbers.rule(p.v[l], cpu::impl::optim_clamp(numbers.scale * g.v[l], -numbers.limit, numbers.limit), s[0].v[l], s[1].v[l], s[2].v[l]);
     at(job.p) = p;
     for (int k = 0; k < Rule::states; ++k) at(job.states[k]) = s[k];
     if (job.clear) at(job.g) = Values{};
@@ -70,9 +71,9 @@ void run_step(const StepJob<Rule, T>& job) {
 // coefficient lies in the host's memory.
 template <class Rule, class T>
 void fused_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, T* state2, bool clear_gradients,
-                const T* coefficient = nullptr) {
+                const T* coefficient = nullptr, std::type_identity_t<T> limit = cpu::unlimited<T>) {
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
-    run_step(StepJob<Rule, T>{{rule, scale}, nullptr, n, p, g, {state0, state1, state2}, clear_gradients});
+    run_step(StepJob<Rule, T>{{rule, scale, limit}, nullptr, n, p, g, {state0, state1, state2}, clear_gradients});
 }
 // The step of a captured graph, whose numbers are on the device.
 template <class Rule, class T>
@@ -80,20 +81,53 @@ void fused_step(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fre
     run_step(StepJob<Rule, T>{now, fresh, n, p, g, {state0, state1, state2}, false});
 }
 
-// A block's sum of squares of `chunk` elements, in double.
+// What is added up over elements, in double.
 template <class T>
-__global__ void sum_of_squares_kernel(long n, long chunk, const T* g, double* partial) {
+struct SquareTerm {
+    const T* g;
+#if TENON_DEVICE_CODE
+    __device__ double operator()(long i) const { return static_cast<double>(g[i]) * static_cast<double>(g[i]); }
+#endif
+};
+template <class T>
+struct ProductTerm {
+    const T *a, *b;
+#if TENON_DEVICE_CODE
+    __device__ double operator()(long i) const { return static_cast<double>(a[i]) * static_cast<double>(b[i]); }
+#endif
+};
+template <class T>
+struct SquaredProductTerm {
+    const T *a, *b;
+#if TENON_DEVICE_CODE
+    __device__ double operator()(long i) const {
+        const double product = static_cast<double>(a[i]) * static_cast<double>(b[i]);
+        return product * product;
+    }
+#endif
+};
+template <class T>
+struct MagnitudeTerm {
+    const T* g;
+#if TENON_DEVICE_CODE
+    __device__ double operator()(long i) const { return fabs(static_cast<double>(g[i])); }
+#endif
+};
+
+// A block's sum over `chunk` elements.
+template <class Term>
+__global__ void sum_terms_kernel(long n, long chunk, Term term, double* partial) {
 #if TENON_DEVICE_CODE
     const long first = blockIdx.x * chunk, last = first + chunk < n ? first + chunk : n;
     double sum = 0;
-    for (long i = first + threadIdx.x; i < last; i += blockDim.x) sum += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+    for (long i = first + threadIdx.x; i < last; i += blockDim.x) sum += term(i);
     sum = block_sum(sum, block_threads);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 #endif
 }
 // One block adds them up.
 template <class P>
-__global__ void add_squares_kernel(long parts, P* partial) {
+__global__ void add_terms_kernel(long parts, P* partial) {
 #if TENON_DEVICE_CODE
     P sum = 0;
     for (long i = threadIdx.x; i < parts; i += blockDim.x) sum += partial[i];
@@ -102,16 +136,57 @@ __global__ void add_squares_kernel(long parts, P* partial) {
 #endif
 }
 // Waits for the sum. Chunks depend on n only.
-template <class T>
-double sum_of_squares(long n, const T* g) {
+template <class Term>
+double sum_of_terms(long n, Term term) {
     if (n <= 0) return 0;
     long chunk = (n + 2047) / 2048;
     if (chunk < 8192) chunk = 8192;
     const long parts = (n + chunk - 1) / chunk;
     const Scratch<double> partial(parts + 1);
-    launch("norm", sum_of_squares_kernel<T>, parts, block_threads, n, chunk, g, partial.get());
-    launch("norm", add_squares_kernel<double>, 1, block_threads, parts, partial.get());
+    launch("norm", sum_terms_kernel<Term>, parts, block_threads, n, chunk, term, partial.get());
+    launch("norm", add_terms_kernel<double>, 1, block_threads, parts, partial.get());
     return read_back(partial.get() + parts);
+}
+template <class T>
+double sum_of_squares(long n, const T* g) { return sum_of_terms(n, SquareTerm<T>{g}); }
+template <class T>
+double dot(long n, const T* a, const T* b) { return sum_of_terms(n, ProductTerm<T>{a, b}); }
+template <class T>
+double sum_of_squared_products(long n, const T* a, const T* b) { return sum_of_terms(n, SquaredProductTerm<T>{a, b}); }
+template <class T>
+double sum_of_magnitudes(long n, const T* g) { return sum_of_terms(n, MagnitudeTerm<T>{g}); }
+
+// The bits of a magnitude, read as an integer, have its order, and those of a NaN are above those of infinity: a maximum of
+// integers, which no order of threads changes.
+template <class T>
+__global__ void largest_magnitude_kernel(long n, const T* g, unsigned long long* most) {
+#if TENON_DEVICE_CODE
+    unsigned long long own = 0;
+    const long step = static_cast<long>(gridDim.x) * blockDim.x;
+    for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+        const double magnitude = fabs(static_cast<double>(g[i]));
+        unsigned long long bits;
+        __builtin_memcpy(&bits, &magnitude, sizeof bits);
+        own = bits > own ? bits : own;
+    }
+    for (int d = 16; d > 0; d /= 2) {
+        const unsigned long long other = __shfl_xor_sync(0xffffffffu, own, d);
+        own = other > own ? other : own;
+    }
+    if (threadIdx.x % 32 == 0) atomicMax(most, own);
+#endif
+}
+// Waits for the result.
+template <class T>
+double largest_magnitude(long n, const T* g) {
+    if (n <= 0) return 0;
+    const Scratch<unsigned long long> most(1);
+    cuda_detail::check(cudaMemsetAsync(most.get(), 0, sizeof(unsigned long long), cuda_detail::current_stream), "cudaMemsetAsync");
+    launch("norm", largest_magnitude_kernel<T>, blocks_for(n, block_threads), block_threads, n, g, most.get());
+    const unsigned long long bits = read_back(most.get());
+    double result;
+    __builtin_memcpy(&result, &bits, sizeof result);
+    return result;
 }
 
 using cpu::BoundCounts;
