@@ -207,7 +207,8 @@ __device__ inline void for_units(const Sums& s, SumCells& cells, unsigned units,
 #endif
 
 // A warp adds the chunks of one element, result by result: two may be the same memory, the second one adding.
-inline __global__ void sum_chunks(Sums s, unsigned chunks) {
+template <class Plan>
+__global__ void sum_chunks(Plan s, unsigned chunks) {
 #if TENON_DEVICE_CODE
     const unsigned lane = threadIdx.x % 32;
     const auto add = [&]<class P>(P total, int k, unsigned m) {
@@ -224,7 +225,7 @@ inline __global__ void sum_chunks(Sums s, unsigned chunks) {
 #endif
 }
 inline void launch_sum_chunks(const Sums& s, unsigned chunks) {
-    launch("sum", &sum_chunks, blocks_for(s.elements, block_threads / 32), block_threads, s, chunks);
+    launch("sum", &sum_chunks<Sums>, blocks_for(s.elements, block_threads / 32), block_threads, s, chunks);
 }
 
 // Completes a plan of which count, targets, apart, elements, vectors, kept and summed are known; returns the launch's grid.
