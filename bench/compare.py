@@ -8,11 +8,12 @@ other. Several rounds are run, so that a slow minute of the machine hits everybo
 import argparse
 import json
 import os
-import re
+import shutil
 import statistics
 import subprocess
 import sys
 
+failed = []  # programs
 TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -41,6 +42,7 @@ def run(folder, program, environment, *arguments):
     result = subprocess.run([os.path.join(folder, program), *arguments], stdout=subprocess.PIPE, text=True, env=environment)
     if result.returncode != 0:
         print(f"{program} returned {result.returncode}", file=sys.stderr)
+        failed.append(program)
     lines = []
     for line in result.stdout.splitlines():
         if line.startswith("{"):
@@ -49,6 +51,16 @@ def run(folder, program, environment, *arguments):
             except json.JSONDecodeError:
                 print(f"{program}: not JSON: {line}", file=sys.stderr)
     return lines
+
+
+def torch_on_gpu():
+    """A python whose torch sees a GPU, or None."""
+    for python in (os.environ.get("TENON_TORCH_PYTHON"), "python3"):
+        if python and shutil.which(python):
+            question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+            if subprocess.run([python, "-c", question], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                return shutil.which(python)
+    return None
 
 
 class Results:
@@ -113,6 +125,8 @@ def main():
     parser.add_argument("filter", nargs="?", default="")
     parser.add_argument("--json", metavar="FILE", help="write one JSON object per line")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cuda: the programs run there, beside torch_cuda.py where torch sees a GPU")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # to see that everything runs
     options = parser.parse_args()
 
     # Lines of "program" or, for a program that takes one number of threads, "program --threads".
@@ -125,23 +139,39 @@ def main():
     # Threads that wait in a spin loop would slow down whoever runs next to them.
     environment.setdefault("OMP_WAIT_POLICY", "passive")
 
-    machine = run(options.folder, "bench_machine", environment)[0]
-    print(f"{machine['machine']}, {machine['cores']} cores, instruction set {machine['isa']}")
+    where = [] if options.device == "cpu" else ["--device", options.device]
+    where += ["--tiny"] if options.tiny else []
+    machine = run(options.folder, "bench_machine", environment, *where)[0]
+    if "copy_gb" in machine:
+        print(f"{machine['machine']} ({machine['isa']}, {machine['multiprocessors']} multiprocessors): "
+              f"multiply-add peak {machine['fma_peak_gf_one']:.0f} GF/s, copy {machine['copy_gb']:.0f} GB/s")
+    else:
+        print(f"{machine['machine']}, {machine['cores']} cores, instruction set {machine['isa']}")
     for who, text in (("one", "one thread"), ("all", "all threads")):
-        if f"fma_peak_gf_{who}" in machine:
+        if f"memcpy_gb_{who}" in machine:
             print(f"  {text:11}: multiply-add peak {machine[f'fma_peak_gf_{who}']:.0f} GF/s, memcpy "
                   f"{machine[f'memcpy_gb_{who}']:.1f} GB/s from memory, {machine[f'memcpy_cache_gb_{who}']:.0f} GB/s in cache")
     sys.stdout.flush()
 
+    python = torch_on_gpu() if options.device != "cpu" else None
+    if options.device != "cpu" and python is None:
+        print("PyTorch takes no part: no python with a torch that sees the GPU (TENON_TORCH_PYTHON names one)")
+    sys.stdout.flush()
+
     results = Results()
     for _ in range(options.rounds):
+        if python:
+            for line in run("", python, environment, os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_cuda.py")):
+                results.add(line, machine["isa"])
         for threads in (1, 2) if machine["cores"] > 1 else (1,):
             for program in programs:
                 if not listed[program] and threads > 1:
                     continue
-                arguments = [listed[program], str(threads)] if listed[program] else []
+                arguments = ([listed[program], str(threads)] if listed[program] else []) + where
                 for line in run(options.folder, program, environment, *arguments):
                     results.add(line, machine["isa"])
+                    if "copy_gb" in machine and line["case"].startswith("gemm float") and line.get("unit") == "GF/s":
+                        results.add({**line, "ours": line["value"], "peer": "peak", "peer_value": machine["fma_peak_gf_one"]}, machine["isa"])
 
     rows = [row for row in results.rows() if cases in row["case"]]
     order = {case: i for i, case in enumerate(dict.fromkeys(row["case"] for row in results.rows()))}
@@ -152,7 +182,7 @@ def main():
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         print(f"{row['case']:{width}}  {row['threads']:>7}  {show(row['ours']):>9} {row['unit']:10}  {show(row['peer_value']):>9}  "
               f"{row['peer'] or '':12}  {ratio}")
-    for peer in sorted({row["peer"] for row in rows if row["ratio"]} - {"memcpy"}):
+    for peer in sorted({row["peer"] for row in rows if row["ratio"]} - {"memcpy", "copy", "peak"}):
         ratios = [row["ratio"] for row in rows if row["peer"] == peer and row["ratio"]]
         print(f"geometric mean over {len(ratios)} cases against {peer}: {statistics.geometric_mean(ratios):.2f}")
     if options.json:
@@ -160,9 +190,11 @@ def main():
             for who, threads in (("one", 1), ("all", machine["cores"])):
                 for what, unit, name in (("fma_peak_gf", "GF/s", "machine: multiply-add peak"),
                                          ("memcpy_gb", "GB/s", "machine: memcpy from memory"),
-                                         ("memcpy_cache_gb", "GB/s", "machine: memcpy in cache")):
-                    if f"{what}_{who}" in machine:
-                        stream.write(json.dumps({"case": name, "unit": unit, "ours": machine[f"{what}_{who}"], "peer": None,
+                                         ("memcpy_cache_gb", "GB/s", "machine: memcpy in cache"),
+                                         ("copy_gb", "GB/s", "machine: copy within the GPU's memory")):
+                    key = f"{what}_{who}" if what != "copy_gb" else what
+                    if key in machine and (key != "copy_gb" or who == "one"):
+                        stream.write(json.dumps({"case": name, "unit": unit, "ours": machine[key], "peer": None,
                                                  "peer_value": None, "ratio": None, "threads": threads,
                                                  "isa": machine["isa"]}) + "\n")
             for row in rows:
@@ -173,7 +205,7 @@ def main():
     if not rows:
         print("nothing was measured", file=sys.stderr)
         return 1
-    return 0
+    return 1 if failed and options.tiny else 0
 
 
 sys.exit(main())

@@ -5,7 +5,8 @@
 #   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
 #   tests/run.sh --part                     a third of it under the address and undefined-behaviour sanitizers
 #   tests/run.sh --cuda                     the CUDA tests on the GPU of this machine, and some of them under compute-sanitizer
-#   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers
+#   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers, and all that
+#                                           is CUDA compiled by nvcc, where a toolkit is installed
 #
 # TENON_PRESET=asan or tsan picks a sanitizer build; TENON_JOBS limits the parallel jobs.
 set -euo pipefail
@@ -35,6 +36,7 @@ if [ "${1:-}" = --nightly ]; then
     run_suite asan build/asan -- "$@"
     run_suite tsan build/tsan -- "$@"
     if command -v clang++ > /dev/null; then run_suite dev build/clang -D CMAKE_CXX_COMPILER=clang++ -- "$@"; fi
+    tests/cuda/nvcc.sh all build/nvcc || [ $? -eq 77 ]
     if [ -x tests/fuzz/run.sh ]; then tests/fuzz/run.sh 60; fi
 elif [ "${1:-}" = --cuda ]; then
     shift

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The program of docs/cuda.md, the example and the CUDA tests as nvcc compiles and links them for a GPU; here they run on the
-# CPU, and say what is missing on `cuda` where there is no GPU.    nvcc.sh <work folder> [all]
+# The program of docs/cuda.md as nvcc compiles and links it for a GPU; here it runs on the CPU, and says what is missing on
+# `cuda` where there is no GPU.    nvcc.sh <work folder>
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -21,9 +21,3 @@ if ! nvidia-smi > /dev/null 2>&1; then
     grep -q "no GPU is present" "$1/refused"
 fi
 echo "the program of docs/cuda.md: compiled, linked, run"
-if [ "${2:-}" = all ]; then
-    for test in "$root"/tests/cuda/test_*.cpp; do
-        compile -c "$test" -o "$1/test.o"
-        echo "$(basename "$test"): compiled"
-    done
-fi

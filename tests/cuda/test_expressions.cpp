@@ -29,8 +29,10 @@ void check_close(const Tensor<T, R>& there, const Tensor<T, R>& here, double bou
 // f on both devices, with the gradients of both arguments.
 template <class T, int RA, int RB, class F>
 void compare(const Shape<RA>& a_shape, const Shape<RB>& b_shape, F f, double bound) {
-    auto a = wave<T, RA>(a_shape, 0.7), b = wave<T, RB>(b_shape, 1.1);
-    auto a_there = a.to(cuda()), b_there = b.to(cuda());
+    auto a = wave<T, RA>(a_shape, 0.7);
+    auto b = wave<T, RB>(b_shape, 1.1);
+    auto a_there = a.to(cuda());
+    auto b_there = b.to(cuda());
     a.require_grad(), b.require_grad(), a_there.require_grad(), b_there.require_grad();
     const auto here = eval(f(a, b));
     const auto there = eval(f(a_there, b_there));
@@ -82,6 +84,54 @@ TEST_CASE("large sums on the device keep their accuracy and their bits") {
     CHECK(sum(x).item() == once);
 }
 
+TEST_CASE("gradients of broadcast operands are added up whatever the axes, and on top of what is there") {
+    const auto check = [](auto... shapes) {
+        const auto run = [&](Device device) {
+            const auto x = std::make_tuple(clone(wave<float>(shapes, 0.3 + 0.01 * static_cast<double>(shapes[0])).to(device)).require_grad()...);
+            std::apply([](const auto&... leaf) {
+                for (int pass = 0; pass < 2; ++pass) {
+                    const auto y = eval(tanh((leaf * ...)));
+                    sum(y * y).backward();
+                }
+            }, x);
+            return std::apply([](const auto&... leaf) { return std::make_tuple(leaf.grad().detach()...); }, x);
+        };
+        const auto here = run(cpu), there = run(cuda());
+        [&]<std::size_t... K>(std::index_sequence<K...>) { (check_close(std::get<K>(there), std::get<K>(here), 2e-5), ...); }
+        (std::index_sequence_for<decltype(shapes)...>());
+    };
+    const auto shape = [](auto... n) { return Shape<sizeof...(n)>{{n...}}; };
+    for (long inner : {1, 6, 8, 33, 300}) {
+        CAPTURE(inner);
+        // Every subset of the axes, of which no two take the same way; the scalar among them more than once.
+        check(shape(5l, 7l, inner), shape(5l, 1l, inner), shape(7l, 1l), shape(1l), shape(inner), shape(5l, 7l, 1l), shape(5l, 1l, 1l), shape(1l, 1l, 1l));
+    }
+    check(shape(2000l, 12l), shape(12l));            // chunks of rows, several of which a block takes
+    check(shape(70l, 1100l), shape(1100l));
+    check(shape(3l, 5000l), shape(3l, 1l), shape(1l));  // chunks along the innermost axis
+    check(shape(40000l), shape(1l), shape(1l), shape(1l), shape(1l), shape(1l));  // more than one loop adds up
+}
+
+TEST_CASE("sums on the device leave no copy of what they sum") {
+    auto x = wave<float, 2>(Shape<2>{{512, 256}}, 0.01).to(cuda());
+    auto b = zeros<float>({256}, cuda());
+    b.require_grad();
+    cuda_detail::DeviceMemory& memory = cuda_detail::device_memory();
+    const auto most = [&](auto f) {
+        const long before = memory.statistics(0).live;
+        memory.reset_peak(0);
+        f();
+        return memory.statistics(0).peak - before;
+    };
+    const long whole = 4 * x.size();
+    CHECK(most([&] { CHECK(std::isfinite(sum(x).item())); }) < whole / 2);
+    CHECK(most([&] { CHECK(std::isfinite(mean(square(x - 1.f)).item())); }) < whole / 2);
+    CHECK(most([&] { CHECK(sum<0>(x).shape(0) == 256); }) < whole / 2);
+    CHECK(most([&] { mean(square(x - b)).backward(); }) < whole / 2);
+    check_close(mean<0>(zeros<float>({3, 0}, cuda())), zeros<float>({0}), 0);
+    CHECK(std::isnan(mean(zeros<float>({0}, cuda())).item()));
+}
+
 TEST_CASE("views on the device are read and written in place") {
     auto x = wave<float, 2>(Shape<2>{{6, 10}}, 0.5);
     auto there = x.to(cuda());
@@ -100,8 +150,8 @@ TEST_CASE("the gradient of a view on the device goes to what it shows") {
     auto x = wave<float, 2>(Shape<2>{{4, 6}}, 0.5);
     auto there = x.to(cuda());
     x.require_grad(), there.require_grad();
-    sum(square(x(slice(1, 3), all)) * 2.f).backward();
-    sum(square(there(slice(1, 3), all)) * 2.f).backward();
+    sum(square(x(slice(1, 3), tenon::all)) * 2.f).backward();
+    sum(square(there(slice(1, 3), tenon::all)) * 2.f).backward();
     check_close(there.grad(), x.grad(), 1e-6);
     // A copy to another device is recorded.
     auto w = wave<float, 1>(Shape<1>{{5}}, 0.2);

@@ -137,7 +137,7 @@ TEMPLATE_TEST_CASE("strided copies and transposes", "", float, double, std::int8
         const auto y = numbers<T>(Shape<4>{{3, n, 2, 33}});
         agree::check(contiguous(y.to(gpu).template permute<3, 0, 2, 1>()), contiguous(y.template permute<3, 0, 2, 1>()));
         agree::check(contiguous(y.to(gpu).template permute<0, 3, 1, 2>()), contiguous(y.template permute<0, 3, 1, 2>()));
-        agree::check(contiguous(y.to(gpu)(all, slice(0, n), 1, slice(1, 20))), contiguous(y(all, slice(0, n), 1, slice(1, 20))));
+        agree::check(contiguous(y.to(gpu)(tenon::all, slice(0, n), 1, slice(1, 20))), contiguous(y(tenon::all, slice(0, n), 1, slice(1, 20))));
     }
 }
 

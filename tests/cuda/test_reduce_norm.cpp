@@ -66,7 +66,7 @@ TEMPLATE_TEST_CASE("norms and masks on the device", "[cuda]", float, bf16) {
     const auto there = x.to(gpu);
     CHECK(same(any<1>(there > T(1.9f)), any<1>(x > T(1.9f))));
     CHECK(same(count<0>(there > T(1.f)), count<0>(x > T(1.f))));
-    CHECK(all(there < T(5.f)).to(cpu).item());
-    CHECK_FALSE(all(there < T(1.f)).to(cpu).item());
+    CHECK(tenon::all(there < T(5.f)).to(cpu).item());
+    CHECK_FALSE(tenon::all(there < T(1.f)).to(cpu).item());
     CHECK(same(count_nonzero(there), count_nonzero(x)));
 }

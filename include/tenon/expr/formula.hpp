@@ -762,6 +762,7 @@ struct DeviceContext {
     bool splat[Inputs > 0 ? Inputs : 1];
     char* out[Out > 0 ? Out : 1];
     unsigned char modes[Out > 0 ? Out : 1];
+    kernels::cuda::SumCells cells;
     const char* parameters;
 
     template <class T, int L>
@@ -770,6 +771,9 @@ struct DeviceContext {
     TENON_FUNCTOR lane_t<T, L> read_output(int k, long) const { return load_elements<T, L & ~on_device>(out[k], false); }
     template <class T, int L, class V>
     TENON_FUNCTOR void write(int k, long, const V& value) const {
+        if constexpr (kernels::cuda::summable<T>) {
+            if (modes[k] >= kernels::cuda::summed_mode) return cells.template add<T>(modes[k] - kernels::cuda::summed_mode, value);
+        }
         if constexpr (std::is_same_v<T, bool>) store_pack_mask(reinterpret_cast<bool*>(out[k]), value);
         else store_pack(reinterpret_cast<T*>(out[k]), value);
     }
@@ -802,7 +806,7 @@ template <class Step>
 using StepArguments = kernels::cuda::ElementwiseArguments<Step::inputs, Step::outputs, Step::parameters>;
 
 template <class Step, int L>
-TENON_FUNCTOR void run_step(const StepArguments<Step>& a, unsigned flat) {
+TENON_FUNCTOR void run_step(const StepArguments<Step>& a, const kernels::cuda::SumCells& cells, unsigned flat) {
     DeviceContext<Step::inputs, Step::outputs> c;
     long offsets[StepArguments<Step>::count > 0 ? StepArguments<Step>::count : 1];
     for (int k = 0; k < Step::inputs + Step::outputs; ++k) offsets[k] = 0;
@@ -824,6 +828,7 @@ TENON_FUNCTOR void run_step(const StepArguments<Step>& a, unsigned flat) {
             c.modes[k - Step::inputs] = a.modes[k - Step::inputs];
         }
     }
+    c.cells = cells;
     c.parameters = a.parameters;
     Step::template run<L | on_device>(c);
 }
@@ -832,17 +837,17 @@ template <class Step>
 __global__ void elementwise_kernel(StepArguments<Step> a) {
 #if TENON_DEVICE_CODE
     constexpr unsigned lanes = kernels::cuda::vector_elements;
-    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < a.vectors + a.rest; i += gridDim.x * blockDim.x) {
-        if (i < a.vectors) run_step<Step, lanes>(a, i * lanes);
-        else run_step<Step, 1>(a, a.vectors * lanes + (i - a.vectors));
-    }
+    kernels::cuda::SumCells cells;
+    kernels::cuda::for_units(a.sums, cells, a.vectors + a.rest, [&](unsigned i) {
+        if (i < a.vectors) run_step<Step, lanes>(a, cells, i * lanes);
+        else run_step<Step, 1>(a, cells, a.vectors * lanes + (i - a.vectors));
+    });
 #endif
 }
 template <class Step>
 void launch_step(const kernels::cuda::ElementwiseLaunch& l) {
     const StepArguments<Step> a = kernels::cuda::elementwise_arguments<Step::inputs, Step::outputs, Step::parameters>(l);
-    kernels::cuda::launch("elementwise", elementwise_kernel<Step>,
-                          kernels::cuda::blocks_for(static_cast<long>(a.vectors) + a.rest, kernels::cuda::block_threads), kernels::cuda::block_threads, a);
+    kernels::cuda::launch("elementwise", elementwise_kernel<Step>, l.grid, dim3(kernels::cuda::block_threads), l.sums.shared_bytes(), a);
 }
 #endif
 

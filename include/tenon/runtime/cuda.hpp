@@ -35,13 +35,9 @@ inline void backend_release(Device device, void* data, std::size_t bytes) { devi
 inline void backend_copy(Device to, void* destination, Device from, const void* source, std::size_t bytes) {
     if (bytes == 0) return;
     select_device(to.is_cpu() ? from : to);
-    // A captured copy would read the host's memory again at every launch, when it is long gone.
-    if (TENON_UNLIKELY(graph_memory != nullptr) && from.is_cpu())
-        fail<DeviceError>("copy from the host to ", to, ": not while a graph is captured", "\n       hint: make the tensor before, and write into it with copy_from");
-    const cudaMemcpyKind kind = to.is_cpu() ? cudaMemcpyDeviceToHost : from.is_cpu() ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToDevice;
-    check(cudaMemcpyAsync(destination, source, bytes, kind, current_stream), "cudaMemcpyAsync");
-    // The host's memory is pageable: what goes out of it has been read on return. What comes in has to have arrived.
-    if (to.is_cpu()) check(cudaStreamSynchronize(current_stream), "cudaStreamSynchronize");
+    if (from.is_cpu()) return copy_in(to.index, destination, source, bytes);
+    if (to.is_cpu()) return copy_out(from.index, destination, source, bytes);
+    check(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDeviceToDevice, current_stream), "cudaMemcpyAsync");
 }
 inline void backend_zero(Device device, void* data, std::size_t bytes) {
     if (bytes == 0) return;

@@ -63,7 +63,7 @@ public:
 #if TENON_CUDA
         if (executable_ != nullptr) {
             cuda_detail::select_device(device_);
-            capture_->bring(launches_++, cuda_detail::current_stream);
+            capture_->bring(launches_++);
             cuda_detail::check(cudaGraphLaunch(executable_, cuda_detail::current_stream), "cudaGraphLaunch");
             if constexpr (std::is_void_v<Result>) return;
             else return result_.value;

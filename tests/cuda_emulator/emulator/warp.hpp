@@ -95,3 +95,7 @@ unsigned __match_any_sync(unsigned mask, T value, TENON_EMULATOR_PLACE) {
 }
 #undef TENON_EMULATOR_PLACE
 #undef TENON_EMULATOR_HERE
+
+// Names that CUDA's headers put into everybody's way: what means others has to say so.
+int all(int predicate);
+int any(int predicate);

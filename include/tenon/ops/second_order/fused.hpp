@@ -3,10 +3,12 @@
 // The first derivative of an expression is recorded as one node, which the expression's own adjoint loop computes. Its
 // derivative walks the formula's steps (expr/formula.hpp), block by block in L1: forwards with tangents, the gradients that
 // have arrived for the leaves' gradients being the leaves' tangents, and backwards on dual numbers. The Hessian is
-// symmetric: the tangent of a leaf's gradient is what that leaf gets, and the tangent of the value is what dy gets.
+// symmetric: the tangent of a leaf's gradient is what that leaf gets, and the tangent of the value is what dy gets. The steps run
+// on the CPU: a device's operands travel there and what comes of them back.
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
+#include <tenon/ops/copy.hpp>
 #include <tenon/ops/second_order/functors.hpp>
 
 namespace tenon {
@@ -323,6 +325,43 @@ inline void second_order_kernel(const char* const* in, char* const* out, const u
     block.run(n);
 }
 
+// What a loop on the CPU takes of a device, and writes for it.
+class HostOperands {
+public:
+    explicit HostOperands(Device device) : device_(device) {}
+    // To be read: itself, or a copy.
+    const detail::Record* read(detail::Record* r) {
+        if (device_.is_cpu()) return r;
+        copies_[count_].host = transferred(r, cpu);
+        return copies_[count_++].host.get();
+    }
+    // To be written, or added to: the same for the same target.
+    const detail::Record* write(const detail::GradientTarget& target) {
+        if (device_.is_cpu()) return target.record;
+        for (int i = 0; i < count_; ++i)
+            if (copies_[i].target && copies_[i].target.get() == target.record) return copies_[i].host.get();
+        Copy& c = copies_[count_++];
+        c.target = detail::AnyTensor::share(target.record);
+        if (target.mode == 2) c.host = transferred(target.record, cpu);
+        else c.host = detail::AnyTensor(detail::new_record(target.record->dtype, target.record->rank, target.record->dims(), cpu));
+        return c.host.get();
+    }
+    void bring_back() const {
+        for (int i = 0; i < count_; ++i) {
+            const Copy& c = copies_[i];
+            if (!c.target) continue;
+            const std::size_t bytes = static_cast<std::size_t>(c.host->size) * static_cast<std::size_t>(size_of(c.host->dtype));
+            runtime::backend(device_).copy(device_, c.target->data(), cpu, c.host->data(), bytes);
+        }
+    }
+
+private:
+    struct Copy { detail::AnyTensor host, target; };
+    Device device_;
+    int count_ = 0;
+    Copy copies_[kernels::cpu::elementwise_max_operands];
+};
+
 // --- the node ---------------------------------------------------------------------------------------------------------------
 
 // The recorded derivative of an expression: from leaves and the gradients of the outputs to the leaves' gradients.
@@ -379,24 +418,27 @@ public:
         ElementwiseJob job{x_.rank, {}, 2 * t.leaves + t.outputs + given, t.leaves + t.outputs, operands, reinterpret_cast<const char*>(&mine),
                            &second_order_kernel, formula::lanes()};
         for (int i = 0; i < x_.rank; ++i) job.dims[i] = x_.dims[i];
+        const Device device = slots[0].device;
+        check_device("create_graph", device);
+        HostOperands here(device);
         for (int k = 0; k < t.leaves; ++k) {
-            if (saved_[k].tensor) set_operand(operands[k], saved_[k].check(name), x_.rank);
+            if (saved_[k].tensor) set_operand(operands[k], here.read(saved_[k].check(name)), x_.rank);
             else set_unread(operands[k], t.leaf_types[k], x_.rank);
             ElementwiseOperand& u = operands[t.leaves + t.outputs + given + k];
             set_unread(u, t.leaf_types[k], x_.rank);
             if (output_of_[k] < 0 || !slots[output_of_[k]].has) continue;
-            set_operand(u, slots[output_of_[k]].gradient.get(), x_.rank);
+            set_operand(u, here.read(slots[output_of_[k]].gradient.get()), x_.rank);
             mine.tangents |= 1u << k;
         }
         for (int k = 0; k < t.outputs; ++k) {
-            const detail::Record* dy = saved_[t.leaves + k].check(name);
+            const detail::Record* dy = here.read(saved_[t.leaves + k].check(name));
             ElementwiseOperand& o = operands[t.leaves + k];
             o.data = dy->data();
             o.element_size = size_of(dy->dtype);
             o.unread = false;
             reduced_strides(o.strides);
         }
-        if (x_.from_output) set_operand(operands[t.leaves + t.outputs], x_.output.check(name), x_.rank);
+        if (x_.from_output) set_operand(operands[t.leaves + t.outputs], here.read(x_.output.check(name)), x_.rank);
         for (int k = 0; k < t.leaves + t.outputs; ++k) {
             ElementwiseOperand& o = operands[job.inputs + k];
             const DType type = k < t.leaves ? t.leaf_types[k] : t.output_types[k - t.leaves];
@@ -408,7 +450,7 @@ public:
                 continue;
             }
             const detail::GradientTarget target = detail::gradient_target(inputs[k]);
-            const detail::Record* r = target.record;
+            const detail::Record* r = here.write(target);
             if (k < t.leaves) {
                 mine.wanted |= 1u << k;
                 set_target(o, r->data(), r->dtype, x_.rank, x_.dims, r->rank, r->dims(), target.mode);
@@ -417,6 +459,7 @@ public:
             }
         }
         kernels::cpu::run_elementwise(job);
+        here.bring_back();
     }
 
 private:
@@ -482,7 +525,7 @@ inline void check_second_order(const FusedNode& node) {
 inline void fused_recorded(Node& any) {
     FusedNode& node = static_cast<FusedNode&>(any);
     const formula::Table& t = *node.x.table;
-    check_cpu("create_graph", node.slots[0].device);
+    check_device("create_graph", node.slots[0].device);
     check_second_order(node);
     detail::AnyTensor dy[4], results[formula::max_leaves];
     bool had[4];

@@ -55,11 +55,10 @@ public:
         last_ = fresh;
         return reinterpret_cast<const T*>(device_ + at);
     }
-    // Brings all values up to date; on the stream, before the launch.
-    void bring(long launch, cudaStream_t stream) {
+    // Brings all values up to date: in the current stream, before the launch.
+    void bring(long launch) {
         for (Value* v = values_; v != nullptr; v = v->next) v->run(launch);
-        // The host's memory is pageable: it has been read on return.
-        if (used_ > 0) check(cudaMemcpyAsync(device_, host_, used_, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync");
+        if (used_ > 0) copy_in(current_device(), device_, host_, used_);
     }
 
 private:

@@ -2,7 +2,7 @@
 // whose order keeps its last use before its next; nothing is returned to the driver before memory runs out.
 #pragma once
 
-#include <tenon/kernels/cuda/launch.cuh>
+#include <tenon/kernels/cuda/staging.cuh>
 
 #include <pthread.h>
 
@@ -54,22 +54,70 @@ private:
 // allocations come from here, and nothing of it serves anybody else before the graph is gone.
 class GraphMemory {
 public:
-    GraphMemory* next = nullptr;
     struct Block {
         char* data;
-        std::size_t bytes;
+        GraphMemory* graph;
         bool live;
-        Block* next;
+        Block *next, *next_free;  // of those that share a place in the table; of a size class
     };
-    Block* blocks = nullptr;
-    bool reusable = true;  // within the capture, whose order keeps a block's last use before its next
-    bool gone = false;     // the graph is; what is still held is freed when it is let go of
+    Block* free[memory_classes] = {};  // to be handed out again within the capture, whose order keeps a block's last use before its next
+    long blocks = 0;
+    bool gone = false;  // the graph is; what is still held is freed when it is let go of
+};
 
-    Block* find(const void* data) const {
-        for (Block* b = blocks; b != nullptr; b = b->next)
-            if (b->data == data) return b;
-        return nullptr;
+// All blocks of all graphs, by address.
+class GraphBlocks {
+public:
+    using Block = GraphMemory::Block;
+    bool empty() const { return count_ == 0; }
+    void add(Block* b) {
+        if (count_ >= size_) grow();
+        put(b);
+        ++count_;
     }
+    Block* find(const void* data) const {
+        if (count_ == 0) return nullptr;
+        Block* b = table_[place(data)];
+        while (b != nullptr && b->data != data) b = b->next;
+        return b;
+    }
+    void remove(const Block* block) {
+        Block** at = &table_[place(block->data)];
+        while (*at != block) at = &(*at)->next;
+        *at = block->next;
+        --count_;
+    }
+    template <class F>
+    void each(F f) const {  // which may remove the block
+        for (std::size_t i = 0; i < size_; ++i)
+            for (Block *b = table_[i], *next; b != nullptr; b = next) {
+                next = b->next;
+                f(b);
+            }
+    }
+
+private:
+    std::size_t place(const void* data) const { return (reinterpret_cast<std::uintptr_t>(data) / memory_unit * 0x9e3779b97f4a7c15ull >> 20) & (size_ - 1); }
+    void put(Block* b) {
+        Block*& head = table_[place(b->data)];
+        b->next = head;
+        head = b;
+    }
+    void grow() {
+        Block** const old = table_;
+        const std::size_t n = size_;
+        table_ = new Block*[n == 0 ? 64 : 2 * n]();
+        size_ = n == 0 ? 64 : 2 * n;
+        for (std::size_t i = 0; i < n; ++i)
+            for (Block *b = old[i], *next; b != nullptr; b = next) {
+                next = b->next;
+                put(b);
+            }
+        delete[] old;
+    }
+
+    Block** table_ = nullptr;
+    std::size_t size_ = 0, count_ = 0;  // the size is a power of two
 };
 inline constinit thread_local GraphMemory* graph_memory = nullptr;
 
@@ -81,7 +129,7 @@ public:
         const int index = class_of_bytes(bytes);
         const std::size_t size = class_bytes(index);
         const Guard guard(mutex_);
-        if (TENON_UNLIKELY(graph_memory != nullptr)) return from_graph(device, caching_ ? size : bytes, size);
+        if (TENON_UNLIKELY(graph_memory != nullptr)) return from_graph(device, index, caching_ ? size : bytes);
         if (!caching_) {
             void* exact = ask(device, bytes < 1 ? 1 : bytes);
             account(device, static_cast<long>(size));
@@ -89,7 +137,7 @@ public:
         }
         MemoryPool& pool = pool_of(device, current_stream);
         void* data = take(pool, index);
-        if (data == nullptr) data = from_driver(pool, device, index, size);
+        if (data == nullptr) data = from_driver(pool, device, size);
         account(device, static_cast<long>(size));
         return data;
     }
@@ -97,7 +145,7 @@ public:
     void release(int device, void* data, std::size_t bytes) noexcept {
         const int index = class_of_bytes(bytes);
         const Guard guard(mutex_);
-        if (TENON_UNLIKELY(graphs_ != nullptr) && back_to_graph(device, data, static_cast<long>(class_bytes(index)))) return;
+        if (TENON_UNLIKELY(!graph_blocks_.empty()) && back_to_graph(device, data, index)) return;
         if (!caching_) {
             cudaFree(data);
             account(device, -static_cast<long>(class_bytes(index)));
@@ -114,28 +162,15 @@ public:
         statistics_[device].cached += static_cast<long>(class_bytes(index));
         account(device, -static_cast<long>(class_bytes(index)));
     }
-    GraphMemory* new_graph() {
-        GraphMemory* fresh = new GraphMemory;
-        const Guard guard(mutex_);
-        fresh->reusable = caching_;
-        fresh->next = graphs_;
-        return graphs_ = fresh;
-    }
+    GraphMemory* new_graph() { return new GraphMemory; }
     // The graph will not be launched again; the device has finished with it.
     void drop_graph(GraphMemory* graph) noexcept {
         const Guard guard(mutex_);
         graph->gone = true;
-        for (GraphMemory::Block** at = &graph->blocks; *at != nullptr;) {
-            GraphMemory::Block* b = *at;
-            if (b->live) {
-                at = &b->next;
-                continue;
-            }
-            *at = b->next;
-            cudaFree(b->data);
-            delete b;
-        }
-        forget_if_empty(graph);
+        graph_blocks_.each([&](GraphMemory::Block* b) {
+            if (b->graph == graph && !b->live) forget(b);
+        });
+        if (graph->blocks == 0) delete graph;
     }
     // Gives all blocks that are not in use back to the driver; waits for the device.
     void empty_cache(int device) {
@@ -159,43 +194,40 @@ private:
         ~Guard() { pthread_mutex_unlock(&mutex); }
     };
 
-    void* from_graph(int device, std::size_t bytes, std::size_t accounted) {
+    void* from_graph(int device, int index, std::size_t bytes) {
         GraphMemory& graph = *graph_memory;
-        if (graph.reusable)
-            for (GraphMemory::Block* b = graph.blocks; b != nullptr; b = b->next)
-                if (!b->live && b->bytes == bytes) {
-                    b->live = true;
-                    account(device, static_cast<long>(accounted));
-                    return b->data;
-                }
-        graph.blocks = new GraphMemory::Block{static_cast<char*>(ask(device, bytes < 1 ? 1 : bytes)), bytes, true, graph.blocks};
-        account(device, static_cast<long>(accounted));
-        return graph.blocks->data;
-    }
-    bool back_to_graph(int device, void* data, long accounted) noexcept {
-        for (GraphMemory* graph = graphs_; graph != nullptr; graph = graph->next) {
-            GraphMemory::Block* const b = graph->find(data);
-            if (b == nullptr) continue;
-            b->live = false;
-            account(device, -accounted);
-            if (graph->gone) {
-                GraphMemory::Block** at = &graph->blocks;
-                while (*at != b) at = &(*at)->next;
-                *at = b->next;
-                cudaFree(b->data);
-                delete b;
-                forget_if_empty(graph);
-            }
-            return true;
+        GraphMemory::Block* b = graph.free[index];
+        if (b != nullptr) {
+            graph.free[index] = b->next_free;
+        } else {
+            b = new GraphMemory::Block{static_cast<char*>(ask(device, bytes < 1 ? 1 : bytes)), &graph, true, nullptr, nullptr};
+            graph_blocks_.add(b);
+            ++graph.blocks;
         }
-        return false;
+        b->live = true;
+        account(device, static_cast<long>(class_bytes(index)));
+        return b->data;
     }
-    void forget_if_empty(GraphMemory* graph) noexcept {
-        if (graph->blocks != nullptr) return;
-        GraphMemory** at = &graphs_;
-        while (*at != graph) at = &(*at)->next;
-        *at = graph->next;
-        delete graph;
+    bool back_to_graph(int device, void* data, int index) noexcept {
+        GraphMemory::Block* const b = graph_blocks_.find(data);
+        if (b == nullptr) return false;
+        GraphMemory& graph = *b->graph;
+        b->live = false;
+        account(device, -static_cast<long>(class_bytes(index)));
+        if (graph.gone) {
+            forget(b);
+            if (graph.blocks == 0) delete &graph;
+        } else if (caching_) {
+            b->next_free = graph.free[index];
+            graph.free[index] = b;
+        }
+        return true;
+    }
+    void forget(GraphMemory::Block* b) noexcept {
+        graph_blocks_.remove(b);
+        --b->graph->blocks;
+        cudaFree(b->data);
+        delete b;
     }
     MemoryPool& pool_of(int device, cudaStream_t stream) {
         for (MemoryPool* p = pools_; p != nullptr; p = p->next)
@@ -228,7 +260,7 @@ private:
         if (status != cudaErrorMemoryAllocation) fail_cuda("cudaMalloc", status);
         fail_memory(device, bytes);
     }
-    void* from_driver(MemoryPool& pool, int device, int index, std::size_t size) {
+    void* from_driver(MemoryPool& pool, int device, std::size_t size) {
         if (size > small_block) return ask(device, size);
         if (pool.slab_left < size) {
             // What is left is cut into blocks of the classes that fit.
@@ -242,7 +274,6 @@ private:
             pool.slab = static_cast<char*>(ask(device, slab_bytes));
             pool.slab_left = slab_bytes;
         }
-        static_cast<void>(index);
         void* data = pool.slab;
         pool.slab += size;
         pool.slab_left -= size;
@@ -285,7 +316,7 @@ private:
     const bool caching_ = caching_wanted();
     pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     MemoryPool* pools_ = nullptr;
-    GraphMemory* graphs_ = nullptr;
+    GraphBlocks graph_blocks_;
     MemoryPool::Free* nodes_ = nullptr;
     DeviceStatistics statistics_[max_devices];
 };
@@ -329,8 +360,7 @@ private:
 template <class T>
 T read_back(const T* data) {
     T value;
-    cuda_detail::check(cudaMemcpyAsync(&value, data, sizeof(T), cudaMemcpyDeviceToHost, cuda_detail::current_stream), "cudaMemcpyAsync");
-    cuda_detail::check(cudaStreamSynchronize(cuda_detail::current_stream), "cudaStreamSynchronize");
+    cuda_detail::copy_out(cuda_detail::current_device(), &value, data, sizeof(T));
     return value;
 }
 

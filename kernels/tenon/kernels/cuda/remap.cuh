@@ -247,9 +247,7 @@ public:
             space.axes[d].many = many_->get() + at;
             at += space.axes[d].count;
         }
-        const std::size_t bytes = static_cast<std::size_t>(families) * sizeof(RemapFamily);
-        cuda_detail::check(cudaMemcpyAsync(many_->get(), host.data(), bytes, cudaMemcpyHostToDevice, cuda_detail::current_stream),
-                           "cudaMemcpyAsync");
+        cuda_detail::copy_in(cuda_detail::current_device(), many_->get(), host.data(), static_cast<std::size_t>(families) * sizeof(RemapFamily));
     }
     Space(const Space&) = delete;
     Space& operator=(const Space&) = delete;

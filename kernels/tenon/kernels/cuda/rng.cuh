@@ -226,10 +226,7 @@ inline void permutation(Key key, long n, std::int64_t* out) {
     if (n <= 0) return;
     const cpu::impl::rng::Scratch host(static_cast<std::size_t>(n) * sizeof(std::int64_t));
     cpu::permutation(key, n, static_cast<std::int64_t*>(host.memory));
-    cuda_detail::check(cudaMemcpyAsync(out, host.memory, static_cast<std::size_t>(n) * sizeof(std::int64_t), cudaMemcpyHostToDevice,
-                                       cuda_detail::current_stream),
-                       "cudaMemcpyAsync");
-    cuda_detail::check(cudaStreamSynchronize(cuda_detail::current_stream), "cudaStreamSynchronize");
+    cuda_detail::copy_in(cuda_detail::current_device(), out, host.memory, static_cast<std::size_t>(n) * sizeof(std::int64_t));
 }
 template <class T>
 void dropout(Key key, long n, const T* x, T* y, double p, std::uint64_t first = 0) {

@@ -1,8 +1,9 @@
-// Sums over some axes of a strided space, in a fixed order: the space of summed axes is cut into chunks by its size
-// alone, each chunk is summed in registers and across threads, and the chunks are added in order, in double.
+// Sums of what the threads of a loop compute, in a fixed order, and nothing of the loop's size in memory.
 //
-// Where the innermost axis is summed, a warp or a block takes one output; where it is kept, each thread takes one, so that
-// neighbouring threads read neighbouring elements either way.
+// Along the summed axes the space is cut into chunks by its size alone. A thread adds up in shared memory, in the type of
+// sum_types; threads and chunks meet in double. Where the innermost axis is summed, threads that are neighbours share an element of
+// the result, from one to a whole block by how much falls on it; where it is kept, each thread has elements of its own, so that
+// neighbours read neighbours either way.
 #pragma once
 
 #include <tenon/base/half.hpp>
@@ -41,6 +42,56 @@ struct Walk {
 template <class T> struct sum_types { using thread = float; using partial = double; };
 template <> struct sum_types<double> { using thread = double; using partial = double; };
 template <> struct sum_types<std::int64_t> { using thread = std::int64_t; using partial = std::int64_t; };
+template <class T>
+inline constexpr bool summable = std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, bf16> || std::is_same_v<T, half> ||
+                                 std::is_same_v<T, std::int64_t>;
+
+inline constexpr int vector_elements = 4;  // of a thread's step, where operands allow
+
+// Where a sum goes: out = (mode 2: out +) scale * sum, contiguous.
+struct SumTarget {
+    char* out;
+    double scale;
+    ElementKind kind;
+    unsigned char mode;
+};
+// How the threads of a loop share a space of which some axes are summed. Sizes are in units of a thread's work: vectors or
+// single elements. Where the lanes of a vector are elements of the result (`apart`), unit = summed * kept units + kept, else
+// kept * summed units + summed.
+struct Sums {
+    static constexpr int most = 4;  // results of one loop
+    int count = 0;                  // 0: nothing is summed
+    bool apart = false;
+    unsigned elements = 0;          // of a result
+    unsigned vectors = 0;           // kept units that are vectors, where the lanes are apart
+    unsigned kept = 0, summed = 0;
+    unsigned chunk = 0;             // summed units per chunk, of which there are gridDim.y
+    unsigned per_block = 1;         // kept units that a block takes at a time, a power of two
+    unsigned cell = 4;              // bytes of an accumulator
+    SumTarget targets[most];
+    void* partial = nullptr;        // [count, chunks, elements] of 8 bytes; null where there is one chunk
+
+    std::size_t shared_bytes() const { return static_cast<std::size_t>(count) * (apart ? vector_elements : 1) * block_threads * cell; }
+};
+
+// A thread's accumulators: one per result, or one per result and lane.
+struct SumCells {
+    char* own = nullptr;  // the first one of this thread
+    unsigned stride = 0;  // bytes from one accumulator to the next
+    bool apart = false;
+
+    template <class T, class V>
+    TENON_FUNCTOR void add(int k, const V& value) const {
+        using S = typename sum_types<T>::thread;
+        if (apart) {
+            for (int l = 0; l < V::lanes; ++l) *reinterpret_cast<S*>(own + static_cast<unsigned>(k * vector_elements + l) * stride) += static_cast<S>(value.v[l]);
+        } else {
+            S total = static_cast<S>(value.v[0]);
+            for (int l = 1; l < V::lanes; ++l) total += static_cast<S>(value.v[l]);
+            *reinterpret_cast<S*>(own + static_cast<unsigned>(k) * stride) += total;
+        }
+    }
+};
 
 // Sum over the threads of a warp; every lane has it.
 #if TENON_DEVICE_CODE
@@ -61,154 +112,142 @@ __device__ inline V block_sum(V value, int threads) {
     for (int w = 1; w < threads / 32; ++w) total += warps[w];
     return total;
 }
-template <class T, class P>
-__device__ inline void write_sum(T* out, long m, P total, int mode, double scale) {
-    if constexpr (std::is_same_v<T, std::int64_t>) {
-        out[m] = mode == 2 ? out[m] + total : total;
-    } else if constexpr (std::is_same_v<T, double>) {
-        out[m] = mode == 2 ? out[m] + total * scale : total * scale;
+// A total as the target's type wants it, and what is there already.
+template <class P>
+__device__ inline void write_sum(const SumTarget& t, unsigned m, P total) {
+    if constexpr (std::is_same_v<P, std::int64_t>) {
+        std::int64_t* const out = reinterpret_cast<std::int64_t*>(t.out) + m;
+        *out = t.mode == 2 ? *out + total : total;
     } else {
-        const float value = static_cast<float>(total * scale);
-        out[m] = static_cast<T>(mode == 2 ? static_cast<float>(out[m]) + value : value);
-    }
-}
-#endif
-
-template <class T>
-struct SumJob {
-    const T* data;
-    T* out;
-    typename sum_types<T>::partial* partial;  // null where there is one chunk
-    Walk kept, summed;
-    unsigned elements, summed_size, chunk;  // of outputs, of what falls on each, of that per chunk
-    int mode;
-    double scale;
-};
-
-// Threads per output: 32 or the whole block.
-template <class T, int Threads>
-__global__ void sum_inner(SumJob<T> job) {
-#if TENON_DEVICE_CODE
-    using S = typename sum_types<T>::thread;
-    using P = typename sum_types<T>::partial;
-    constexpr unsigned per_block = block_threads / Threads;
-    const unsigned lane = threadIdx.x % Threads;
-    const unsigned first = blockIdx.y * job.chunk;
-    const unsigned last = first + job.chunk < job.summed_size ? first + job.chunk : job.summed_size;
-    // Every thread of the block goes around as often as the others: block_sum has barriers.
-    for (unsigned base = blockIdx.x * per_block; base < job.elements; base += gridDim.x * per_block) {
-        const unsigned m = base + threadIdx.x / Threads;
-        S total = 0;
-        if (m < job.elements) {
-            const T* from = job.data + job.kept.offset(m);
-            for (unsigned r = first + lane; r < last; r += Threads) total += static_cast<S>(from[job.summed.offset(r)]);
-        }
-        const P whole = Threads == 32 ? warp_sum(static_cast<P>(total)) : block_sum(static_cast<P>(total), block_threads);
-        if (lane == 0 && m < job.elements) {
-            if (job.partial == nullptr) write_sum(job.out, m, whole, job.mode, job.scale);
-            else job.partial[static_cast<long>(blockIdx.y) * job.elements + m] = whole;
+        const double scaled = total * t.scale;
+        const auto put = [&]<class T>(T* out) {
+            const float value = static_cast<float>(scaled);
+            out[m] = static_cast<T>(t.mode == 2 ? static_cast<float>(out[m]) + value : value);
+        };
+        switch (t.kind) {
+            case ElementKind::float64: {
+                double* const out = reinterpret_cast<double*>(t.out) + m;
+                *out = t.mode == 2 ? *out + scaled : scaled;
+                break;
+            }
+            case ElementKind::bfloat16: put(reinterpret_cast<bf16*>(t.out)); break;
+            case ElementKind::float16: put(reinterpret_cast<half*>(t.out)); break;
+            default: put(reinterpret_cast<float*>(t.out));
         }
     }
-#endif
 }
-template <class T>
-__global__ void sum_outer(SumJob<T> job) {
-#if TENON_DEVICE_CODE
-    using S = typename sum_types<T>::thread;
-    using P = typename sum_types<T>::partial;
-    const unsigned first = blockIdx.y * job.chunk;
-    const unsigned last = first + job.chunk < job.summed_size ? first + job.chunk : job.summed_size;
-    for (unsigned m = blockIdx.x * blockDim.x + threadIdx.x; m < job.elements; m += gridDim.x * blockDim.x) {
-        const T* from = job.data + job.kept.offset(m);
-        S total = 0;
-        for (unsigned r = first; r < last; ++r) total += static_cast<S>(from[job.summed.offset(r)]);
-        if (job.partial == nullptr) write_sum(job.out, m, static_cast<P>(total), job.mode, job.scale);
-        else job.partial[static_cast<long>(blockIdx.y) * job.elements + m] = static_cast<P>(total);
-    }
-#endif
-}
-// A warp adds the chunks of one output.
-template <class T>
-__global__ void sum_chunks(SumJob<T> job, unsigned chunks) {
-#if TENON_DEVICE_CODE
-    using P = typename sum_types<T>::partial;
-    const unsigned lane = threadIdx.x % 32;
-    for (unsigned m = (blockIdx.x * blockDim.x + threadIdx.x) / 32; m < job.elements; m += gridDim.x * blockDim.x / 32) {
-        P total = 0;
-        for (unsigned c = lane; c < chunks; c += 32) total += job.partial[static_cast<long>(c) * job.elements + m];
-        total = warp_sum(total);
-        if (lane == 0) write_sum(job.out, m, total, job.mode, job.scale);
-    }
-#endif
-}
-// Outputs that nothing falls on.
-template <class T>
-__global__ void sum_nothing(T* out, unsigned elements, int mode, float value) {
-#if TENON_DEVICE_CODE
-    for (unsigned m = blockIdx.x * blockDim.x + threadIdx.x; m < elements; m += gridDim.x * blockDim.x)
-        if (mode != 2) out[m] = static_cast<T>(value);
-#endif
+template <class P>
+__device__ inline void put_sum(const Sums& s, int k, unsigned m, P total) {
+    if (s.partial == nullptr) write_sum(s.targets[k], m, total);
+    else static_cast<P*>(s.partial)[(static_cast<long>(k) * gridDim.y + blockIdx.y) * s.elements + m] = total;
 }
 
-template <class T>
-void sum_space_as(const T* data, int rank, const long* dims, const long* strides, const long* out_strides, T* out, int mode, double scale) {
-    SumJob<T> job{};
-    job.data = data;
-    job.out = out;
-    job.mode = mode;
-    job.scale = scale;
-    long elements = 1, summed = 1;
-    for (int i = 0; i < rank; ++i) {
-        if (dims[i] == 1) continue;
-        if (out_strides[i] != 0) {
-            job.kept.push(dims[i], strides[i]);
-            elements *= dims[i];
+// Brings the block's accumulators of one round together: those of threads that share a kept unit.
+template <class S, class P>
+__device__ inline void finish_sum(const Sums& s, const SumCells& cells, int k, unsigned unit) {
+    const unsigned threads = block_threads / s.per_block;  // that share one
+    if (s.apart) {
+        if (threadIdx.x >= s.per_block || unit >= s.kept) return;
+        const bool vector = unit < s.vectors;
+        const unsigned m = vector ? unit * vector_elements : s.vectors * vector_elements + (unit - s.vectors);
+        for (unsigned l = 0; l < (vector ? vector_elements : 1u); ++l) {
+            const char* const first = cells.own + (static_cast<unsigned>(k) * vector_elements + l) * cells.stride;
+            P total = 0;
+            for (unsigned t = 0; t < threads; ++t) total += static_cast<P>(*reinterpret_cast<const S*>(first + t * s.per_block * s.cell));
+            put_sum(s, k, m + l, total);
+        }
+    } else {
+        P total = static_cast<P>(*reinterpret_cast<const S*>(cells.own + static_cast<unsigned>(k) * cells.stride));
+        if (threads > 32) {
+            total = block_sum(total, block_threads);
         } else {
-            job.summed.push(dims[i], strides[i]);
-            summed *= dims[i];
+            for (unsigned d = threads / 2; d > 0; d /= 2) total += __shfl_xor_sync(0xffffffffu, total, static_cast<int>(d));
         }
+        if (threadIdx.x % threads == 0 && unit < s.kept) put_sum(s, k, unit, total);
     }
-    if (elements >= (1l << 31) || summed >= (1l << 31)) fail<ShapeError>("sum: more than 2^31 elements along the kept or the summed axes");
-    job.elements = static_cast<unsigned>(elements);
-    job.summed_size = static_cast<unsigned>(summed);
-    if (elements == 0) return;
-    if (summed == 0) return launch("sum", sum_nothing<T>, blocks_for(elements, block_threads), block_threads, out, job.elements, mode,
-                                   static_cast<float>(0 * scale));  // a mean of nothing is NaN
-    int innermost = rank - 1;
-    while (innermost > 0 && dims[innermost] == 1) --innermost;
-    const bool outer = rank > 0 && out_strides[innermost] != 0 && dims[innermost] >= 8;
-    const long least = outer ? 64 : 16384;  // elements per chunk
-    long chunks = (summed + least - 1) / least;
-    if (chunks > 1024) chunks = 1024;
-    const long chunk = (summed + chunks - 1) / chunks;
-    chunks = (summed + chunk - 1) / chunk;
-    job.chunk = static_cast<unsigned>(chunk);
-    Scratch<typename sum_types<T>::partial> partial(chunks > 1 ? chunks * elements : 1);
-    if (chunks > 1) job.partial = partial.get();
-    const auto grid = [&](long per_block) {
-        return dim3(static_cast<unsigned>(blocks_for(elements, per_block)), static_cast<unsigned>(chunks));
-    };
-    if (outer) launch("sum", sum_outer<T>, grid(block_threads), dim3(block_threads), std::size_t(0), job);
-    else if (chunk <= 1024) launch("sum", sum_inner<T, 32>, grid(block_threads / 32), dim3(block_threads), std::size_t(0), job);
-    else launch("sum", sum_inner<T, block_threads>, grid(1), dim3(block_threads), std::size_t(0), job);
-    if (chunks > 1) launch("sum", sum_chunks<T>, blocks_for(elements, block_threads / 32), block_threads, job, static_cast<unsigned>(chunks));
 }
 
-// out = (mode 2: out +) scale times the sum of what falls on each of its elements. Strides are in elements of the space; out
-// is contiguous, with stride 0 along summed axes.
-inline void sum_space(ElementKind kind, const char* data, int rank, const long* dims, const long* strides, const long* out_strides, char* out,
-                      int mode, double scale) {
-    const auto run = [&]<class T>(T*) {
-        sum_space_as(reinterpret_cast<const T*>(data), rank, dims, strides, out_strides, reinterpret_cast<T*>(out), mode, scale);
-    };
-    switch (kind) {
-        case ElementKind::float32: return run(static_cast<float*>(nullptr));
-        case ElementKind::float64: return run(static_cast<double*>(nullptr));
-        case ElementKind::bfloat16: return run(static_cast<bf16*>(nullptr));
-        case ElementKind::float16: return run(static_cast<half*>(nullptr));
-        case ElementKind::int64: return run(static_cast<std::int64_t*>(nullptr));
-        case ElementKind::other: break;
+// Calls step(unit) for this thread's share of `units`, with `cells` to add to where something is summed, and writes the sums. One
+// loop for both, so that a kernel holds what it computes once.
+template <class F>
+__device__ inline void for_units(const Sums& s, SumCells& cells, unsigned units, F step) {
+    const bool summing = s.count > 0;
+    const unsigned threads = block_threads / s.per_block;
+    unsigned across = 0, first = blockIdx.x * blockDim.x + threadIdx.x, last = units, stride = gridDim.x * blockDim.x, accumulators = 0;
+    if (summing) {
+        TENON_SHARED_DYNAMIC(char, shared);
+        cells.own = shared + threadIdx.x * s.cell;
+        cells.stride = block_threads * s.cell;
+        cells.apart = s.apart;
+        accumulators = static_cast<unsigned>(s.count) * (s.apart ? vector_elements : 1u);
+        across = s.apart ? threadIdx.x % s.per_block : threadIdx.x / threads;
+        first = blockIdx.y * s.chunk + (s.apart ? threadIdx.x / s.per_block : threadIdx.x % threads);
+        last = (blockIdx.y + 1) * s.chunk < s.summed ? (blockIdx.y + 1) * s.chunk : s.summed;
+        stride = threads;
     }
+    const unsigned kept = summing ? s.kept : gridDim.x;  // else each block goes around once
+    // Every thread of the block goes around as often as the others: there are barriers.
+    for (unsigned round = blockIdx.x * s.per_block; round < kept; round += gridDim.x * s.per_block) {
+        const unsigned unit = round + across;
+        for (unsigned a = 0; a < accumulators; ++a)
+            for (unsigned b = 0; b < s.cell; b += 4) *reinterpret_cast<unsigned*>(cells.own + a * cells.stride + b) = 0;
+        const unsigned base = !summing ? 0 : s.apart ? unit : unit * s.summed, scale = summing && s.apart ? s.kept : 1;
+        if (unit < kept)
+            for (unsigned r = first; r < last; r += stride) step(base + r * scale);
+        if (!summing) return;
+        if (s.apart) __syncthreads();
+        for (int k = 0; k < s.count; ++k) switch (s.targets[k].kind) {
+            case ElementKind::float64: finish_sum<double, double>(s, cells, k, unit); break;
+            case ElementKind::int64: finish_sum<std::int64_t, std::int64_t>(s, cells, k, unit); break;
+            default: finish_sum<float, double>(s, cells, k, unit);
+        }
+        if (s.apart) __syncthreads();
+    }
+}
+#endif
+
+// A warp adds the chunks of one element, result by result: two may be the same memory, the second one adding.
+template <class Plan>
+__global__ void sum_chunks(Plan s, unsigned chunks) {
+#if TENON_DEVICE_CODE
+    const unsigned lane = threadIdx.x % 32;
+    const auto add = [&]<class P>(P total, int k, unsigned m) {
+        const P* const partial = static_cast<const P*>(s.partial) + static_cast<long>(k) * chunks * s.elements + m;
+        for (unsigned c = lane; c < chunks; c += 32) total += partial[static_cast<long>(c) * s.elements];
+        total = warp_sum(total);
+        if (lane == 0) write_sum(s.targets[k], m, total);
+    };
+    for (unsigned m = (blockIdx.x * blockDim.x + threadIdx.x) / 32; m < s.elements; m += gridDim.x * blockDim.x / 32)
+        for (int k = 0; k < s.count; ++k) {
+            if (s.targets[k].kind == ElementKind::int64) add(std::int64_t(0), k, m);
+            else add(0.0, k, m);
+        }
+#endif
+}
+inline void launch_sum_chunks(const Sums& s, unsigned chunks) {
+    launch("sum", &sum_chunks<Sums>, blocks_for(s.elements, block_threads / 32), block_threads, s, chunks);
+}
+
+// Completes a plan of which count, targets, apart, elements, vectors, kept and summed are known; returns the launch's grid.
+inline dim3 plan_sums(Sums& s) {
+    const auto power_above = [](unsigned n, unsigned most) {
+        unsigned p = 1;
+        while (p < n && p < most) p *= 2;
+        return p;
+    };
+    unsigned threads;  // that share a kept unit
+    if (s.apart) threads = block_threads / power_above(s.kept, block_threads);
+    else threads = s.summed > 512 ? block_threads : power_above(s.summed, 32);
+    s.per_block = block_threads / threads;
+    for (int k = 0; k < s.count; ++k)
+        if (s.targets[k].kind == ElementKind::float64 || s.targets[k].kind == ElementKind::int64) s.cell = 8;
+    // Chunks of at least 16 steps per thread, and no more of them than fill the device a few times.
+    const unsigned blocks = (s.kept + s.per_block - 1) / s.per_block, wanted = blocks < 1024 ? 1024 / blocks : 1, most = s.summed / (16 * threads);
+    unsigned chunks = wanted < most ? wanted : most;
+    if (chunks < 1) chunks = 1;
+    s.chunk = (s.summed + chunks - 1) / chunks;
+    chunks = (s.summed + s.chunk - 1) / s.chunk;
+    return dim3(static_cast<unsigned>(blocks_for(s.kept, s.per_block)), chunks);
 }
 
 }  // namespace kernels::cuda
