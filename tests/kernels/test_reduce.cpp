@@ -248,3 +248,52 @@ TEMPLATE_TEST_CASE("backward of selection and variance", "[reduce]", float, doub
         }
     }
 }
+
+TEST_CASE("variance keeps its digits far from zero, after a jump and beside an outlier", "[reduce]") {
+    // [outer, n, inner] with the same series in every column: a mean of 4096 units, a jump, one outlier among the rows that
+    // columns are shifted by.
+    for (const Shape& s : {Shape{2, 1000, 1}, Shape{1, 70000, 1}, Shape{1, 1000, 40}, Shape{2, 700, 3}, Shape{1, 3000, 300}})
+        for (int kind : {0, 1, 2}) {
+            SHAPE_INFO(s);
+            INFO("kind " << kind);
+            const auto noise = random<float>(s.n, 5, -1, 1);
+            std::vector<float> x(static_cast<std::size_t>(s.outer * s.n * s.inner)), out(static_cast<std::size_t>(s.outer * s.inner)), expected(out.size());
+            std::vector<float> mean(out.size()), mean_expected(out.size());
+            for (long o = 0; o < s.outer; ++o)
+                for (long r = 0; r < s.n; ++r)
+                    for (long i = 0; i < s.inner; ++i)
+                        x[std::size_t((o * s.n + r) * s.inner + i)] =
+                            noise[std::size_t(r)] + (kind == 0 ? 4096.f : kind == 1 ? (r < 100 ? 0.f : 4096.f) : (r == 3 ? 4096.f : 0.f));
+            k::reference::reduce_var(s.outer, s.n, s.inner, x.data(), 1, expected.data(), mean_expected.data());
+            k::reduce_var(s.outer, s.n, s.inner, x.data(), 1, out.data(), mean.data());
+            for (std::size_t i = 0; i < out.size(); ++i) {
+                // Each distance is rounded where the numbers lie (kind 0: 2^-12 of their spread); a chunk's shift costs 16 roundings more.
+                CHECK(std::abs(double(out[i]) - double(expected[i])) <= (kind == 0 ? 1e-4 : 4e-6) * double(expected[i]));
+                // Of the outlier's chunk: 128 distances of 512, 18 roundings of their sum.
+                CHECK(std::abs(double(mean[i]) - double(mean_expected[i])) <=
+                      0x1p-22 * std::abs(double(mean_expected[i])) + 1e-6 + (kind == 2 ? 18 * 0x1p-24 * 128 * 512 / double(s.n) : 0));
+            }
+        }
+}
+
+TEST_CASE("logsumexp of columns and rows with infinities and NaN", "[reduce]") {
+    const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+    for (const Shape& s : {Shape{1, 40, 1}, Shape{1, 9, 20}, Shape{1, 2100, 17}, Shape{1, 5000, 1}})
+        for (long at : {0l, 5l, s.n - 1}) {
+            SHAPE_INFO(s);
+            std::vector<float> x(static_cast<std::size_t>(s.n * s.inner), 0.5f), out(static_cast<std::size_t>(s.inner));
+            const auto run = [&](float fill, float value) {
+                for (long i = 0; i < s.n * s.inner; ++i) x[std::size_t(i)] = i / s.inner == at ? value : fill;
+                k::reduce_logsumexp(1, s.n, s.inner, x.data(), out.data());
+                return out[std::size_t(s.inner / 2)];
+            };
+            CHECK(run(0.5f, inf) == inf);
+            CHECK(run(-inf, -inf) == -inf);
+            CHECK(run(-inf, 3.f) == 3.f);
+            CHECK(run(-1000.f, -3.f) == -3.f);
+            CHECK(std::isnan(run(0.5f, nan)));
+            CHECK(std::isnan(run(inf, nan)));
+            CHECK(run(inf, 0.f) == inf);
+            CHECK(std::abs(run(1000.f, 1000.f) - (1000.f + std::log(float(s.n)))) <= 2e-4f);
+        }
+}

@@ -59,25 +59,6 @@ constexpr long softmax_short = fold_short;  // rows up to here are turned on the
 constexpr long softmax_task = 16384;        // elements per task
 constexpr long softmax_width = 64;          // columns per task of the middle-axis form
 
-// Exponentials of long rows of floats are worth 16 lanes; comparisons stay at 8 (see reduce_isa).
-template <class T>
-inline constexpr Isa row_isa = std::is_same_v<T, float> ? Isa::avx512 : reduce_isa;
-template <class A, int N>
-inline constexpr int fold_lanes = N > 32 / int(sizeof(A)) ? 32 / int(sizeof(A)) : N;
-
-// e^x for x that is at most little above 0, or NaN. What would be subnormal is 0: from -88.1 down the factor 2^n has the bits
-// of zero, so that no comparison is needed.
-template <class A, int N>
-TENON_ALWAYS_INLINE simd<A, N> row_exp(const simd<A, N>& x) {
-    if constexpr (std::is_same_v<A, float>) {
-        simd<float, N> r;
-        const auto n = math::impl::reduce_exp<127>(math::impl::at_least(x, -88.1f), r);
-        return (math::impl::expm1_near_zero(r) + simd<float, N>(1.f)) * math::impl::power_of_two(n);
-    } else {
-        return math::exp(x);
-    }
-}
-
 // Element k of lane l is x[k * stride + l]: every lane is a softmax of its own.
 template <bool Part, class A, int N, class T>
 TENON_ALWAYS_INLINE simd<A, N> lanes_max(long n, const T* x, long stride, long count) {
@@ -134,45 +115,6 @@ template <class A, int N, class T>
 TENON_ALWAYS_INLINE void turn_out(long rows, long columns, const A* buffer, T* y) {
     for (long c = 0; c < columns; ++c)
         for (long l = 0; l < rows; ++l) y[l * columns + c] = static_cast<T>(buffer[c * N + l]);
-}
-
-// Sum of exp(x - m) over a row of at least N elements; with Store, the exponentials go to y.
-template <bool Store, class A, int N, class T>
-TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y) {
-    using V = simd<A, N>;
-    const V m(largest);
-    // The last vector overlaps the one before it; it is read before y, which may be x, is written.
-    const V last = load_lanes<A, N>(x + n - N);
-    double total = 0;
-    for (long begin = 0; begin < n; begin += fold_block) {
-        const long end = begin + fold_block < n ? begin + fold_block : n;
-        V a(0), b(0);
-        long i = begin;
-        for (; i + 2 * N <= end; i += 2 * N) {
-            const V e = row_exp(load_lanes<A, N>(x + i) - m), f = row_exp(load_lanes<A, N>(x + i + N) - m);
-            if constexpr (Store) {
-                store_lanes<A, N>(y + i, e);
-                store_lanes<A, N>(y + i + N, f);
-            }
-            a += e;
-            b += f;
-        }
-        for (; i + N <= end; i += N) {
-            const V e = row_exp(load_lanes<A, N>(x + i) - m);
-            if constexpr (Store) store_lanes<A, N>(y + i, e);
-            a += e;
-        }
-        if (i < end) {
-            const V e = row_exp(last - m);
-            if constexpr (Store) store_lanes<A, N>(y + n - N, e);
-            A lane[N], rest(0);
-            e.store(lane);
-            for (long l = N - (end - i); l < N; ++l) rest += lane[l];
-            total += static_cast<double>(rest);
-        }
-        total += static_cast<double>(reduce_add(a + b));
-    }
-    return total;
 }
 
 template <bool Log>
