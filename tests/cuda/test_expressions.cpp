@@ -29,8 +29,10 @@ void check_close(const Tensor<T, R>& there, const Tensor<T, R>& here, double bou
 // f on both devices, with the gradients of both arguments.
 template <class T, int RA, int RB, class F>
 void compare(const Shape<RA>& a_shape, const Shape<RB>& b_shape, F f, double bound) {
-    auto a = wave<T, RA>(a_shape, 0.7), b = wave<T, RB>(b_shape, 1.1);
-    auto a_there = a.to(cuda()), b_there = b.to(cuda());
+    auto a = wave<T, RA>(a_shape, 0.7);
+    auto b = wave<T, RB>(b_shape, 1.1);
+    auto a_there = a.to(cuda());
+    auto b_there = b.to(cuda());
     a.require_grad(), b.require_grad(), a_there.require_grad(), b_there.require_grad();
     const auto here = eval(f(a, b));
     const auto there = eval(f(a_there, b_there));
