@@ -37,12 +37,12 @@ void check_case(const Family& family, const Record& record, const std::string& k
 struct Flat {
     const Record* record;
     Inputs inputs;
-    Tensor<double, 1> operator()(const Tensor<double, 1>& all) const {
+    Tensor<double, 1> operator()(const Tensor<double, 1>& flat) const {
         Inputs mine = inputs;
         long at = 0;
         for (std::size_t k = 0; k < inputs.size(); ++k) {
             if (record->arguments[k].kind != Kind::real) continue;
-            const Tensor<double, 1> part = all(slice(at, at + inputs[k]->size));
+            const Tensor<double, 1> part = flat(slice(at, at + inputs[k]->size));
             at += inputs[k]->size;
             long dims[max_rank] = {};
             for (int i = 0; i < inputs[k]->rank; ++i) dims[i] = inputs[k]->dims()[i];
@@ -53,7 +53,7 @@ struct Flat {
         return Tensor<double, 1>(detail::reshape_any(y.get(), 1, &size));
     }
 };
-bool flatten(const Record& record, const Inputs& inputs, Tensor<double, 1>& all) {
+bool flatten(const Record& record, const Inputs& inputs, Tensor<double, 1>& flat) {
     std::vector<double> values;
     for (std::size_t k = 0; k < inputs.size(); ++k)
         if (record.arguments[k].kind == Kind::real)
@@ -62,8 +62,8 @@ bool flatten(const Record& record, const Inputs& inputs, Tensor<double, 1>& all)
                 values.push_back(v);
             }
     if (values.empty()) return false;
-    all = empty<double>({values.size()});
-    std::copy(values.begin(), values.end(), all.data());
+    flat = empty<double>({values.size()});
+    std::copy(values.begin(), values.end(), flat.data());
     return true;
 }
 
@@ -113,15 +113,15 @@ TEST_CASE("operators pass the gradient check") {
     for_each_record([](const Family& family, const Record& record) {
         if (!record.runs(DType::float64)) return;
         for (const auto& [key, inputs] : samples_of(family, record, DType::float64)) {
-            Tensor<double, 1> all;
-            if (!smooth_case(key) || !flatten(record, inputs, all)) continue;
+            Tensor<double, 1> flat;
+            if (!smooth_case(key) || !flatten(record, inputs, flat)) continue;
             for (std::size_t k = 0; k < inputs.size(); ++k)
                 if (record.arguments[k].kind == Kind::real) mark(inputs[k]);
             const AnyTensor y = record.run[static_cast<int>(DType::float64)](inputs);
             if (y->dtype != DType::float64) continue;
             INFO(key);
-            CHECK_NOTHROW(testing::gradcheck({.kinks = record.says.kinks}, Flat{&record, inputs}, all));
-            if (y->node != nullptr && can_record_backward(y, inputs)) CHECK_NOTHROW(testing::gradgradcheck({.kinks = record.says.kinks}, Flat{&record, inputs}, all));
+            CHECK_NOTHROW(testing::gradcheck({.kinks = record.says.kinks}, Flat{&record, inputs}, flat));
+            if (y->node != nullptr && can_record_backward(y, inputs)) CHECK_NOTHROW(testing::gradgradcheck({.kinks = record.says.kinks}, Flat{&record, inputs}, flat));
         }
     });
 }

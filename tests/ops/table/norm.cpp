@@ -24,11 +24,11 @@ TENON_OPERATORS(norm) {
         add<halves>({.name = name, .golden = golden, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, norms(p), real<3>("x", {20, 300, 40}));
     add<halves>({.name = "norm<-1>", .golden = "norm_2/last", .view_bits = false, .in_double = 1e-11}, [](const auto& x) { return norm<-1>(x); },
                 real<3>("x", {20, 40, 300}));
-    const struct { const char *outer, *all; double p; } some[] = {{"norm_2/outer", "norm_2/all", 2}, {"norm_inf/outer", "norm_inf/all", inf}, {"norm_3/outer", "norm_3/all", 3}};
-    for (const auto& [outer, all, p] : some) {
+    const struct { const char *outer, *every; double p; } some[] = {{"norm_2/outer", "norm_2/all", 2}, {"norm_inf/outer", "norm_inf/all", inf}, {"norm_3/outer", "norm_3/all", 3}};
+    for (const auto& [outer, every, p] : some) {
         add({.name = "norm<0, 2>, any p", .golden = outer, .kinks = p != 2, .view_bits = false, .in_double = 1e-11},
             [p = p](const auto& x) { return norm<0, 2>(x, p); }, real<3>("x", {40, 30, 40}));
-        add({.name = "norm, any p", .golden = all, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, [p = p](const auto& x) { return norm(x, p); },
+        add({.name = "norm, any p", .golden = every, .kinks = p != 2, .view_bits = false, .in_double = 1e-11}, [p = p](const auto& x) { return norm(x, p); },
             real<3>("x", {40, 30, 40}));
     }
     add<halves | whole>({.name = "prod<1>", .golden = "prod/axis"}, [](const auto& x) { return prod<1>(x); }, real<3>("x", {20, 300, 40}, 0.9, 1.1));

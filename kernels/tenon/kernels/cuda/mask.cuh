@@ -29,7 +29,8 @@ __global__ void list_mask_pieces(long size, const Flag* mask, const long* starts
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const long first = blockIdx.x * mask_piece + warp * share, end = first + share < size ? first + share : size;
     unsigned count = 0;
-    for (long base = first; base < end; base += 32) count += __popc(__ballot_sync(0xffffffffu, base + lane < end && mask[base + lane]));
+    for (long base = first; base < end; base += 32)
+        count += static_cast<unsigned>(__popc(__ballot_sync(0xffffffffu, base + lane < end && mask[base + lane])));
     if (lane == 0) warps[warp] = count;
     __syncthreads();
     long at = starts[blockIdx.x];

@@ -95,7 +95,7 @@ __device__ inline void place_digits(const RadixPass<In, Key>& p, long first, lon
         const bool own = k < end;
         const In key = own ? p.in[k] : In(0);
         const unsigned digit = own ? radix_digit(key, p.shift) : radix_digits;
-        const unsigned same = __match_any_sync(0xffffffffu, digit), before = __popc(same & ((1u << lane) - 1u));
+        const unsigned same = __match_any_sync(0xffffffffu, digit), before = static_cast<unsigned>(__popc(same & ((1u << lane) - 1u)));
         const unsigned start = own ? starts[warp * radix_digits + digit] : 0u;
         __syncwarp();
         if (own) {
