@@ -93,7 +93,7 @@ inline Sets read_sets(const Options& options, bool colour) {
     if (colour) return {data::cifar10(data::Split::train, options.data), data::cifar10(data::Split::test, options.data)};
     const auto one_channel = [](const data::ImageDataset& grey) {
         const auto& images = grey.images();
-        return data::ColourDataset(images.reshape(images.shape(0), 1, images.shape(1), images.shape(2)), grey.labels(), {.mean = {0.2860f}, .deviation = {0.3530f, 1, 1, 1}});
+        return data::ColourDataset(images.reshape({images.shape(0), 1, images.shape(1), images.shape(2)}), grey.labels(), {.mean = {0.2860f}, .deviation = {0.3530f, 1, 1, 1}});
     };
     return {one_channel(data::fashion_mnist(data::Split::train, options.data)), one_channel(data::fashion_mnist(data::Split::test, options.data))};
 }

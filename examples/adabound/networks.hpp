@@ -20,7 +20,7 @@ struct Mlp {
 
     Mlp() = default;
     explicit Mlp(Key key) : hidden1(784, 256, key.split(0)), hidden2(256, 128, key.split(1)), out(128, 10, key.split(2)) {}
-    Tensor<float, 2> operator()(const Tensor<float, 4>& x) const { return out(relu(hidden2(relu(hidden1(x.reshape(x.shape(0), 784)))))); }
+    Tensor<float, 2> operator()(const Tensor<float, 4>& x) const { return out(relu(hidden2(relu(hidden1(x.reshape({x.shape(0), 784})))))); }
     static void visit(auto& self, auto&& f) {
         f("hidden1", self.hidden1);
         f("hidden2", self.hidden2);

@@ -6,26 +6,12 @@
 #include <tenon/kernels/cpu/conv.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/pad.hpp>
+#include <tenon/ops/spatial.hpp>
 #if TENON_CUDA
 #include <tenon/kernels/cuda/conv.cuh>
 #endif
 
 namespace tenon {
-
-// One number for each of D axes, or one for all of them.
-template <int D>
-struct PerAxis {
-    long values[D];
-
-    template <std::integral I>
-    constexpr PerAxis(I every) {
-        for (long& v : values) v = static_cast<long>(every);
-    }
-    template <std::integral... I>
-        requires(D > 1 && sizeof...(I) == D)
-    constexpr PerAxis(I... each) : values{static_cast<long>(each)...} {}
-    constexpr long operator[](int axis) const { return values[axis]; }
-};
 
 // As much padding as gives the output the input's sizes (stride 1); an odd total puts one more at the end.
 struct SamePadding {};

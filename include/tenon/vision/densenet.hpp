@@ -8,7 +8,9 @@
 #include <tenon/nn/norm.hpp>
 #include <tenon/ops/concat.hpp>
 #include <tenon/ops/pool.hpp>
+#include <tenon/ops/reduce.hpp>
 
+#include <memory>
 #include <vector>
 
 namespace tenon::vision {
@@ -28,8 +30,8 @@ struct DenseNetOptions {
 namespace impl_densenet {
 
 template <class T>
-nn::Conv2d<T> convolution(long in, long out, long kernel, long stride, Key key) {
-    nn::Conv2d<T> conv(in, out, kernel, key, {.stride = stride, .padding = kernel / 2, .bias = false});
+nn::Conv2d<T, false> convolution(long in, long out, long kernel, long stride, Key key) {
+    nn::Conv2d<T, false> conv(in, out, kernel, key, {.stride = stride, .padding = kernel / 2});
     nn::init::kaiming_normal(conv.weight, key);
     return conv;
 }
@@ -37,7 +39,7 @@ nn::Conv2d<T> convolution(long in, long out, long kernel, long stride, Key key) 
 template <class T>
 struct DenseLayer {
     nn::BatchNorm2d<T> norm1, norm2;
-    nn::Conv2d<T> conv1, conv2;
+    nn::Conv2d<T, false> conv1, conv2;
     nn::Dropout dropout;
     bool bottleneck = true, lean = false;
 
@@ -51,7 +53,19 @@ struct DenseLayer {
         }
     }
     Tensor<T, 4> operator()(const std::vector<Tensor<T, 4>>& before, const nn::Context& context) const {
-        Tensor<T, 4> y = conv1(Tensor<T, 4>(relu(norm1(concat<1>(before), context))));
+        Tensor<T, 4> y;
+        if (lean && context.training) {
+            const auto again = std::make_shared<bool>(false);
+            y = checkpoint([layer = *this, before, context, again](const Tensor<T, 4>&) {
+                // Running statistics move in the forward pass, not once more in the backward pass.
+                nn::BatchNorm2d<T> norm = layer.norm1;
+                if (*again) norm.running_mean = norm.running_var = {};
+                *again = true;
+                return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(relu(norm(concat<1>(before), context)))));
+            }, before[0]);
+        } else {
+            y = conv1(Tensor<T, 4>(relu(norm1(concat<1>(before), context))));
+        }
         if (bottleneck) y = conv2(Tensor<T, 4>(relu(norm2(y, context))));
         return dropout.p > 0 ? Tensor<T, 4>(dropout(y, context)) : y;
     }
@@ -79,7 +93,7 @@ struct DenseBlock {
 template <class T>
 struct Transition {
     nn::BatchNorm2d<T> norm;
-    nn::Conv2d<T> conv;
+    nn::Conv2d<T, false> conv;
     static void visit(auto& self, auto&& f) {
         f("norm", self.norm);
         f("conv", self.conv);
@@ -87,7 +101,7 @@ struct Transition {
 };
 template <class T>
 struct Features {
-    nn::Conv2d<T> conv0;
+    nn::Conv2d<T, false> conv0;
     nn::BatchNorm2d<T> norm0, last;
     std::vector<DenseBlock<T>> blocks;
     std::vector<Transition<T>> transitions;
@@ -95,13 +109,12 @@ struct Features {
     static void visit(auto& self, auto&& f) {
         f("conv0", self.conv0);
         if (self.imagenet_stem) f("norm0", self.norm0);
-        char block[] = "denseblock1", transition[] = "transition1", last[] = "norm1";
+        char block[] = "denseblock1", transition[] = "transition1";
         for (std::size_t k = 0; k < self.blocks.size(); ++k, ++block[10], ++transition[10]) {
             f(block, self.blocks[k]);
             if (k < self.transitions.size()) f(transition, self.transitions[k]);
-            ++last[4];
         }
-        f(last, self.last);  // norm5 behind four blocks, as in torchvision
+        f("norm5", self.last);  // so called in torchvision for any number of blocks
     }
 };
 
@@ -147,7 +160,7 @@ struct DenseNet {
             if (b < features.transitions.size())
                 y = avg_pool2d(Tensor<T, 4>(features.transitions[b].conv(Tensor<T, 4>(relu(features.transitions[b].norm(y, context))))), 2);
         }
-        return classifier(global_avg_pool(Tensor<T, 4>(relu(features.last(y, context)))));
+        return classifier(mean<2, 3>(relu(features.last(y, context))));
     }
     static void visit(auto& self, auto&& f) {
         f("features", self.features);

@@ -22,7 +22,7 @@ struct LeNet {
           fc3(84, classes, key.split(4)) {}
     Tensor<T, 2> operator()(const Tensor<T, 4>& x) const {
         const Tensor<T, 4> a = max_pool2d(relu(conv1(x)), 2), b = max_pool2d(relu(conv2(a)), 2);
-        return fc3(relu(fc2(relu(fc1(b.reshape(b.shape(0), 400))))));
+        return fc3(relu(fc2(relu(fc1(b.reshape({b.shape(0), 400}))))));
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
@@ -33,7 +33,7 @@ struct LeNet {
     }
 };
 
-// conv 3x3 (16), batch norm, relu, pool; conv 3x3 (32), batch norm, relu, pool; 128 hidden units: 206,922 parameters for 1
+// conv 3x3 (16), batch norm, relu, pool; conv 3x3 (32), batch norm, relu, pool; 128 hidden units: 207,018 parameters for 1
 // channel and 10 classes. net(x, context) maps [n, channels, 28, 28] to [n, classes].
 template <class T = float>
 struct SmallCnn {
@@ -47,7 +47,7 @@ struct SmallCnn {
           fc2(128, classes, key.split(3)) {}
     Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
         const Tensor<T, 4> a = max_pool2d(relu(bn1(conv1(x), context)), 2), b = max_pool2d(relu(bn2(conv2(a), context)), 2);
-        return fc2(relu(fc1(b.reshape(b.shape(0), 1568))));
+        return fc2(relu(fc1(b.reshape({b.shape(0), 1568}))));
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);

@@ -6,6 +6,7 @@
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/ops/pool.hpp>
+#include <tenon/ops/reduce.hpp>
 
 #include <vector>
 
@@ -29,15 +30,15 @@ namespace impl_resnet {
 
 // Convolutions of a residual network: no bias, He's initialisation over the outputs (kaiming_normal, fan out), as torchvision.
 template <class T>
-nn::Conv2d<T> convolution(long in, long out, long kernel, long stride, Key key) {
-    nn::Conv2d<T> conv(in, out, kernel, key, {.stride = stride, .padding = kernel / 2, .bias = false});
+nn::Conv2d<T, false> convolution(long in, long out, long kernel, long stride, Key key) {
+    nn::Conv2d<T, false> conv(in, out, kernel, key, {.stride = stride, .padding = kernel / 2});
     nn::init::normal(conv.weight, key, 0, __builtin_sqrt(2 / static_cast<double>(out * kernel * kernel)));
     return conv;
 }
 
 template <class T>
 struct Downsample {
-    nn::Conv2d<T> conv;
+    nn::Conv2d<T, false> conv;
     nn::BatchNorm2d<T> norm;
     static void visit(auto& self, auto&& f) {
         f("0", self.conv);
@@ -47,7 +48,7 @@ struct Downsample {
 
 template <class T>
 struct Block {
-    nn::Conv2d<T> conv1, conv2, conv3;
+    nn::Conv2d<T, false> conv1, conv2, conv3;
     nn::BatchNorm2d<T> bn1, bn2, bn3;
     Downsample<T> downsample;
     bool bottleneck = false, has_downsample = false;
@@ -89,7 +90,7 @@ struct Block {
 template <class T = float>
 struct ResNet {
     using Stage = std::vector<impl_resnet::Block<T>>;
-    nn::Conv2d<T> conv1;
+    nn::Conv2d<T, false> conv1;
     nn::BatchNorm2d<T> bn1;
     std::vector<Stage> layers;
     nn::Linear<T> fc;
@@ -122,7 +123,7 @@ struct ResNet {
             for (const auto& block : stage) y = block(y, context);
         return y;
     }
-    Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const { return fc(global_avg_pool(features(x, context))); }
+    Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const { return fc(mean<2, 3>(features(x, context))); }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
         f("bn1", self.bn1);

@@ -6,6 +6,7 @@
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/ops/pool.hpp>
+#include <tenon/ops/reduce.hpp>
 
 #include <vector>
 
@@ -37,7 +38,7 @@ struct Vgg {
         for (std::size_t s = 0; s < options.stages.size(); ++s)
             for (int k = 0; k < options.stages[s]; ++k, in = options.widths[s]) {
                 const Key own = key.split(at++);
-                convolutions.emplace_back(in, options.widths[s], 3, own, nn::ConvOptions<2>{.padding = 1});
+                convolutions.emplace_back(in, options.widths[s], 3, own, ConvOptions<2>{.padding = 1});
                 nn::init::normal(convolutions.back().weight, own, 0, __builtin_sqrt(2 / static_cast<double>(options.widths[s] * 9)));
                 nn::init::constant(convolutions.back().bias, 0);
                 if (options.batch_norm) norms.emplace_back(options.widths[s]);
@@ -53,9 +54,9 @@ struct Vgg {
                 y = options.batch_norm ? Tensor<T, 4>(relu(norms[at](convolutions[at](y), context))) : Tensor<T, 4>(relu(convolutions[at](y)));
             y = max_pool2d(y, 2);
         }
-        if (!options.imagenet_head) return linears[0](global_avg_pool(y));
+        if (!options.imagenet_head) return linears[0](mean<2, 3>(y));
         const Tensor<T, 4> pooled = adaptive_avg_pool2d(y, {7, 7});
-        Tensor<T, 2> z = relu(linears[0](pooled.reshape(pooled.shape(0), pooled.size() / (pooled.shape(0) > 0 ? pooled.shape(0) : 1))));
+        Tensor<T, 2> z = relu(linears[0](pooled.reshape({pooled.shape(0), -1})));
         z = relu(linears[1](dropout1(z, context)));
         return linears[2](dropout2(z, context));
     }
