@@ -40,6 +40,7 @@
 #include <tenon/ops/sort.hpp>
 #include <tenon/ops/split.hpp>
 #include <tenon/ops/triangle.hpp>
+#include <tenon/nn/conv.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/embedding.hpp>
 #include <tenon/nn/linear.hpp>

@@ -10,6 +10,7 @@
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 #include <tenon/kernels/cpu/conv/backward_weights.hpp>
+#include <tenon/kernels/cpu/conv/depthwise.hpp>
 #include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
 #include <tenon/kernels/cpu/conv/reference.hpp>
 #endif
@@ -49,7 +50,11 @@ void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides
              const ConvEpilogue<T>& e) {
     const ImageStrides<3> xs = normal(x_strides, s.c_in), ys = normal(y_strides, s.c_out);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
-    const Pass pass = forward_pass(s);
+    Pass pass = forward_pass(s);
+    if (is_depthwise(s)) {
+        pass.channels = pass.results = s.c_in;
+        return run_depthwise(pass, x, xs, w, kernel, y, ys, e);
+    }
     for (long g = 0; g < s.groups; ++g)
         run_pass(PassJob<T>{pass, x + g * in * xs.channel, xs, {w + g * out * in * kernel, in * kernel, kernel, kernel, e.scale ? e.scale + g * out : nullptr},
                             y + g * out * ys.channel, ys, e.bias ? e.bias + g * out : nullptr, e.relu, e.accumulate});
@@ -60,6 +65,11 @@ void backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dy
                    const ConvEpilogue<T>& e) {
     const ImageStrides<3> dys = normal(dy_strides, s.c_out), dxs = normal(dx_strides, s.c_in);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
+    if (is_depthwise(s))
+        return for_phases(s, [&](Pass pass) {
+            pass.channels = pass.results = s.c_in;
+            run_depthwise(pass, dy, dys, w, kernel, dx, dxs, e);
+        });
     for (long g = 0; g < s.groups; ++g)
         for_phases(s, [&](const Pass& pass) {
             run_pass(PassJob<T>{pass, dy + g * out * dys.channel, dys, {w + g * out * in * kernel, kernel, in * kernel, kernel, e.scale ? e.scale + g * in : nullptr},
@@ -72,7 +82,11 @@ void backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& 
                       bool accumulate) {
     const ImageStrides<3> xs = normal(x_strides, s.c_in), dys = normal(dy_strides, s.c_out);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
-    const Pass pass = forward_pass(s);
+    Pass pass = forward_pass(s);
+    if (is_depthwise(s)) {
+        pass.channels = pass.results = s.c_in;
+        return run_depthwise_weights(pass, x, xs, dy, dys, dw, accumulate);
+    }
     for (long g = 0; g < s.groups; ++g)
         run_weights(WeightsJob<T>{pass, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in * kernel, accumulate});
 }
