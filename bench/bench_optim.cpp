@@ -1,12 +1,19 @@
 // The fused optimiser step against memcpy of the same machine in the same run: bytes moved per second.
-// Prints one JSON line per case. Usage: bench_optim [repeats]
+// Prints one JSON line per case. Usage: bench_optim [repeats] [threads]
+#include <tenon/kernels/cpu/layerwise.hpp>
 #include <tenon/kernels/cpu/multi_tensor.hpp>
+#include <tenon/kernels/cpu/rules/adam_moments.hpp>
+#include <tenon/kernels/cpu/rules/adam_variants.hpp>
+#include <tenon/kernels/cpu/rules/average.hpp>
+#include <tenon/kernels/cpu/rules/rmsprop.hpp>
+#include <tenon/kernels/cpu/rules/sign.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 namespace kernels = tenon::kernels::cpu;
 
@@ -64,29 +71,54 @@ void compare(const char* name, long n, double bytes, int repeats, Step&& step, c
 
 int main(int count, char** arguments) {
     const int repeats = count > 1 ? std::atoi(arguments[1]) : 15;
-    const int most = tenon::num_threads();
+    const int most = count > 2 ? std::atoi(arguments[2]) : tenon::num_threads();
+    using T = float;
     for (int threads = 1; threads <= most; ++threads) {
         tenon::set_num_threads(threads);
         for (long n : {1l << 20, 1l << 24}) {
             Arena x(n);
             const Buffer from(n, 1.f), to(n, 2.f);
-            const kernels::Sgd<float, false> sgd(kernels::sgd_scalars(2, {.lr = 1e-4}));
-            const kernels::Sgd<float, true> momentum(kernels::sgd_scalars(2, {.lr = 1e-4, .momentum = 0.9}));
-            const kernels::Adam<float> adam(kernels::adam_scalars(100, {}));
-            const kernels::Adam<float, true> amsgrad(kernels::adam_scalars(100, {}));
-            const kernels::AdaBound<float> adabound(kernels::adabound_scalars(100, {}));
-            auto run = [&](const char* name, double bytes, const auto& rule, bool clear) {
-                compare(name, n, bytes, repeats, [&] {
+            // Parameter and states are read and written, the gradient is read.
+            auto run = [&](const char* name, const auto& rule, bool clear = false) {
+                constexpr int states = std::remove_cvref_t<decltype(rule)>::states;
+                compare(name, n, 12 + 8 * states + 4 * clear, repeats, [&] {
                     kernels::fused_step(rule, n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), x.w.data(), clear);
                 }, from, to);
             };
-            run("sgd", 12, sgd, false);
-            run("sgd_momentum", 20, momentum, false);
-            run("adam", 28, adam, false);
-            run("adam_clear", 32, adam, true);
-            run("amsgrad", 36, amsgrad, false);
-            run("adabound", 28, adabound, false);
-            run("adabound_clear", 32, adabound, true);
+            run("sgd", kernels::Sgd<T, false>(kernels::sgd_scalars(2, {.lr = 1e-4})));
+            run("sgd_momentum", kernels::Sgd<T, true>(kernels::sgd_scalars(2, {.lr = 1e-4, .momentum = 0.9})));
+            run("sgd_nesterov", kernels::Sgd<T, true, true>(kernels::sgd_scalars(2, {.lr = 1e-4, .momentum = 0.9, .nesterov = true})));
+            run("asgd", kernels::Asgd<T>({.lr = 1e-4, .t0 = 1}, 100));
+            run("adam", kernels::Adam<T>(kernels::adam_scalars(100, {})));
+            run("adam_clear", kernels::Adam<T>(kernels::adam_scalars(100, {})), true);
+            run("adamw", kernels::Adam<T>(kernels::adamw_scalars(100, {})));
+            run("amsgrad", kernels::Adam<T, true>(kernels::adam_scalars(100, {})));
+            run("adabound", kernels::AdaBound<T>(kernels::adabound_scalars(100, {})));
+            run("adabound_clear", kernels::AdaBound<T>(kernels::adabound_scalars(100, {})), true);
+            run("amsbound", kernels::AdaBound<T, true>(kernels::adabound_scalars(100, {})));
+            run("rmsprop", kernels::Rmsprop<T, false, false>({.lr = 1e-4}, 100));
+            run("rmsprop_momentum", kernels::Rmsprop<T, true, false>({.lr = 1e-4, .momentum = 0.9}, 100));
+            run("rmsprop_centered", kernels::Rmsprop<T, true, true>({.lr = 1e-4, .momentum = 0.9, .centered = true}, 100));
+            run("adagrad", kernels::Adagrad<T>({.lr = 1e-4}, 100));
+            run("adadelta", kernels::Adadelta<T>({.lr = 1e-4}, 100));
+            run("nadam", kernels::Nadam<T>({}, 100, 0.1));
+            run("radam", kernels::Radam<T>({}, 100));
+            run("adamax", kernels::Adamax<T>({}, 100));
+            run("adabelief", kernels::AdaBelief<T>({}, 100));
+            run("yogi", kernels::Yogi<T>({}, 100));
+            run("adamod", kernels::AdaMod<T>({}, 100));
+            run("lion", kernels::Lion<T>({}, 100));
+            run("rprop", kernels::Rprop<T>({}, 100));
+            run("lookahead", kernels::Lookahead<T>(0.5));
+            run("average", kernels::MoveTowards<T>(0.01));
+            // Two passes: the gradient and the state of the first are read again.
+            const T* none = nullptr;
+            compare("lars", n, 28, repeats, [&] {
+                kernels::layerwise_step(kernels::Lars<T>({.lr = 1e-4}, 2), n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), true, false, none);
+            }, from, to);
+            compare("lamb", n, 40, repeats, [&] {
+                kernels::layerwise_step(kernels::Lamb<T>({.lr = 1e-4}, 100), n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), true, false, none);
+            }, from, to);
             compare("sum_of_squares", n, 4, repeats, [&] {
                 const double sum = kernels::sum_of_squares(n, x.p.data());
                 if (sum < 0) std::abort();

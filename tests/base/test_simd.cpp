@@ -326,3 +326,11 @@ TEST_CASE("all halves and bf16s load exactly; stores round to nearest even, lane
     CHECK(bf16(0x1.010002p0f).bits == 0x3f81);
     CHECK(bf16(std::numeric_limits<float>::max()).bits == 0x7f80);
 }
+
+TEST_CASE("roots of vectors that fill less than a register") {
+    const float in[2] = {4, 6.25f};
+    float out[2] = {};
+    sqrt(simd<float, 2>::load(in)).store(out);
+    CHECK(out[0] == 2);
+    CHECK(out[1] == 2.5f);
+}

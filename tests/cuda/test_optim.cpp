@@ -1,7 +1,12 @@
 // Optimisers on the device against the CPU: the same steps, step by step.
 #include "compare.hpp"
 
-#include <tenon/optim/optimizer.hpp>
+#include <tenon/optim/average.hpp>
+#include <tenon/optim/layerwise.hpp>
+#include <tenon/optim/lbfgs.hpp>
+#include <tenon/optim/lookahead.hpp>
+#include <tenon/optim/sam.hpp>
+#include <tenon/optim/sign.hpp>
 #include <tenon/runtime/graph.hpp>
 
 using namespace tenon;
@@ -67,6 +72,86 @@ TEMPLATE_TEST_CASE("optimiser steps on the device", "[cuda][optim]", float, doub
     steps<T>([](auto& net) { return optim::amsgrad(net, {.lr = 0.01}); });
     steps<T>([](auto& net) { return optim::adabound(net, {.lr = 0.01, .final_lr = 0.02, .gamma = 0.1}); });
     steps<T>([](auto& net) { return optim::amsbound(net, {.lr = 0.01, .final_lr = 0.02, .gamma = 0.1}); });
+}
+
+TEST_CASE("steps of more rules on the device", "[cuda][optim]") {
+    using T = float;
+    steps<T>([](auto& net) { return optim::asgd(net, {.lr = 0.1, .t0 = 2}); });
+    steps<T>([](auto& net) { return optim::rmsprop(net, {.lr = 0.01}); });
+    steps<T>([](auto& net) { return optim::rmsprop(net, {.lr = 0.01, .eps = 0.1, .momentum = 0.9, .centered = true}); });
+    steps<T>([](auto& net) { return optim::adagrad(net, {.lr = 0.1, .initial_accumulator = 0.1}); });
+    steps<T>([](auto& net) { return optim::adadelta(net, {.weight_decay = 0.1}); });
+    steps<T>([](auto& net) { return optim::nadam(net); });
+    steps<T>([](auto& net) { return optim::radam(net, {.beta2 = 0.5}); });
+    steps<T>([](auto& net) { return optim::adamax(net); });
+    steps<T>([](auto& net) { return optim::adabelief(net, {.eps = 1e-4}); });
+    steps<T>([](auto& net) { return optim::yogi(net); });
+    steps<T>([](auto& net) { return optim::adamod(net); });
+    steps<T>([](auto& net) { return optim::lion(net, {.lr = 1e-3}); });
+    steps<T>([](auto& net) { return optim::rprop(net, {.lr = 1e-3}); });
+}
+
+TEMPLATE_TEST_CASE("rules with norms over each parameter, and wrappers, on the device", "[cuda][optim]", float, double) {
+    using T = TestType;
+    steps<T>([](auto& net) { return optim::lars(net, {.trust = 0.1, .weight_decay = 0.1}); });
+    steps<T>([](auto& net) { return optim::lamb(net, {.lr = 0.01, .weight_decay = 0.1}); });
+    steps<T>([](auto& net) { return optim::lookahead(optim::sgd(net, {.lr = 0.1, .momentum = 0.9}), {.every = 2}); });
+}
+
+TEST_CASE("SAM, L-BFGS and averages on the device", "[cuda][optim]") {
+    using T = double;
+    Pair<T> here(cpu), there(device);
+    const auto loss_of = [](auto& net, Device where) {
+        const auto x = numbers<T>({5, 7, 33}).to(where);
+        Tensor<T, 0> loss = mean(square(net.weight * x + net.bias - 0.5));
+        loss.backward();
+        return loss;
+    };
+    for (bool adaptive : {false, true}) {
+        auto a = optim::sam(optim::sgd(here, {.lr = 0.1, .momentum = 0.9}), {.rho = 0.5, .adaptive = adaptive});
+        auto b = optim::sam(optim::sgd(there, {.lr = 0.1, .momentum = 0.9}), {.rho = 0.5, .adaptive = adaptive});
+        auto average = optim::ema(here, {.decay = 0.5}), other = optim::ema(there, {.decay = 0.5});
+        for (int k = 0; k < 3; ++k) {
+            a.step([&] { return loss_of(here, cpu); });
+            b.step([&] { return loss_of(there, device); });
+            average.update(here);
+            other.update(there);
+            same(there.weight.detach(), here.weight.detach(), 1e-12);
+            same(other.module().weight.detach(), average.module().weight.detach(), 1e-12);
+        }
+    }
+    auto a = optim::lbfgs(here, {.iterations = 4, .history = 3}), b = optim::lbfgs(there, {.iterations = 4, .history = 3});
+    for (int k = 0; k < 2; ++k) {
+        const double p = a.step([&] { return loss_of(here, cpu); }), q = b.step([&] { return loss_of(there, device); });
+        CHECK(q == Approx(p).epsilon(1e-9));
+    }
+    CHECK(a.evaluations() == b.evaluations());
+    same(there.weight.detach(), here.weight.detach(), 1e-8);
+    same(there.unused.detach(), here.unused.detach(), 0);
+}
+
+TEST_CASE("clipping and rows on the device", "[cuda][optim]") {
+    Tensor<float, 2> here = clone(numbers<float>({9, 5})).require_grad(), there = clone(numbers<float>({9, 5}).to(device)).require_grad();
+    auto a = optim::adam(here, {.lr = 0.1}), b = optim::adam(there, {.lr = 0.1});
+    Tensor<std::int64_t, 1> rows = empty<std::int64_t>({3});
+    rows.data()[0] = 0, rows.data()[1] = 4, rows.data()[2] = 8;
+    const auto step = [&](auto& w, auto& optimiser, Device where, int k) {
+        sum(square(w) * numbers<float>({9, 5}, k + 2).to(where)).backward();
+        const double norm = optimiser.clip_norm(10, k == 0 ? 1.0 : k == 1 ? 2.0 : HUGE_VAL);
+        optimiser.clip_value(0.2);
+        if (k != 1) optimiser.only_rows(w, rows.to(where));
+        optimiser.step();
+        return norm;
+    };
+    for (int k = 0; k < 3; ++k) {
+        CHECK(step(there, b, device, k) == Approx(step(here, a, cpu, k)).epsilon(1e-6));
+        same(there.detach(), here.detach(), 1e-5);
+    }
+    // A NaN among magnitudes.
+    Tensor<float, 1> g = numbers<float>({1000});
+    g.data()[517] = std::nanf("");
+    CHECK(std::isnan(kernels::cuda::largest_magnitude(1000, g.to(device).data())));
+    CHECK(kernels::cuda::largest_magnitude(500, g.to(device).data()) == kernels::cpu::largest_magnitude(500, g.data()));
 }
 
 TEST_CASE("a norm that is not finite skips the step on the device", "[cuda][optim]") {
@@ -142,6 +227,35 @@ TEST_CASE("steps of a captured graph", "[cuda][optim]") {
     b.visit_state(nothing, [&](const char*, long& n) { steps_there += n; });
     CHECK(steps_here == steps_there);
     CHECK(steps_here == 8);
+}
+
+TEST_CASE("rules that remember, and those with norms, in a captured graph", "[cuda][optim]") {
+    const auto run = [](auto make) {
+        Pair<float> here(device), there(device);
+        auto a = make(here), b = make(there);
+        const auto x = numbers<float>({5, 7, 33}).to(device);
+        const auto step = [&](Pair<float>& net, auto& optimiser) {
+            Tensor<float, 0> loss = mean(square(net.weight * x + net.bias));
+            loss.backward();
+            optimiser.step();
+        };
+        step(here, a);
+        step(there, b);
+        runtime::Graph graph(device, [&] { step(there, b); });
+        for (int k = 0; k < 3; ++k) {
+            step(here, a);
+            graph.replay();
+            same(there.weight.detach(), here.weight.detach().to(cpu), 0);
+            same(there.bias.detach(), here.bias.detach().to(cpu), 0);
+        }
+    };
+    run([](auto& net) { return optim::nadam(net); });
+    run([](auto& net) { return optim::radam(net, {.beta2 = 0.5}); });
+    run([](auto& net) { return optim::lamb(net, {.weight_decay = 0.1}); });
+    run([](auto& net) { return optim::lars(net, {.weight_decay = 0.1}); });
+    Pair<float> net(device);
+    auto lookahead = optim::lookahead(optim::sgd(net));
+    CHECK_THROWS_WITH(runtime::Graph(device, [&] { lookahead.step(); }), Catch::Contains("lookahead: cannot be part of a captured graph"));
 }
 
 TEST_CASE("cross-entropy in a captured graph", "[cuda][optim]") {

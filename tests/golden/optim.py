@@ -127,7 +127,7 @@ with Family("optim") as f:
 
     # Rows 1, 4 and 5 + t % 3 of a table of nine. PyTorch's eps stands elsewhere; one that vanishes shows the rest.
     table = (0.5 * torch.cos(torch.arange(27, dtype=torch.float64) + 1)).float().double().reshape(9, 3).clone().requires_grad_(True)
-    f.put("sparse_adam/table", table)
+    f.put("sparse_adam/table", table.clone())
     sparse = optim.SparseAdam([table], lr=0.01, eps=1e-30)
     for t in range(1, 51):
         rows = torch.tensor([1, 4, 5 + t % 3])

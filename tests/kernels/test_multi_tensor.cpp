@@ -145,7 +145,7 @@ template <class T>
 struct Arena {
     std::vector<T> p, g, a, b, c;
     explicit Arena(long n)
-        : p(random<T>(n, 1)), g(random<T>(n, 2)), a(random<T>(n, 3)), b(random<T>(n, 4, 0.1, 2)), c(random<T>(n, 5, 0.1, 2)) {}
+        : p(random<T>(n, 1)), g(random<T>(n, 2)), a(random<T>(n, 3, 0.1, 1)), b(random<T>(n, 4, 0.1, 2)), c(random<T>(n, 5, 0.1, 2)) {}
     template <class Rule>
     void step(const Rule& rule, long begin, long count, bool clear, const T* coefficient = nullptr) {
         k::fused_step(rule, count, p.data() + begin, g.data() + begin, a.data() + begin, b.data() + begin,
@@ -525,10 +525,12 @@ TEMPLATE_TEST_CASE("steps by layer agree with the plain loop", "[multi_tensor]",
                 INFO(name << " n " << n << " adapt " << adapt);
                 CHECK(fast == one);
                 CHECK(same_bits(fast.g, plain.g));
+                // In double the sums have rounding errors of their own: one for each addition into the two lanes that there are at least.
+                const T tolerance = T(std::is_same_v<T, double> ? 16 + n / 2 : 16) * std::numeric_limits<T>::epsilon();
                 bool close = true;
                 for (size_t i = 0; i < size_t(n); ++i)
                     for (const auto& [x, y] : {std::pair(fast.p[i], plain.p[i]), std::pair(fast.a[i], plain.a[i]), std::pair(fast.b[i], plain.b[i])})
-                        close = close && std::abs(x - y) <= 16 * std::numeric_limits<T>::epsilon();
+                        close = close && std::abs(x - y) <= tolerance;
                 CHECK(close);
             }
     };

@@ -70,4 +70,8 @@ TEST_CASE("the average of ASGD is torch.optim's", "[optim]") {
         },
         [](const char*, long& steps) { CHECK(steps == 50); });
     CHECK(seen == 1);
+    Tensor<double, 1> copy = zeros<double>({p.size()});
+    optimiser.copy_state("average", copy);
+    for (long i = 0; i < copy.size(); ++i) CHECK(copy.data()[i] == Approx(expected[static_cast<std::size_t>(i)]).margin(1e-12));
+    CHECK_THROWS_WITH(optimiser.copy_state("m", copy), Catch::Contains("copy_state: asgd keeps no \"m\" of \"parameter\""));
 }

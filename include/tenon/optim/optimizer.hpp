@@ -278,6 +278,28 @@ public:
     }
     void restore(const StepStatistics& statistics) { statistics_ = statistics; }
 
+    // Writes a state into the parameters of another module by name, copy_state("average", copy): the weights that ASGD averages.
+    // Throws ValueError where a parameter has no such state, ShapeError for another size.
+    template <class M>
+    void copy_state(const char* state, M& module) const {
+        const auto one = [&](const char* name, nn::Kind kind, auto& x) {
+            using X = std::remove_cvref_t<decltype(x)>;
+            if (kind != nn::Kind::parameter || !x.has_value()) return;
+            for (const impl::Parameter& p : set_.parameters) {
+                if (std::strcmp(p.name.text(), name) != 0 || p.tensor->dtype != x.record()->dtype) continue;
+                for (int i = 0; i < state_count_; ++i) {
+                    if (std::strcmp(state_names_[i], state) != 0) continue;
+                    const no_grad guard;
+                    x.copy_from(X(impl::AnyTensor(impl::record_in(set_.arenas[p.arena].states[i], p.first, p.tensor.get()))));
+                    return;
+                }
+            }
+            fail<ValueError>("copy_state: ", Rule::name, " keeps no \"", state, "\" of \"", name, "\"");
+        };
+        if constexpr (nn::detail::is_tensor<std::remove_cvref_t<M>>) one("parameter", nn::Kind::parameter, module);
+        else nn::for_each_tensor(module, one);
+    }
+
     // For optimisers that wrap this one.
     impl::ParameterSet& parameter_set() { return set_; }
 

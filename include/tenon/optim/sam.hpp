@@ -50,6 +50,8 @@ public:
         const double norm = __builtin_sqrt(squares());
         // A norm that is not finite moves nothing: the second gradient shows what the first has.
         const double scale = norm > 0 && norm - norm == 0 ? options_.rho / (norm + 1e-12) : 0;
+        up_ = true;
+        if (scale == 0) return zero_grad();
         set.for_each_gradient([&](const impl::Arena& arena, long first, long end) {
             moved_.push_back({static_cast<std::size_t>(&arena - set.arenas.data()), first, end});
             impl::with_type(arena.dtype, [&]<class T>(T*) {
@@ -61,7 +63,6 @@ public:
             });
         });
         set.note_writes("sam");
-        up_ = true;
         zero_grad();
     }
     void descend(typename Inner::StepOptions options = {}) {

@@ -11,9 +11,10 @@
 
 namespace tenon::optim {
 
-// What can be called with the number of a step and gives a factor of the base rate.
+// What can be called with the number of a step and gives a factor of the base rate. A tensor, which can be called with an index, is
+// none: its operators are its own.
 template <class S>
-concept Schedule = requires(const S& schedule, long step) {
+concept Schedule = !requires { typename S::Scalar; } && requires(const S& schedule, long step) {
     { schedule(step) } -> std::convertible_to<double>;
 };
 

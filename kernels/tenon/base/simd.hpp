@@ -188,6 +188,11 @@ template <class T, int N>
     requires std::is_floating_point_v<T>
 TENON_ALWAYS_INLINE simd<T, N> sqrt(const simd<T, N>& a) {
     simd<T, N> r;
+    // Less than a register: element by element.
+    if constexpr (N * sizeof(T) < 16) {
+        for (int i = 0; i < N; ++i) r.v[i] = sizeof(T) == 4 ? T(__builtin_sqrtf(float(a.v[i]))) : T(__builtin_sqrt(double(a.v[i])));
+        return r;
+    }
 #if defined(__x86_64__)
 #if TENON_DISPATCH
     constexpr int part = N * sizeof(T) >= 32 ? 32 / sizeof(T) : 16 / sizeof(T);

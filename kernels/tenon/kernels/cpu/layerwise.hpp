@@ -63,8 +63,11 @@ struct LayerMeasureBody {
         for (long i = 0; i < n; i += N) {
             const long count = n - i;
             V none(0), a(0), b(0);
-            V s0 = load_some<V, N>(state0 + i, count), s1(0);
-            if constexpr (Rule::states > 1) s1 = load_some<V, N>(state1 + i, count);
+            V s0(0), s1(0);
+            if constexpr (Rule::writes_state) {
+                s0 = load_some<V, N>(state0 + i, count);
+                if constexpr (Rule::states > 1) s1 = load_some<V, N>(state1 + i, count);
+            }
             V gradient = optim_clamp(V(scale) * load_some<V, N>(g + i, count), V(-limit), V(limit));
             rule.measure(load_some<V, N>(p + i, count), gradient, s0, s1, none, a, b);
             if constexpr (Rule::writes_state) {

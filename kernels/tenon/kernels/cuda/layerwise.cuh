@@ -33,8 +33,11 @@ __global__ void layer_measure_kernel(LayerJob<Rule, T> job) {
     const long first = blockIdx.x * job.chunk, last = first + job.chunk < job.n ? first + job.chunk : job.n;
     double sum0 = 0, sum1 = 0;
     for (long i = first + threadIdx.x; i < last; i += blockDim.x) {
-        T a = 0, b = 0, none = 0, s0 = job.state0[i], s1 = 0;
-        if constexpr (Rule::states > 1) s1 = job.state1[i];
+        T a = 0, b = 0, none = 0, s0 = 0, s1 = 0;
+        if constexpr (Rule::writes_state) {
+            s0 = job.state0[i];
+            if constexpr (Rule::states > 1) s1 = job.state1[i];
+        }
         numbers.rule.measure(job.p[i], step_gradient(numbers, job.g[i]), s0, s1, none, a, b);
         if constexpr (Rule::writes_state) {
             job.state0[i] = s0;

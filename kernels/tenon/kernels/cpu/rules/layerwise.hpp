@@ -38,7 +38,8 @@ struct LarsOptions {
 template <class T>
 struct Lars {
     static constexpr int states = 1;
-    static constexpr bool writes_state = false, reads_gradient = true;  // in the first pass; in the second
+    // Does the first pass read and write the state, and the second read the gradient?
+    static constexpr bool writes_state = false, reads_gradient = true;
     double trust, decay, eps64;
     T rate, momentum, buffer_keep, buffer_gain, l2, gradient_scale;
     bool nesterov;
