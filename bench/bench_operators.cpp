@@ -10,8 +10,9 @@ using namespace operators;
 namespace {
 
 void print(const bench::Options& options, const Family& family, const Record& record, const char* what, double seconds, double peer) {
-    std::printf("{\"case\":\"%s: %s %s\",\"unit\":\"us\",\"ours\":%.4g,\"peer\":\"%s\",\"peer_value\":%.4g,\"ratio\":%.3f,\"threads\":%d,\"isa\":\"%s\"}\n", family.name,
-                record.says.name, what, 1e6 * seconds, bench::copy_name(options.device), 1e6 * peer, peer / seconds, bench::threads(options.device), bench::where(options.device));
+    std::printf("{\"case\":\"%s: %s %s\",\"unit\":\"us\",\"ours\":%.4g,\"peer\":\"%s\",\"peer_value\":%.4g,\"ratio\":%.3f,", family.name, record.says.name, what,
+                1e6 * seconds, bench::copy_name(options.device), 1e6 * peer, peer / seconds);
+    std::printf("\"threads\":%d,\"isa\":\"%s\"}\n", bench::threads(options.device), bench::where(options.device));
     std::fflush(stdout);
 }
 

@@ -38,6 +38,7 @@ int main(int count, char** arguments) {
     cudaDeviceProp properties;
     cuda_detail::check(cudaGetDeviceProperties(&properties, options.device.index), "cudaGetDeviceProperties");
     const std::size_t bytes = options.tiny ? 1u << 16 : std::size_t(1) << 30;
-    std::printf("{\"machine\": \"%s\", \"cores\": 1, \"isa\": \"sm_%d%d\", \"multiprocessors\": %d, \"fma_peak_gf_one\": %.1f, \"copy_gb\": %.1f}\n", properties.name, properties.major,
-                properties.minor, properties.multiProcessorCount, peak(clock), 1e-9 * static_cast<double>(bytes) / bench::copy_seconds(clock, bytes));
+    std::printf("{\"machine\": \"%s\", \"cores\": 1, \"isa\": \"sm_%d%d\", \"multiprocessors\": %d, \"fma_peak_gf_one\": %.1f, \"copy_gb\": %.1f}\n",
+                properties.name, properties.major, properties.minor, properties.multiProcessorCount, peak(clock),
+                1e-9 * static_cast<double>(bytes) / bench::copy_seconds(clock, bytes));
 }

@@ -113,13 +113,15 @@ inline const char* where(Device device) { return device.is_cpu() ? tenon::name(i
 inline int threads(Device device) { return device.is_cpu() ? num_threads() : 1; }
 
 inline void print(const Options& o, const char* name, const char* unit, double value) {
-    std::printf("{\"case\":\"%s\",\"unit\":\"%s\",\"value\":%.5g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name, unit, value, threads(o.device), where(o.device));
+    std::printf("{\"case\":\"%s\",\"unit\":\"%s\",\"value\":%.5g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name, unit, value,
+                threads(o.device), where(o.device));
     std::fflush(stdout);
 }
 // Seconds of a call that must move so many bytes, beside the copy's: bandwidths.
 inline void print_bandwidth(const Options& o, const char* name, double bytes, double seconds, double copy) {
-    std::printf("{\"case\":\"%s\",\"unit\":\"GB/s\",\"ours\":%.5g,\"peer\":\"%s\",\"peer_value\":%.5g,\"ratio\":%.3f,\"threads\":%d,\"isa\":\"%s\"}\n", name, 1e-9 * bytes / seconds,
-                copy_name(o.device), 1e-9 * bytes / copy, copy / seconds, threads(o.device), where(o.device));
+    std::printf("{\"case\":\"%s\",\"unit\":\"GB/s\",\"ours\":%.5g,\"peer\":\"%s\",\"peer_value\":%.5g,\"ratio\":%.3f,", name, 1e-9 * bytes / seconds,
+                copy_name(o.device), 1e-9 * bytes / copy, copy / seconds);
+    std::printf("\"threads\":%d,\"isa\":\"%s\"}\n", threads(o.device), where(o.device));
     std::fflush(stdout);
 }
 

@@ -44,10 +44,14 @@ elif [ "${1:-}" = --cuda ]; then
     command -v nvcc > /dev/null || { echo "tests/run.sh --cuda needs the CUDA Toolkit (nvcc)" >&2; exit 2; }
     nvidia-smi > /dev/null 2>&1 || { echo "tests/run.sh --cuda needs an NVIDIA GPU; without one tests/run.sh runs the same tests on an emulated one" >&2; exit 2; }
     run_suite cuda build/cuda -- "$@"
+    command -v compute-sanitizer > /dev/null || { echo "tests/run.sh --cuda: this toolkit has no compute-sanitizer, which comes next" >&2; exit 2; }
     for tool in memcheck racecheck initcheck synccheck; do
-        for program in expressions softmax reduce scatter matmul; do
+        for program in expressions memory softmax reduce scatter matmul; do
             echo "compute-sanitizer --tool $tool: $program"
-            TENON_CUDA_CACHE=0 compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 5 "build/cuda/tests/test_cuda_$program" > "build/cuda/$tool.log" 2>&1 ||
+            options=(--tool "$tool" --error-exitcode 1 --print-limit 5)
+            # Some tests provoke errors of the runtime, such as memory that there is not.
+            if [ "$tool" = memcheck ]; then options+=(--report-api-errors no); fi
+            TENON_CUDA_CACHE=0 compute-sanitizer "${options[@]}" "build/cuda/tests/test_cuda_$program" > "build/cuda/$tool.log" 2>&1 ||
                 { tail -40 "build/cuda/$tool.log"; exit 1; }
         done
     done

@@ -25,7 +25,7 @@ shift
 rm -rf "$work" && mkdir -p "$work"
 toolkit=$(cd "$(dirname "$(readlink -f "$nvcc")")/.." && pwd)
 # The whole library's heavy kernels are instantiated here: nothing else of the repository is linked.
-for name in expressions sort; do
+for name in expressions training; do
     "$nvcc" -std=c++20 -O2 -arch=sm_"${TENON_NVCC_ARCH:-90}" -ccbin "${CXX:-g++}" -Xptxas -v -x cu -I"$root/include" -I"$root/kernels" \
         -c "$here/test_$name.cpp" -o "$work/$name.o" 2> "$work/$name.log" || { cat "$work/$name.log"; exit 1; }
     "$nvcc" -ccbin "${CXX:-g++}" "$work/$name.o" "$@" -o "$work/$name" -L"$toolkit/lib64" -L"$toolkit/lib" -lcublasLt

@@ -34,7 +34,6 @@ include=$toolkit/include
 {
     echo '#include <cuda_runtime_api.h>'
     echo '#include <cublasLt.h>'
-    echo '#include <cublas_v2.h>'
     # "X(name, value" in the lists and "name = value" in the enumerations.
     sed -nE 's/^X\((cuda[A-Za-z0-9]+), ([0-9]+).*/static_assert(int(\1) == \2);/p' "$here"/emulator/*.inc
     sed -nE 's/^#define (cuda[A-Za-z]+) ([0-9]+)u$/static_assert(int(\1) == \2);/p' "$here"/emulator/runtime_api.hpp

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cublasLt.h>
-#include <cublas_v2.h>
 
 #include <string>
 
@@ -415,22 +414,4 @@ TEST_CASE("a captured product") {
     REQUIRE(cudaGraphExecDestroy(executable) == cudaSuccess);
     REQUIRE(cudaGraphDestroy(graph) == cudaSuccess);
     REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
-}
-
-TEST_CASE("the older interface") {
-    Fresh fresh;
-    cublasHandle_t handle = nullptr;
-    REQUIRE(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS);
-    const float alpha = 1.0f, beta = 0.0f;
-    DeviceArray<float> a(std::vector<float>{1, 2, 3, 4, 5, 6}), b(std::vector<float>{1, 0, 2}), c(2);
-    CHECK(cublasSgemm(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 1, 3, &alpha, a.data, 2, b.data, 3, &beta, c.data, 2) == CUBLAS_STATUS_SUCCESS);
-    CHECK(c.get() == std::vector<float>{11, 14});
-    CHECK(cublasSgemm(handle, CUBLAS_OP_T, CUBLAS_OP_N, 2, 1, 3, &alpha, a.data, 2, b.data, 3, &beta, c.data, 2) == CUBLAS_STATUS_INVALID_VALUE);
-    cuda_emulator::clear();
-    CHECK(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 1, 3, &alpha, a.data, CUDA_R_32F, 2, b.data, CUDA_R_16F, 3, &beta, c.data, CUDA_R_32F, 2,
-                       CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
-    cuda_emulator::clear();
-    CHECK(cublasDestroy(handle) == CUBLAS_STATUS_SUCCESS);
-    CHECK(cublasDestroy(handle) == CUBLAS_STATUS_NOT_INITIALIZED);
-    cuda_emulator::clear();
 }

@@ -1,4 +1,4 @@
-// The product behind both cuBLAS interfaces: checked, then computed element by element.
+// The product behind cuBLASLt: checked, then computed element by element.
 #pragma once
 
 #include <stddef.h>

@@ -84,7 +84,8 @@ struct SumCells {
     TENON_FUNCTOR void add(int k, const V& value) const {
         using S = typename sum_types<T>::thread;
         if (apart) {
-            for (int l = 0; l < V::lanes; ++l) *reinterpret_cast<S*>(own + static_cast<unsigned>(k * vector_elements + l) * stride) += static_cast<S>(value.v[l]);
+            for (int l = 0; l < V::lanes; ++l)
+                *reinterpret_cast<S*>(own + static_cast<unsigned>(k * vector_elements + l) * stride) += static_cast<S>(value.v[l]);
         } else {
             S total = static_cast<S>(value.v[0]);
             for (int l = 1; l < V::lanes; ++l) total += static_cast<S>(value.v[l]);
@@ -242,7 +243,8 @@ inline dim3 plan_sums(Sums& s) {
     for (int k = 0; k < s.count; ++k)
         if (s.targets[k].kind == ElementKind::float64 || s.targets[k].kind == ElementKind::int64) s.cell = 8;
     // Chunks of at least 16 steps per thread, and no more of them than fill the device a few times.
-    const unsigned blocks = (s.kept + s.per_block - 1) / s.per_block, wanted = blocks < 1024 ? 1024 / blocks : 1, most = s.summed / (16 * threads);
+    const unsigned blocks = (s.kept + s.per_block - 1) / s.per_block, wanted = blocks < 1024 ? 1024 / blocks : 1;
+    const unsigned most = s.summed / (16 * threads);
     unsigned chunks = wanted < most ? wanted : most;
     if (chunks < 1) chunks = 1;
     s.chunk = (s.summed + chunks - 1) / chunks;
