@@ -7,6 +7,7 @@
 #include <tenon/data/augment.hpp>
 #include <tenon/data/cifar.hpp>
 #include <tenon/data/fashion_mnist.hpp>
+#include <tenon/optim/adaptive.hpp>
 #include <tenon/optim/schedule.hpp>
 #include <tenon/train/fit.hpp>
 
@@ -76,7 +77,7 @@ void with_optimiser(const std::string& key, Network& net, const Options& o, F&& 
     if (key == "sgd") sgd(o.lr_sgd);
     else if (key == "sgd_half") sgd(o.lr_sgd / 2);
     else if (key == "sgd_tenth") sgd(o.lr_sgd / 10);
-    else if (key == "csgd") run(optim::csgd(net, {.lr = o.lr_sgd, .weight_decay = wd}));
+    else if (key == "csgd") run(optim::sgd(net, {.lr = o.lr_sgd, .momentum = 0.9, .weight_decay = wd, .bias_corrected = true}));
     else if (key == "adagrad") run(optim::adagrad(net, {.lr = 0.01, .weight_decay = wd}));
     else if (key == "adam") run(optim::adam(net, {.lr = o.lr_adaptive, .weight_decay = wd}));
     else if (key == "amsgrad") run(optim::amsgrad(net, {.lr = o.lr_adaptive, .weight_decay = wd}));
