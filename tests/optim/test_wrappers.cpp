@@ -2,6 +2,8 @@
 #include "trajectory.hpp"
 
 #include <tenon/optim/average.hpp>
+#include <tenon/optim/batch_norm_statistics.hpp>
+#include <tenon/optim/bounds.hpp>
 #include <tenon/optim/lookahead.hpp>
 #include <tenon/optim/sam.hpp>
 
@@ -31,6 +33,15 @@ struct Net {
         bias.fill(static_cast<float>(value));
         frozen.fill(value);
         seen.fill(static_cast<std::int64_t>(value));
+    }
+};
+struct BatchNormNet {
+    nn::BatchNorm1d<double> norm{3};
+    std::vector<nn::BatchNorm1d<double>> more{nn::BatchNorm1d<double>(3)};
+    Tensor<double, 2> operator()(const Tensor<double, 2>& x, const nn::Context& context) const { return more[0](Tensor<double, 2>(norm(x, context)), context); }
+    static void visit(auto& self, auto&& f) {
+        f("norm", self.norm);
+        f("more", self.more);
     }
 };
 template <class T, int R>
@@ -205,4 +216,46 @@ TEST_CASE("the average of a trained network follows the arena of its optimiser",
     std::string names;
     nn::for_each_tensor(average, [&](const char* name, nn::Kind, const auto&) { names += std::string(name) + " "; });
     CHECK(names == "module.weight module.bias module.frozen module.seen n_averaged ");
+}
+
+TEST_CASE("averaged weights get statistics of their own", "[optim][average]") {
+    BatchNormNet net;
+    const nn::Context training{Key{1}};
+    const Tensor<double, 2> a = randn<double>({6, 3}, Key{2}), b = randn<double>({4, 3}, Key{3}) * 3.0 + 1.0;
+    for (int i = 0; i < 3; ++i) net(a, training);
+    auto average = optim::swa(net);
+    average.update(net);
+    optim::recompute_statistics(average.module(), [&] {
+        average.module()(a, training);
+        average.module()(b, training);
+    });
+    for (auto* layer : {&average.module().norm, &average.module().more[0]}) {
+        CHECK_FALSE(layer->settings.cumulative);
+        CHECK(layer->num_batches_tracked.item() == 2);
+    }
+    // The mean over both batches of what reaches the first layer.
+    for (long c = 0; c < 3; ++c) {
+        double mean_a = 0, mean_b = 0;
+        for (long i = 0; i < 6; ++i) mean_a += a.data()[3 * i + c] / 6;
+        for (long i = 0; i < 4; ++i) mean_b += b.data()[3 * i + c] / 4;
+        CHECK(average.module().norm.running_mean.data()[c] == Approx((mean_a + mean_b) / 2).margin(1e-12));
+    }
+    CHECK(net.norm.num_batches_tracked.item() == 3);
+    // A function that throws leaves the settings, too.
+    CHECK_THROWS_AS(optim::recompute_statistics(average.module(), [] { fail<ValueError>("stop"); }), ValueError);
+    CHECK_FALSE(average.module().norm.settings.cumulative);
+}
+
+TEST_CASE("the regret constant of bounds", "[optim]") {
+    const double gamma = 1e-3, final_lr = 0.1;
+    const auto lower = [&](long t) { return final_lr * (1 - 1 / (gamma * static_cast<double>(t) + 1)); };
+    const auto upper = [&](long t) { return final_lr * (1 + 1 / (gamma * static_cast<double>(t))); };
+    const double bound = (1 + 2 / gamma) / final_lr;
+    CHECK(optim::regret_constant(lower, upper, 100000) <= bound);
+    CHECK(optim::regret_constant(lower, upper, 100000) > bound / 2);
+    // An upper bound that rises as the steps do spoils it: the constant grows without end.
+    const auto rising = [](long t) { return 1 + static_cast<double>(t); };
+    CHECK(optim::regret_constant([](long) { return 0.1; }, rising, 1000) > 9000);
+    CHECK(optim::regret_constant([](long) { return 0.1; }, rising, 10000) > 90000);
+    CHECK_THROWS_WITH(optim::regret_constant([](long) { return 0.0; }, rising, 3), Catch::Contains("the bounds of step 1 are 0 and 2"));
 }

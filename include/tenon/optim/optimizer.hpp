@@ -360,7 +360,6 @@ private:
             stand_at(first);
             Rule::template with_kernel<T>(groups_[group], [&](auto make) {
                 const auto kernel = make(groups_[group], steps, memory);
-                const long n = end - first;
 #if TENON_CUDA
                 if (!arena.device.is_cpu() && cuda_detail::capture != nullptr)
                     return captured_step(make, kernel, coefficient, limit, group, index, first, end, p + first, g + first, at);
@@ -370,7 +369,7 @@ private:
                     const bool adapt = groups_[group].vectors || layer_->rank >= 2;
                     TENON_RUN(arena.device, layerwise_step(kernel, layer_->size, p + first, g + first, at[0], at[1], adapt, false, scale, limit));
                 } else {
-                    TENON_RUN(arena.device, fused_step(kernel, n, p + first, g + first, at[0], at[1], at[2], false, scale, limit));
+                    TENON_RUN(arena.device, fused_step(kernel, end - first, p + first, g + first, at[0], at[1], at[2], false, scale, limit));
                 }
             });
             end = -1;
