@@ -34,7 +34,7 @@ TEMPLATE_TEST_CASE("windows and their largest elements", "", float, bf16) {
         same([](const auto& a) { return adaptive_avg_pool2d(a, {3, 4}); });
         same([](const auto& a) {
             const auto p = max_pool2d_with_indices(a, 2);
-            return max_unpool2d(p.values, p.indices, 2);
+            return max_unpool2d(p.values, p.indices, 2, {.output_size = {a.shape(2), a.shape(3)}});
         });
         agree::check(max_pool2d_with_indices(x.to(gpu), 3, {.stride = 2, .padding = 1}).indices, max_pool2d_with_indices(x, 3, {.stride = 2, .padding = 1}).indices);
         // More than 256 taps: positions of four bytes.

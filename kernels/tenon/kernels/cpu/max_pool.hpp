@@ -115,9 +115,7 @@ struct MaxPoolBackwardStep {
     bool add;
     TENON_FUNCTOR void operator()(long i) const {
         using A = accumulator<T>;
-        Volume planes = shape.x;
-        planes.pack();
-        const VolumePoint p = volume_point(planes, i);
+        const VolumePoint p = volume_point(shape.x, i);
         const PoolAxis *d = shape.axes, *h = shape.axes + 1, *w = shape.axes + 2;
         const T* from = dy + (p.n * shape.y.c + p.c) * shape.y.points();
         const P* places = position + p.n * shape.y.stride_n + p.c * shape.y.stride_c;
