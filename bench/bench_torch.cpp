@@ -304,6 +304,44 @@ void gemm_types() {
             }
 }
 
+// The cases of bench_pool.cpp.
+void images() {
+    const auto x = torch::randn({64, 64, 56, 56}), small = torch::randn({16, 64, 56, 56});
+    const auto last = x.contiguous(torch::MemoryFormat::ChannelsLast), grid = torch::rand({16, 56, 56, 2}) * 2 - 1;
+    const auto weight = torch::ones({64}), bias = torch::zeros({64});
+    auto mean = torch::zeros({64}), variance = torch::ones({64});
+    const auto run = [](const std::string& name, const torch::Tensor& input, auto&& f) {
+        if (!wanted(name)) return;
+        torch::Tensor y;
+        {
+            const torch::NoGradGuard guard;
+            report(name, "ms", 1e3, seconds([&] { y = f(input); }));
+        }
+        const auto dy = torch::randn_like(y);
+        auto leaf = input.clone().set_requires_grad(true);
+        report(name + " F+B", "ms", 1e3, seconds([&] {
+                   f(leaf).backward(dy);
+                   leaf.mutable_grad().reset();
+               }));
+    };
+    run("max_pool 2x2", x, [](const auto& a) { return torch::max_pool2d(a, 2); });
+    run("max_pool 3x3/2", x, [](const auto& a) { return torch::max_pool2d(a, 3, 2, 1); });
+    run("max_pool 3x3/2 channels-last", last, [](const auto& a) { return torch::max_pool2d(a, 3, 2, 1); });
+    run("avg_pool 2x2", x, [](const auto& a) { return torch::avg_pool2d(a, 2); });
+    run("avg_pool 3x3/2", x, [](const auto& a) { return torch::avg_pool2d(a, 3, 2, 1); });
+    run("avg_pool 3x3/2 channels-last", last, [](const auto& a) { return torch::avg_pool2d(a, 3, 2, 1); });
+    run("adaptive_avg_pool 7x7", x, [](const auto& a) { return torch::adaptive_avg_pool2d(a, {7, 7}); });
+    run("adaptive_avg_pool 1x1", x, [](const auto& a) { return torch::adaptive_avg_pool2d(a, {1, 1}); });
+    run("adaptive_max_pool 5x5", x, [](const auto& a) { return std::get<0>(torch::adaptive_max_pool2d(a, {5, 5})); });
+    run("bilinear x2", small, [](const auto& a) { return torch::upsample_bilinear2d(a, {112, 112}, false); });
+    run("bilinear to 100", small, [](const auto& a) { return torch::upsample_bilinear2d(a, {100, 100}, false); });
+    run("nearest x2", small, [](const auto& a) { return torch::upsample_nearest2d(a, {112, 112}); });
+    run("bicubic to 100", small, [](const auto& a) { return torch::upsample_bicubic2d(a, {100, 100}, false); });
+    run("grid_sample", small, [&](const auto& a) { return torch::grid_sampler(a, grid, 0, 0, false); });
+    run("group_norm 32", x, [&](const auto& a) { return torch::group_norm(a, 32, weight, bias); });
+    run("batch_norm2d train", x, [&](const auto& a) { return torch::batch_norm(a, weight, bias, mean, variance, true, 0.1, 1e-5, false); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -322,5 +360,6 @@ int main(int argc, char** argv) {
         layers();
         gemm();
         gemm_types();
+        images();
     }
 }

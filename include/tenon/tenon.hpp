@@ -22,6 +22,8 @@
 #include <tenon/ops/embedding_bag.hpp>
 #include <tenon/ops/extreme.hpp>
 #include <tenon/ops/grid.hpp>
+#include <tenon/ops/grid_sample.hpp>
+#include <tenon/ops/group_norm.hpp>
 #include <tenon/ops/index.hpp>
 #include <tenon/ops/layer_norm.hpp>
 #include <tenon/ops/linear_view.hpp>
@@ -31,8 +33,10 @@
 #include <tenon/ops/matmul.hpp>
 #include <tenon/ops/norm.hpp>
 #include <tenon/ops/pad.hpp>
+#include <tenon/ops/pool.hpp>
 #include <tenon/ops/random.hpp>
 #include <tenon/ops/reduce.hpp>
+#include <tenon/ops/resample.hpp>
 #include <tenon/ops/scan.hpp>
 #include <tenon/ops/scatter.hpp>
 #include <tenon/ops/segment.hpp>
@@ -40,10 +44,15 @@
 #include <tenon/ops/sort.hpp>
 #include <tenon/ops/split.hpp>
 #include <tenon/ops/triangle.hpp>
+#include <tenon/nn/activation.hpp>
 #include <tenon/nn/conv.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/embedding.hpp>
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/norm.hpp>
+#include <tenon/nn/parametrize.hpp>
+#include <tenon/nn/pool.hpp>
+#include <tenon/nn/resample.hpp>
+#include <tenon/nn/sequential.hpp>
 #include <tenon/optim/optimizer.hpp>
 #include <tenon/optim/schedule.hpp>

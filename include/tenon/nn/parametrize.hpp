@@ -9,6 +9,8 @@
 #include <tenon/ops/norm.hpp>
 #include <tenon/ops/reduce.hpp>
 
+#include <cstring>
+
 namespace tenon::nn {
 
 namespace detail {

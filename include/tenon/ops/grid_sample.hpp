@@ -82,6 +82,7 @@ template <Expression X, Expression G>
         shape.points *= dims[2 + i] = grid.shape(1 + i);
         if (x.shape(2 + i) < 1) fail<ShapeError>("grid_sample: axis ", 2 + i, " of ", x.record()->description(), " has no elements");
     }
+    if (shape.plane() > 0x7fffffffl) fail<ShapeError>("grid_sample: more than 2^31 elements in a channel of ", x.record()->description());
     shape.mode = options.mode;
     shape.padding = options.padding;
     shape.align_corners = options.align_corners;

@@ -180,6 +180,7 @@ struct BandStep {
 namespace impl {
 
 constexpr long band_task = 32768;  // elements of y per task
+constexpr long band_slack = 16;    // elements behind a row's own that may be read
 
 // How the rows of a matrix go on, from `low` up to `high`: by a step of 1 or 2 columns with the same weights (down), or by one
 // column every second row (up). Then lanes are neighbours.
@@ -192,6 +193,8 @@ struct BandTable {
     Scratch<long> first, count;
     Scratch<A> divisor;
     A* weights = nullptr;
+    A* by_tap = nullptr;              // the weights again, [most, rows], where lanes are gathered
+    std::int32_t* positions = nullptr;  // first, then count, for those
     bool divides = false;
     BandPattern pattern = BandPattern::none;
     long low = 0, high = 0;
@@ -225,10 +228,23 @@ struct BandTable {
                 else weights[i * most + o - first[i]] = static_cast<A>(a.weight(o, i) / a.divisor(o));
             }
         find_pattern();
+        if (pattern != BandPattern::none || rows < 8 || most > 8) return;
+        by_tap = static_cast<A*>(std::malloc(static_cast<std::size_t>(rows * most) * sizeof(A)));
+        positions = static_cast<std::int32_t*>(std::malloc(static_cast<std::size_t>(2 * rows) * sizeof(std::int32_t)));
+        if (by_tap == nullptr || positions == nullptr) fail<MemoryError>("out of memory for ", rows * most, " weights of an interpolation");
+        for (long o = 0; o < rows; ++o) {
+            positions[o] = static_cast<std::int32_t>(first[o]);
+            positions[rows + o] = static_cast<std::int32_t>(count[o]);
+            for (long k = 0; k < most; ++k) by_tap[k * rows + o] = k < count[o] ? weights[o * most + k] : A(0);
+        }
     }
     BandTable(const BandTable&) = delete;
     BandTable& operator=(const BandTable&) = delete;
-    ~BandTable() { std::free(weights); }
+    ~BandTable() {
+        std::free(weights);
+        std::free(by_tap);
+        std::free(positions);
+    }
 
 private:
     bool same(long o, long before, long step) const {
@@ -275,7 +291,10 @@ struct CombineRowsBody {
             for (int u = 0; u < 4; ++u) put<false, A, N>(sum[u], divisor, y + i + u * N, N, add);
         }
         for (; i + N <= n; i += N) one<false, A, N>(count, rows, w, i, N, divisor, y, add);
-        if (i < n) one<true, A, N>(count, rows, w, i, n - i, divisor, y, add);
+        if (i == n) return;
+        // The last block overlaps the one before it, where that does not count twice.
+        if (n >= N && !add) one<false, A, N>(count, rows, w, n - N, N, divisor, y, false);
+        else one<true, A, N>(count, rows, w, i, n - i, divisor, y, add);
     }
     template <bool Part, class A, int N, class From, class To>
     static TENON_ALWAYS_INLINE void one(long count, const From* const* rows, const A* w, long i, long width, A divisor, To* y, bool add) {
@@ -297,35 +316,46 @@ template <class A>
 struct BandRow {
     long rows, columns, most;
     const long *first, *count;
-    const A *divisor, *weights;
+    const A *divisor, *weights, *by_tap;
+    const std::int32_t* positions;
     BandPattern pattern;
     long low, high;
     explicit BandRow(const BandTable<A>& t)
         : rows(t.rows), columns(t.columns), most(t.most), first(t.first.data()), count(t.count.data()), divisor(t.divides ? t.divisor.data() : nullptr),
-          weights(t.weights), pattern(t.pattern), low(t.low), high(t.high) {}
+          weights(t.weights), by_tap(t.by_tap), positions(t.positions), pattern(t.pattern), low(t.low), high(t.high) {}
 };
 
-// y[o] (+)= (row o of the matrix times x) / (divisor[o] * more). x and y contiguous.
+// y[o] (+)= (row o of the matrix times x) / (divisor[o] * more). x and y contiguous; `readable` elements of x may be read.
 struct AlongRowBody {
     template <int Lanes, class A, class To>
-    static TENON_ALWAYS_INLINE void run(BandRow<A> t, const A* x, A more, To* y, bool add) {
+    static TENON_ALWAYS_INLINE void run(BandRow<A> t, const A* x, long readable, A more, To* y, bool add) {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
+        if (N * sizeof(A) >= 32 && t.by_tap != nullptr) {
+            long o = 0;
+            for (; o + N <= t.rows; o += N) gathered<A, N>(t, x, more, y, o, add);
+            if (o < t.rows && !add) gathered<A, N>(t, x, more, y, t.rows - N, false);
+            else rest(t, x, more, y, add, o, t.rows);
+            return;
+        }
         long low = t.low, high = t.low;  // done by vectors
         if (t.pattern != BandPattern::none) {
             const A* w = t.weights + t.low * t.most;
             const long begin = t.first[t.low], taps = t.count[t.low];
             const A divisor = t.divisor == nullptr ? more : t.divisor[t.low] * more;
             if (t.pattern == BandPattern::down1) {
-                for (; high + N <= t.high; high += N) {
-                    const A* from = x + begin + (high - low);
+                const auto block = [&](long o) {
+                    const A* from = x + begin + (o - low);
                     V sum = V(w[0]) * V::load(from);
                     for (long k = 1; k < taps; ++k) sum = sum + V(w[k]) * V::load(from + k);
-                    CombineRowsBody::put<false, A, N>(sum, divisor, y + high, N, add);
-                }
+                    CombineRowsBody::put<false, A, N>(sum, divisor, y + o, N, add);
+                };
+                for (; high + N <= t.high; high += N) block(high);
+                if (high < t.high && high > low && !add) block((high = t.high) - N);
             } else if (t.pattern == BandPattern::down2) {
-                for (; high + N <= t.high && begin + 2 * (high - low) + (taps - 1) / 2 * 2 + 2 * N <= t.columns; high += N) {
-                    const A* from = x + begin + 2 * (high - low);
+                const auto fits = [&](long o) { return begin + 2 * (o - low) + (taps - 1) / 2 * 2 + 2 * N <= readable; };
+                const auto block = [&](long o) {
+                    const A* from = x + begin + 2 * (o - low);
                     V sum(0);
                     for (long k = 0; k < taps; k += 2) {
                         V even, odd;
@@ -333,14 +363,16 @@ struct AlongRowBody {
                         sum = k == 0 ? V(w[0]) * even : sum + V(w[k]) * even;
                         if (k + 1 < taps) sum = sum + V(w[k + 1]) * odd;
                     }
-                    CombineRowsBody::put<false, A, N>(sum, divisor, y + high, N, add);
-                }
+                    CombineRowsBody::put<false, A, N>(sum, divisor, y + o, N, add);
+                };
+                for (; high + N <= t.high && fits(high); high += N) block(high);
+                if (high < t.high && high > low && !add && fits(t.high - N)) block((high = t.high) - N);
             } else {
                 const A* w1 = w + t.most;
                 const long begin1 = t.first[t.low + 1], taps1 = t.count[t.low + 1];
                 const A divisor1 = t.divisor == nullptr ? more : t.divisor[t.low + 1] * more;
-                for (; high + 2 * N <= t.high; high += 2 * N) {
-                    const A *from = x + begin + (high - low) / 2, *from1 = x + begin1 + (high - low) / 2;
+                const auto block = [&](long o) {
+                    const A *from = x + begin + (o - low) / 2, *from1 = x + begin1 + (o - low) / 2;
                     V even = V(w[0]) * V::load(from), odd = V(w1[0]) * V::load(from1);
                     for (long k = 1; k < taps; ++k) even = even + V(w[k]) * V::load(from + k);
                     for (long k = 1; k < taps1; ++k) odd = odd + V(w1[k]) * V::load(from1 + k);
@@ -348,13 +380,32 @@ struct AlongRowBody {
                     if (divisor1 != A(1)) odd = odd / V(divisor1);
                     V a, b;
                     join_pairs(even, odd, a, b);
-                    CombineRowsBody::put<false, A, N>(a, A(1), y + high, N, add);
-                    CombineRowsBody::put<false, A, N>(b, A(1), y + high + N, N, add);
-                }
+                    CombineRowsBody::put<false, A, N>(a, A(1), y + o, N, add);
+                    CombineRowsBody::put<false, A, N>(b, A(1), y + o + N, N, add);
+                };
+                for (; high + 2 * N <= t.high; high += 2 * N) block(high);
+                if (high < t.high && high > low && !add) block((high = t.high) - 2 * N);
             }
         }
         rest(t, x, more, y, add, 0, low);
         rest(t, x, more, y, add, high, t.rows);
+    }
+    template <class A, int N, class To>
+    static TENON_ALWAYS_INLINE void gathered(const BandRow<A>& t, const A* x, A more, To* y, long o, bool add) {
+        using V = simd<A, N>;
+        using I = simd<std::int32_t, N>;
+        const I count = I::load(t.positions + t.rows + o), last(static_cast<std::int32_t>(t.columns - 1));
+        I at = I::load(t.positions + o);
+        V sum(0);
+        for (long k = 0; k < t.most; ++k) {
+            const V v = gather_lanes<A, N>(x, min(at, last));
+            // Taps beyond a row's own are left out rather than multiplied by zero.
+            sum = select(I(static_cast<std::int32_t>(k)) < count, sum + V::load(t.by_tap + k * t.rows + o) * v, sum);
+            at = at + I(1);
+        }
+        const V divisor = t.divisor == nullptr ? V(more) : V::load(t.divisor + o) * V(more);
+        if (t.divisor != nullptr || more != A(1)) sum = sum / divisor;
+        CombineRowsBody::put<false, A, N>(sum, A(1), y + o, N, add);
     }
     template <class A, class To>
     static TENON_ALWAYS_INLINE void rest(const BandRow<A>& t, const A* x, A more, To* y, bool add, long from, long to) {
@@ -395,7 +446,8 @@ public:
     void down_first(const T* x, T* y, bool add, long first, long last) const {
         const long most = t_[0].most * t_[1].most, width = t_[2].columns;
         const bool direct = s_.x.stride[2] == 1;
-        const Scratch<A> sum(width), weights(most), lines(direct ? 1 : most * width);
+        const Scratch<A> sum(width + band_slack), weights(most), lines(direct ? 1 : most * width);
+        for (long i = width; i < width + band_slack; ++i) sum[i] = A(0);
         const Scratch<const T*> rows(most);
         const Scratch<const A*> wide(most);
         for (long row = first; row < last; ++row) {
@@ -411,15 +463,15 @@ public:
                 continue;
             }
             if (direct) {
-                dispatch<CombineRowsBody, reduce_isa>(count, static_cast<const T* const*>(rows.data()), static_cast<const A*>(weights.data()), width, A(1), sum.data(), false);
+                dispatch<CombineRowsBody>(count, static_cast<const T* const*>(rows.data()), static_cast<const A*>(weights.data()), width, A(1), sum.data(), false);
             } else {
                 for (long k = 0; k < count; ++k) {
                     dispatch<WidenRowBody, reduce_isa>(rows[k], s_.x.stride[2], width, lines.data() + k * width);
                     wide[k] = lines.data() + k * width;
                 }
-                dispatch<CombineRowsBody, reduce_isa>(count, static_cast<const A* const*>(wide.data()), static_cast<const A*>(weights.data()), width, A(1), sum.data(), false);
+                dispatch<CombineRowsBody>(count, static_cast<const A* const*>(wide.data()), static_cast<const A*>(weights.data()), width, A(1), sum.data(), false);
             }
-            dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), static_cast<const A*>(sum.data()), more, to, add);
+            dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), static_cast<const A*>(sum.data()), width + band_slack, more, to, add);
         }
     }
     // Rows of x along themselves first, each once, then combined: where y has more rows than x.
@@ -427,7 +479,8 @@ public:
         const long slots = t_[0].most * t_[1].most, width = t_[2].rows;
         const long across = t_[1].most;
         const Scratch<A> memory(slots * width), wide(t_[2].columns), weights(slots);
-        const Scratch<long> held(slots);
+        const Scratch<long> held(slots), place(t_[1].columns);
+        for (long h = 0; h < t_[1].columns; ++h) place[h] = h % across;
         const Scratch<const A*> rows(slots);
         for (long i = 0; i < slots; ++i) held[i] = -1;
         for (long row = first; row < last; ++row) {
@@ -436,7 +489,7 @@ public:
             T* to = y + row * width;
             long count = 0;
             const A more = for_rows(row, [&](long a, long b, A w) {
-                const long slot = a % t_[0].most * across + b % across, wanted = (number * t_[0].columns + a) * t_[1].columns + b;
+                const long slot = (t_[0].most == 1 ? 0 : a % t_[0].most) * across + place[b], wanted = (number * t_[0].columns + a) * t_[1].columns + b;
                 A* into = memory.data() + slot * width;
                 if (held[slot] != wanted) {
                     const T* from = whole + a * s_.x.stride[0] + b * s_.x.stride[1];
@@ -447,7 +500,7 @@ public:
                         dispatch<WidenRowBody, reduce_isa>(from, s_.x.stride[2], t_[2].columns, wide.data());
                         line = wide.data();
                     }
-                    dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), line, A(1), into, false);
+                    dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), line, t_[2].columns, A(1), into, false);
                     held[slot] = wanted;
                 }
                 weights[count] = w;
@@ -457,7 +510,7 @@ public:
                 if (!add) clear(to, width);
                 continue;
             }
-            dispatch<CombineRowsBody, reduce_isa>(count, static_cast<const A* const*>(rows.data()), static_cast<const A*>(weights.data()), width, more, to, add);
+            dispatch<CombineRowsBody>(count, static_cast<const A* const*>(rows.data()), static_cast<const A*>(weights.data()), width, more, to, add);
         }
     }
     // Channels innermost: a point of y is a combination of points of x.
@@ -478,7 +531,7 @@ public:
                     }
             const A divisor = t_[0].divisor[d] * t_[1].divisor[h] * t_[2].divisor[w];
             if (count > 0)
-                dispatch<CombineRowsBody, reduce_isa>(count, static_cast<const T* const*>(points.data()), static_cast<const A*>(weights.data()), s_.y.c, divisor, to, add);
+                dispatch<CombineRowsBody>(count, static_cast<const T* const*>(points.data()), static_cast<const A*>(weights.data()), s_.y.c, divisor, to, add);
             else if (!add)
                 clear(to, s_.y.c);
         }

@@ -3,6 +3,7 @@
 
 #include <tenon/base/simd_math.hpp>
 #include <tenon/kernels/cpu/each.hpp>
+#include <tenon/kernels/cpu/pairs.hpp>
 #include <tenon/kernels/cpu/reduce.hpp>
 
 namespace tenon {
@@ -244,27 +245,81 @@ struct GridKeysStep {
 };
 
 namespace impl {
-constexpr long grid_block = 128;  // points whose taps are kept
-}
 
-// y [n, c, points] = x at the points of the grid.
+constexpr long grid_block = 128;  // points whose taps are kept
+
+// The taps of a block of points, tap by tap: what lanes of neighbouring points read. A missing tap has offset -1 and weight 0.
+template <class A>
+class GridBlock {
+public:
+    explicit GridBlock(const GridShape& s) : most_(s.most_taps()), offsets_(most_ * grid_block), weights_(most_ * grid_block) {}
+    template <class T>
+    void fill(const GridShape& s, const T* grid, long count) {
+        GridTaps<A> taps;
+        for (long p = 0; p < count; ++p) {
+            grid_taps(s, grid + p * s.axes, taps);
+            for (int k = 0; k < most_; ++k) {
+                const bool there = k < taps.count;
+                offsets_[k * grid_block + p] = there ? static_cast<std::int32_t>(taps.offset[k]) : -1;
+                weights_[k * grid_block + p] = there ? taps.weight[k] : A(0);
+            }
+        }
+    }
+    int most() const { return most_; }
+    const std::int32_t* offsets() const { return offsets_.data(); }
+    const A* weights() const { return weights_.data(); }
+
+private:
+    int most_;
+    Scratch<std::int32_t> offsets_;
+    Scratch<A> weights_;
+};
+
+struct GridReadBody {
+    template <int Lanes, class A, class T>
+    static TENON_ALWAYS_INLINE void run(int most, const std::int32_t* offsets, const A* weights, long count, const T* x, T* y) {
+        constexpr int N = Lanes * 4 / int(sizeof(A));
+        long p = 0;
+        if constexpr (std::is_same_v<T, A>) {
+            using V = simd<A, N>;
+            using I = simd<std::int32_t, N>;
+            for (; p + N <= count; p += N) {
+                V sum(0);
+                for (int k = 0; k < most; ++k) {
+                    const I at = I::load(offsets + k * grid_block + p);
+                    const V v = gather_lanes<A, N>(x, max(at, I(0)));
+                    sum = select(at >= I(0), sum + V::load(weights + k * grid_block + p) * v, sum);
+                }
+                sum.store(y + p);
+            }
+        }
+        for (; p < count; ++p) {
+            A sum = 0;
+            for (int k = 0; k < most; ++k) {
+                const std::int32_t at = offsets[k * grid_block + p];
+                if (at >= 0) sum = sum + weights[k * grid_block + p] * static_cast<A>(x[at]);
+            }
+            y[p] = static_cast<T>(sum);
+        }
+    }
+};
+
+}  // namespace impl
+
+// y [n, c, points] = x at the points of the grid. Planes below 2^31 elements.
 template <class T>
 void grid_sample(const GridShape& s, const T* x, const T* grid, T* y) {
     using A = accumulator<T>;
-    const long blocks = (s.points + impl::grid_block - 1) / impl::grid_block;
-    parallel_for(s.n * blocks, [&](long task) {
-        const long b = task / blocks, first = task % blocks * impl::grid_block, count = s.points - first < impl::grid_block ? s.points - first : impl::grid_block;
-        const impl::Scratch<GridTaps<A>> taps(count);
-        for (long p = 0; p < count; ++p) grid_taps(s, grid + (b * s.points + first + p) * s.axes, taps[p]);
-        for (long c = 0; c < s.c; ++c) {
-            const T* from = x + (b * s.c + c) * s.plane();
-            T* to = y + (b * s.c + c) * s.points + first;
-            for (long p = 0; p < count; ++p) {
-                const GridTaps<A>& t = taps[p];
-                A sum = 0;
-                for (int k = 0; k < t.count; ++k) sum = sum + t.weight[k] * static_cast<A>(from[t.offset[k]]);
-                to[p] = static_cast<T>(sum);
-            }
+    const long blocks = (s.points + impl::grid_block - 1) / impl::grid_block, group = 8;
+    parallel_for((s.n * blocks + group - 1) / group, [&](long task) {
+        impl::GridBlock<A> taps(s);
+        for (long block = task * group; block < (task + 1) * group && block < s.n * blocks; ++block) {
+            const long b = block / blocks, first = block % blocks * impl::grid_block;
+            const long count = s.points - first < impl::grid_block ? s.points - first : impl::grid_block;
+            taps.fill(s, grid + (b * s.points + first) * s.axes, count);
+            for (long c = 0; c < s.c; ++c)
+                dispatch<impl::GridReadBody, impl::reduce_isa>(taps.most(), taps.offsets(), taps.weights(), count, x + (b * s.c + c) * s.plane(),
+                                                               y + (b * s.c + c) * s.points + first);
         }
     });
 }
@@ -272,13 +327,13 @@ void grid_sample(const GridShape& s, const T* x, const T* grid, T* y) {
 template <class T>
 void grid_sample_backward_input(const GridShape& s, const T* grid, const T* dy, T* dx, bool add) {
     using A = accumulator<T>;
-    const long plane = s.plane(), together = 8, groups = (s.c + together - 1) / together;
+    const long plane = s.plane(), together = 16, groups = (s.c + together - 1) / together;
     if (plane <= 0) return;
     parallel_for(s.n * groups, [&](long task) {
         const long b = task / groups, c0 = task % groups * together, channels = s.c - c0 < together ? s.c - c0 : together;
         constexpr bool direct = std::is_same_v<T, A>;
         const impl::Scratch<A> own(direct ? 1 : channels * plane);
-        const impl::Scratch<GridTaps<A>> taps(impl::grid_block);
+        impl::GridBlock<A> taps(s);
         T* out = dx + (b * s.c + c0) * plane;
         A* to;
         if constexpr (direct) to = out;
@@ -286,15 +341,17 @@ void grid_sample_backward_input(const GridShape& s, const T* grid, const T* dy, 
         if (!direct || !add) std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(channels * plane) * sizeof(A));
         for (long first = 0; first < s.points; first += impl::grid_block) {
             const long count = s.points - first < impl::grid_block ? s.points - first : impl::grid_block;
-            for (long p = 0; p < count; ++p) grid_taps(s, grid + (b * s.points + first + p) * s.axes, taps[p]);
+            taps.fill(s, grid + (b * s.points + first) * s.axes, count);
+            const std::int32_t* offsets = taps.offsets();
+            const A* weights = taps.weights();
             for (long c = 0; c < channels; ++c) {
                 const T* from = dy + (b * s.c + c0 + c) * s.points + first;
                 A* into = to + c * plane;
-                for (long p = 0; p < count; ++p) {
-                    const GridTaps<A>& t = taps[p];
-                    const A d = static_cast<A>(from[p]);
-                    for (int k = 0; k < t.count; ++k) into[t.offset[k]] += t.weight[k] * d;
-                }
+                for (int k = 0; k < taps.most(); ++k)
+                    for (long p = 0; p < count; ++p) {
+                        const std::int32_t at = offsets[k * impl::grid_block + p];
+                        if (at >= 0) into[at] += weights[k * impl::grid_block + p] * static_cast<A>(from[p]);
+                    }
             }
         }
         if constexpr (!direct)

@@ -22,13 +22,13 @@ struct PoolAxis {
     TENON_FUNCTOR long start(long o) const { return adaptive ? o * in / out : o * stride - padding; }
     TENON_FUNCTOR long first_tap(long o) const {
         const long s = start(o);
-        return s < 0 ? (-s + dilation - 1) / dilation : 0;
+        return s >= 0 ? 0 : dilation == 1 ? -s : (-s + dilation - 1) / dilation;
     }
     TENON_FUNCTOR long end_tap(long o) const {
         const long s = start(o);
         if (adaptive) return ((o + 1) * in + out - 1) / out - s;
-        const long room = s < in ? (in - s + dilation - 1) / dilation : 0;
-        return room < kernel ? room : kernel;
+        if (s + (kernel - 1) * dilation < in) return kernel;
+        return s >= in ? 0 : dilation == 1 ? in - s : (in - s + dilation - 1) / dilation;
     }
     // All windows that hold element i are among first_window(i) ... end_window(i) - 1.
     TENON_FUNCTOR long first_window(long i) const {
@@ -115,9 +115,7 @@ struct MaxPoolBackwardStep {
     bool add;
     TENON_FUNCTOR void operator()(long i) const {
         using A = accumulator<T>;
-        Volume planes = shape.x;
-        planes.pack();
-        const VolumePoint p = volume_point(planes, i);
+        const VolumePoint p = volume_point(shape.x, i);
         const PoolAxis *d = shape.axes, *h = shape.axes + 1, *w = shape.axes + 2;
         const T* from = dy + (p.n * shape.y.c + p.c) * shape.y.points();
         const P* places = position + p.n * shape.y.stride_n + p.c * shape.y.stride_c;
@@ -170,19 +168,20 @@ struct PoolIndexStep {
 namespace impl {
 
 constexpr long pool_task = 32768;  // elements per task
-constexpr long pool_slack = 8;     // elements behind a row that may be read
 
 // For n neighbours at once: the largest of `count` taps and its code. initial: the code of the first tap that lies within the
-// image, one for each neighbour (null: codes[0]). Slack: taps may be read up to a vector beyond n.
-template <bool With, bool Slack>
+// image, one for each neighbour (null: codes[0]).
+template <bool With>
 struct MaxTapsBody {
     template <int Lanes, class T, class To, class P>
     static TENON_ALWAYS_INLINE void run(long count, const T* const* taps, const int* codes, const int* initial, long n, To* y, P* position) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
+        if (n < N) return block<true, A, N>(count, taps, codes, initial, 0, n, y, position);
         long i = 0;
         for (; i + N <= n; i += N) block<false, A, N>(count, taps, codes, initial, i, N, y, position);
-        if (i < n) block<true, A, N>(count, taps, codes, initial, i, n - i, y, position);
+        // The last block overlaps the one before it.
+        if (i < n) block<false, A, N>(count, taps, codes, initial, n - N, N, y, position);
     }
     template <bool Part, class A, int N, class T, class To, class P>
     static TENON_ALWAYS_INLINE void block(long count, const T* const* taps, const int* codes, const int* initial, long i, long width, To* y, P* position) {
@@ -191,9 +190,9 @@ struct MaxTapsBody {
         V best(lowest_value<A>());
         if constexpr (With) {
             I code(codes[0]);
-            if (initial != nullptr) code = I::load(initial + i);
+            if (initial != nullptr) code = load_some<Part, std::int32_t, N>(initial + i, width);
             for (long k = 0; k < count; ++k) {
-                const V v = load_some<Part && !Slack, A, N>(taps[k] + i, width);
+                const V v = load_some<Part, A, N>(taps[k] + i, width);
                 const auto wins = (v > best) | (v != v);
                 best = select(wins, v, best);
                 code = select(wins, I(codes[k]), code);
@@ -206,7 +205,7 @@ struct MaxTapsBody {
                 convert<P>(code).store(position + i);
             }
         } else {
-            for (long k = 0; k < count; ++k) best = max(best, load_some<Part && !Slack, A, N>(taps[k] + i, width));
+            for (long k = 0; k < count; ++k) best = max(best, load_some<Part, A, N>(taps[k] + i, width));
         }
         store_some<Part, A, N>(y + i, best, width);
     }
@@ -263,17 +262,26 @@ struct SplitRowBody {
         if (step == 1 && stride == 1) {
             long i = 0;
             for (; i + N <= n; i += N) load_lanes<A, N>(x + i).store(to + padding + i);
+            if (i < n && n >= N) {
+                load_lanes<A, N>(x + n - N).store(to + padding + n - N);
+                i = n;
+            }
             for (; i < n; ++i) to[padding + i] = static_cast<A>(x[i]);
             return;
         }
         long i = 0;
         if (step == 1 && stride == 2) {
             A *first = to + padding % 2 * phase + padding / 2, *second = to + (padding + 1) % 2 * phase + (padding + 1) / 2;
-            for (; i + 2 * N <= n; i += 2 * N) {
+            const auto block = [&](long at) {
                 simd<A, N> even, odd;
-                split_pairs(load_lanes<A, N>(x + i), load_lanes<A, N>(x + i + N), even, odd);
-                even.store(first + i / 2);
-                odd.store(second + i / 2);
+                split_pairs(load_lanes<A, N>(x + at), load_lanes<A, N>(x + at + N), even, odd);
+                even.store(first + at / 2);
+                odd.store(second + at / 2);
+            };
+            for (; i + 2 * N <= n; i += 2 * N) block(i);
+            if (i + 1 < n && n >= 2 * N) {  // overlaps the one before it
+                i = n / 2 * 2;
+                block(i - 2 * N);
             }
         }
         long at = (padding + i) / stride, p = (padding + i) % stride;
@@ -293,10 +301,12 @@ template <class A>
 class RowCache {
 public:
     RowCache(const PoolShape& s, A fill)
-        : shape_(s), rows_((s.axes[1].kernel - 1) * s.axes[1].dilation + 1), slots_(((s.axes[0].kernel - 1) * s.axes[0].dilation + 1) * rows_) {
+        : shape_(s), rows_((s.axes[1].kernel - 1) * s.axes[1].dilation + 1), depth_((s.axes[0].kernel - 1) * s.axes[0].dilation + 1), slots_(depth_ * rows_),
+          place_(s.x.size[1]) {
+        for (long h = 0; h < s.x.size[1]; ++h) place_[h] = h % rows_;
         const PoolAxis& w = s.axes[2];
         const long reach = w.out + (w.kernel - 1) * w.dilation / w.stride + 1, whole = (w.in + 2 * w.padding) / w.stride + 2;
-        phase_ = (reach > whole ? reach : whole) + pool_slack;
+        phase_ = reach > whole ? reach : whole;
         memory_ = static_cast<A*>(std::malloc(static_cast<std::size_t>(slots_ * size()) * sizeof(A)));
         held_ = static_cast<long*>(std::malloc(static_cast<std::size_t>(slots_) * sizeof(long)));
         if (memory_ == nullptr || held_ == nullptr) {
@@ -315,7 +325,7 @@ public:
     }
     template <class T>
     const A* row(const T* plane, long plane_number, long d, long h) {
-        const long slot = slots_ == rows_ ? h % rows_ : d % (slots_ / rows_) * rows_ + h % rows_;
+        const long slot = depth_ == 1 ? place_[h] : d % depth_ * rows_ + place_[h];
         const long wanted = (plane_number * shape_.x.size[0] + d) * shape_.x.size[1] + h;
         A* to = memory_ + slot * size();
         if (held_[slot] == wanted) return to;
@@ -333,7 +343,8 @@ private:
     long size() const { return phase_ * shape_.axes[2].stride; }
 
     const PoolShape& shape_;
-    long rows_, slots_, phase_ = 0;
+    long rows_, depth_, slots_, phase_ = 0;
+    Scratch<long> place_;
     A* memory_ = nullptr;
     long* held_ = nullptr;
 };
@@ -349,17 +360,30 @@ void max_pool_rows(const PoolShape& s, const T* x, T* y, P* position) {
     parallel_for((rows + per - 1) / per, [&](long task) {
         RowCache<A> cache(s, lowest_value<A>());
         const Scratch<const A*> taps(s.taps());
-        const Scratch<int> codes(s.taps()), first(w.out + pool_slack), initial(w.out + pool_slack);
+        const Scratch<int> codes(s.taps()), first(w.out), initial(w.out);
         const Scratch<long> offsets(w.kernel);
         for (long k = 0; k < w.kernel; ++k) offsets[k] = cache.offset(k);
-        for (long o = 0; o < w.out + pool_slack; ++o) first[o] = o < w.out ? static_cast<int>(w.first_tap(o)) : 0;
-        for (long row = task * per; row < (task + 1) * per && row < rows; ++row) {
-            const long number = row / per_plane, rest = row % per_plane, od = rest / h.out, oh = rest % h.out;
-            const long n = number / s.y.c, c = number % s.y.c;
+        for (long o = 0; o < w.out; ++o) first[o] = static_cast<int>(w.first_tap(o));
+        long number = task * per / per_plane, od = task * per % per_plane / h.out, oh = task * per % h.out;
+        long n = number / s.y.c, c = number % s.y.c;
+        for (long row = task * per; row < (task + 1) * per && row < rows; ++row, ++oh) {
+            // Counted rather than divided: a row is little work.
+            if (oh == h.out) {
+                oh = 0;
+                if (++od == d.out) {
+                    od = 0;
+                    ++number;
+                    if (++c == s.y.c) {
+                        c = 0;
+                        ++n;
+                    }
+                }
+            }
             const T* plane = x + n * s.x.stride_n + c * s.x.stride_c;
             long count = 0;
-            for (long a = d.first_tap(od); a < d.end_tap(od); ++a)
-                for (long b = h.first_tap(oh); b < h.end_tap(oh); ++b) {
+            const long a_end = d.end_tap(od), b_first = h.first_tap(oh), b_end = h.end_tap(oh);
+            for (long a = d.first_tap(od); a < a_end; ++a)
+                for (long b = b_first; b < b_end; ++b) {
                     const A* from = cache.row(plane, number, d.start(od) + a * d.dilation, h.start(oh) + b * h.dilation);
                     for (long k = 0; k < w.kernel; ++k, ++count) {
                         taps[count] = from + offsets[k];
@@ -368,10 +392,10 @@ void max_pool_rows(const PoolShape& s, const T* x, T* y, P* position) {
                 }
             if constexpr (With) {
                 const int base = codes[0];
-                for (long o = 0; o < w.out + pool_slack; ++o) initial[o] = base + first[o];
+                for (long o = 0; o < w.out; ++o) initial[o] = base + first[o];
             }
             const long at = n * s.y.stride_n + c * s.y.stride_c + od * s.y.stride[0] + oh * s.y.stride[1];
-            dispatch<MaxTapsBody<With, true>, reduce_isa>(count, static_cast<const A* const*>(taps.data()), static_cast<const int*>(codes.data()),
+            dispatch<MaxTapsBody<With>, reduce_isa>(count, static_cast<const A* const*>(taps.data()), static_cast<const int*>(codes.data()),
                                                           static_cast<const int*>(initial.data()), w.out, y + at, With ? position + at : position);
         }
     });
@@ -389,15 +413,16 @@ void max_pool_channels(const PoolShape& s, const T* x, T* y, P* position) {
             const long ow = point % w.out, oh = point / w.out % h.out, od = point / w.out / h.out % d.out, n = point / s.y.points();
             const T* from = x + n * s.x.stride_n;
             long count = 0;
-            for (long a = d.first_tap(od); a < d.end_tap(od); ++a)
-                for (long b = h.first_tap(oh); b < h.end_tap(oh); ++b)
-                    for (long k = w.first_tap(ow); k < w.end_tap(ow); ++k, ++count) {
+            const long a_end = d.end_tap(od), b_end = h.end_tap(oh), k_end = w.end_tap(ow);
+            for (long a = d.first_tap(od); a < a_end; ++a)
+                for (long b = h.first_tap(oh); b < b_end; ++b)
+                    for (long k = w.first_tap(ow); k < k_end; ++k, ++count) {
                         taps[count] = from + (d.start(od) + a * d.dilation) * s.x.stride[0] + (h.start(oh) + b * h.dilation) * s.x.stride[1] +
                                       (w.start(ow) + k * w.dilation) * s.x.stride[2];
                         codes[count] = static_cast<int>((a * h.kernel + b) * w.kernel + k);
                     }
             const long at = n * s.y.stride_n + od * s.y.stride[0] + oh * s.y.stride[1] + ow * s.y.stride[2];
-            dispatch<MaxTapsBody<With, false>, reduce_isa>(count, static_cast<const T* const*>(taps.data()), static_cast<const int*>(codes.data()),
+            dispatch<MaxTapsBody<With>, reduce_isa>(count, static_cast<const T* const*>(taps.data()), static_cast<const int*>(codes.data()),
                                                            static_cast<const int*>(nullptr), s.y.c, y + at, With ? position + at : position);
         }
     });

@@ -1,5 +1,5 @@
-// Two vectors that hold pairs of neighbours, taken apart into first and second ones, and put together again: what a stride
-// of two does along a row.
+// What rows of images need of vectors: pairs of neighbours taken apart into first and second ones and put together again, as a
+// stride of two does, and lanes from anywhere.
 #pragma once
 
 #include <tenon/base/simd.hpp>
@@ -48,7 +48,34 @@ TENON_TARGET_AVX2 inline void join_into(f64x4& a, f64x4& b, const f64x4& even, c
     a = __builtin_shufflevector(even, odd, 0, 4, 1, 5);
     b = __builtin_shufflevector(even, odd, 2, 6, 3, 7);
 }
+typedef int index_x8 __attribute__((vector_size(32)));
+typedef int index_x4 __attribute__((vector_size(16)));
+typedef long long every_x4 __attribute__((vector_size(32)));
+TENON_TARGET_AVX2 inline void gather_into(f32x8& out, const float* p, const index_x8& index) {
+    const f32x8 none = {};
+    const index_x8 every = {-1, -1, -1, -1, -1, -1, -1, -1};
+    out = __builtin_ia32_gathersiv8sf(none, p, index, (f32x8)every, 4);
+}
+TENON_TARGET_AVX2 inline void gather_into(f64x4& out, const double* p, const index_x4& index) {
+    const f64x4 none = {};
+    const every_x4 every = {-1, -1, -1, -1};
+    out = __builtin_ia32_gathersiv4df(none, p, index, (f64x4)every, 8);
+}
 #endif
+
+// Lane i is p[index[i]].
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> gather_lanes(const A* p, const simd<std::int32_t, N>& index) {
+    simd<A, N> r;
+#if TENON_DISPATCH
+    if constexpr (N * sizeof(A) == 32) {
+        gather_into(r.v, p, index.v);
+        return r;
+    }
+#endif
+    for (int i = 0; i < N; ++i) r.v[i] = p[index[i]];
+    return r;
+}
 
 // Elements 0, 2, 4, ... and 1, 3, 5, ... of the 2 N elements of a and b.
 template <class A, int N>
