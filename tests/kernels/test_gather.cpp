@@ -4,6 +4,7 @@
 #include <tenon/kernels/cpu/gather.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <set>
@@ -292,4 +293,27 @@ TEMPLATE_TEST_CASE("transposes beyond the caches", "[gather]", float, double) {
             std::free(x);
             std::free(y);
         }
+}
+
+TEMPLATE_TEST_CASE("rows added to more rows than a cache holds", "[gather]", float, double, std::int64_t) {
+    // Dealt out to bands: the same bits as one source after the other, whatever the threads.
+    using T = TestType;
+    for (const auto& [rows, width, count] : {std::array<long, 3>{70000, 19, 90001}, std::array<long, 3>{3000, 200, 65536}}) {
+        const auto src = numbers<T>(count * width, 21);
+        const auto index = indices<std::int32_t>(count, rows, 22);
+        std::vector<T> expected(std::size_t(rows * width), T(1)), out;
+        for (long i = 0; i < count; ++i)
+            for (long j = 0; j < width; ++j) {
+                T& to = expected[std::size_t(index[std::size_t(i)] * width + j)];
+                to = static_cast<T>(to + src[std::size_t(i * width + j)]);
+            }
+        const int before = num_threads();
+        for (int threads : {1, 3}) {
+            set_num_threads(threads);
+            out.assign(std::size_t(rows * width), T(1));
+            CHECK(k::scatter_add_rows(count, width, src.data(), index.data(), rows, out.data(), true) == -1);
+            CHECK(same_bits(out, expected));
+        }
+        set_num_threads(before);
+    }
 }

@@ -214,11 +214,11 @@ TENON_ALWAYS_INLINE A fold_extreme(const T* x, long n) {
     return best;
 }
 
-// Asks for Count elements.
-template <int Count, class T>
+// Asks for Count elements, to be read or (Write) written.
+template <int Count, int Write = 0, class T>
 TENON_ALWAYS_INLINE void prefetch_ahead(const T* p) {
     TENON_UNROLL(8)
-    for (int line = 0; line < Count * int(sizeof(T)); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(p) + line);
+    for (int line = 0; line < Count * int(sizeof(T)); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(p) + line, Write);
 }
 
 // Four accumulators, then halves: the order depends on n only. Ahead: asks for what lies behind.

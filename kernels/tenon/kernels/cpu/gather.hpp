@@ -357,6 +357,77 @@ struct AddRowsBody {
     }
 };
 
+constexpr long near_bytes = 1l << 18;  // of dst that stay in a core's cache while they are added to
+constexpr long most_bands = 4096;
+
+// A source and the row that it goes to.
+struct Move {
+    std::uint32_t from, to;
+};
+struct AddMovesBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long count, long width, const T* src, const Move* moves, T* dst) {
+        constexpr int N = move_lanes<T, Lanes>;
+        const long bytes = width * static_cast<long>(sizeof(T));
+        for (long i = 0; i < count; ++i) {
+            if (i + 12 < count) {
+                const char* next = reinterpret_cast<const char*>(src + static_cast<long>(moves[i + 12].from) * width);
+                for (long line = 0; line < bytes && line < 512; line += 64) __builtin_prefetch(next + line);
+            }
+            const T* from = src + static_cast<long>(moves[i].from) * width;
+            T* to = dst + static_cast<long>(moves[i].to) * width;
+            long j = 0;
+            for (; j + N <= width; j += N) (simd<T, N>::load(to + j) + simd<T, N>::load(from + j)).store(to + j);
+            for (; j < width; ++j) to[j] = (simd<T, 2>(to[j]) + simd<T, 2>(from[j]))[0];
+        }
+    }
+};
+
+// dst[index[i], :] += src[i, :] where dst is larger than caches: the sources are dealt out to bands of dst, in their order, and a
+// band after the other is added to. Each source is read once, a band stays in cache.
+template <class T, class I>
+void add_by_bands(long count, long width, const T* src, const I* index, long rows, T* dst) {
+    int shift = 0;
+    while ((width * static_cast<long>(sizeof(T)) << (shift + 1)) <= near_bytes || rows >> shift >= most_bands) ++shift;
+    const long bands = ((rows - 1) >> shift) + 1;
+    // Chunks of sources are counted and dealt out apart; by the shape alone.
+    long chunk = (count + 63) / 64;
+    if (chunk < 8192) chunk = 8192;
+    const long chunks = (count + chunk - 1) / chunk;
+    const MoveBuffer<Move> moves(count);
+    const MoveBuffer<long> starts(chunks * bands + 1);
+    const auto each = [&](long c, auto&& f) {
+        const long end = (c + 1) * chunk < count ? (c + 1) * chunk : count;
+        for (long i = c * chunk; i < end; ++i) f(i);
+    };
+    parallel_for(chunks, [&](long c) {
+        long* own = starts.data() + c * bands;
+        std::memset(own, 0, static_cast<std::size_t>(bands) * sizeof(long));
+        each(c, [&](long i) { ++own[static_cast<long>(index[i]) >> shift]; });
+    });
+    const MoveBuffer<long> first(bands + 1);
+    long total = 0;
+    for (long b = 0; b < bands; ++b) {
+        first[b] = total;
+        for (long c = 0; c < chunks; ++c) {
+            const long here = starts[c * bands + b];
+            starts[c * bands + b] = total;
+            total += here;
+        }
+    }
+    first[bands] = total;
+    parallel_for(chunks, [&](long c) {
+        long* own = starts.data() + c * bands;
+        each(c, [&](long i) {
+            const long row = static_cast<long>(index[i]);
+            moves[own[row >> shift]++] = {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(row)};
+        });
+    });
+    parallel_for(bands, [&](long b) {
+        dispatch<AddMovesBody, Isa::avx2>(first[b + 1] - first[b], width, src, static_cast<const Move*>(moves.data() + first[b]), dst);
+    });
+}
+
 }  // namespace impl
 
 // dst[index[i], :] += src[i, :] for i in [0, count): the backward of gather_rows. dst has `rows` rows of `width`; with
@@ -371,6 +442,11 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
     if (count <= 0) return 0;
     if constexpr (std::is_same_v<typename impl::sum_type<T>::type, T> && !std::is_same_v<T, bool>) {
         if (touched == nullptr && width > 0 && count <= impl::scatter_block * rows) {
+            const long bytes = width * static_cast<long>(sizeof(T));
+            if (bytes >= 64 && bytes <= impl::near_bytes / 2 && rows * bytes >= 4 * impl::near_bytes && count >= 65536 && count <= 0xffffffffl && rows <= 0xffffffffl) {
+                impl::add_by_bands(count, width, src, index, rows, dst);
+                return -1;
+            }
             const long line = 64 / static_cast<long>(sizeof(T)), least = count * width <= 65536 ? width : 2 * line;
             long block = ((width + 7) / 8 + line - 1) / line * line;
             if (block < least) block = least;

@@ -387,11 +387,12 @@ constexpr int channel_parts = 16;    // most parts of the rows of a block
 
 enum class ChannelSum { values, squares, gradients };
 
-// Sums over the planes of one channel: of x; of (x - mean)^2; of dy and dy * (x - mean).
+// Sums over the planes of one channel: of x; of (x - mean)^2; of dy and dy * (x - mean). Asks for what lies `ahead` of each
+// element (0: for nothing): planes lie far apart, where the machine's prefetchers do not follow.
 template <ChannelSum what>
 struct PlaneSumsBody {
     template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, const T* dy, accumulator<T> mean, double* out) {
+    static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, const T* dy, accumulator<T> mean, double* out, long ahead = 0) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
@@ -405,6 +406,10 @@ struct PlaneSumsBody {
                 const long end = begin + fold_block < inner ? begin + fold_block : inner;
                 long i = begin;
                 for (; i + 2 * N <= end; i += 2 * N) {
+                    if (ahead != 0) {
+                        prefetch_ahead<2 * N>(q + ahead + i);
+                        if constexpr (what == ChannelSum::gradients) prefetch_ahead<2 * N>(d + ahead + i);
+                    }
                     add<A, N>(q + i, d + i, m, a1, a2);
                     add<A, N>(q + i + N, d + i + N, m, b1, b2);
                 }
@@ -443,6 +448,31 @@ struct PlaneSumsBody {
     }
 };
 
+// Mean and squared distances of one channel's planes, group by group: a group's distances are taken while it is in L1, and the
+// next one is asked for.
+constexpr long plane_group = 2048;  // elements, at least
+struct PlaneMomentsBody {
+    template <int Lanes, class T>
+    static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, double* out) {
+        using A = accumulator<T>;
+        Moments all;
+        const long group = inner < plane_group ? plane_group / inner : 1;
+        for (long p = 0; p < planes; p += group) {
+            const long count = planes - p < group ? planes - p : group;
+            const double points = static_cast<double>(count * inner);
+            double sum[2];
+            PlaneSumsBody<ChannelSum::values>::template run<Lanes>(count, stride, inner, x + p * stride, x, A(0), sum);
+            const double mean = sum[0] / points;
+            const A rounded = static_cast<A>(mean);
+            PlaneSumsBody<ChannelSum::squares>::template run<Lanes>(count, stride, inner, x + p * stride, x, rounded, sum, group * stride);
+            const double off = mean - static_cast<double>(rounded);
+            all.join(points, mean, sum[0] - points * off * off);
+        }
+        out[0] = all.mean;
+        out[1] = all.squares < 0 ? 0 : all.squares;
+    }
+};
+
 // y = (x - m) * a + b / dx = (dy - k1 - (x - m) * k2) * a over the planes of one channel; without Training, dx = dy * a.
 struct PlaneApplyBody {
     template <int Lanes, class T>
@@ -457,7 +487,15 @@ struct PlaneApplyBody {
             const T* q = x + p * stride;
             T* to = y + p * stride;
             const V last = (load_lanes<A, N>(q + tail) - m) * a + b;
-            for (long i = 0; i + N <= inner; i += N) store_lanes<A, N>(to + i, (load_lanes<A, N>(q + i) - m) * a + b);
+            long i = 0;
+            for (; i + 2 * N <= inner; i += 2 * N) {
+                prefetch_ahead<2 * N>(q + stride + i);
+                prefetch_ahead<2 * N, 1>(to + stride + i);
+                const V first = (load_lanes<A, N>(q + i) - m) * a + b, second = (load_lanes<A, N>(q + i + N) - m) * a + b;
+                store_lanes<A, N>(to + i, first);
+                store_lanes<A, N>(to + i + N, second);
+            }
+            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, (load_lanes<A, N>(q + i) - m) * a + b);
             store_lanes<A, N>(to + tail, last);
         }
     }
@@ -476,7 +514,16 @@ struct PlaneGradientBody {
             const T *q = x + p * stride, *d = dy + p * stride;
             T* to = dx + p * stride;
             const V last = value(q + tail, d + tail, to + tail, m, a, k1, k2, accumulate);
-            for (long i = 0; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(q + i, d + i, to + i, m, a, k1, k2, accumulate));
+            long i = 0;
+            for (; i + 2 * N <= inner; i += 2 * N) {
+                if constexpr (Training) prefetch_ahead<2 * N>(q + stride + i);
+                prefetch_ahead<2 * N>(d + stride + i);
+                prefetch_ahead<2 * N, 1>(to + stride + i);
+                const V first = value(q + i, d + i, to + i, m, a, k1, k2, accumulate), second = value(q + i + N, d + i + N, to + i + N, m, a, k1, k2, accumulate);
+                store_lanes<A, N>(to + i, first);
+                store_lanes<A, N>(to + i + N, second);
+            }
+            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(q + i, d + i, to + i, m, a, k1, k2, accumulate));
             store_lanes<A, N>(to + tail, last);
         }
     }
@@ -739,13 +786,7 @@ void batch_norm(long outer, long channels, long inner, const T* x, const T* weig
                 }
                 return;
             }
-            for (long c = 0; c < count; ++c) {
-                dispatch<impl::PlaneSumsBody<ChannelSum::values>, impl::reduce_isa>(rows, stride, inner, from + c * inner, from, A(0), sum);
-                const A m = static_cast<A>(sum[0] / points);
-                dispatch<impl::PlaneSumsBody<ChannelSum::squares>, impl::reduce_isa>(rows, stride, inner, from + c * inner, from, m, sum);
-                out[2 * c] = static_cast<double>(m);
-                out[2 * c + 1] = sum[0];
-            }
+            for (long c = 0; c < count; ++c) dispatch<impl::PlaneMomentsBody, impl::reduce_isa>(rows, stride, inner, from + c * inner, out + 2 * c);
         },
         [&](long block) {
             for (long c = plan.first_channel(block); c < plan.first_channel(block) + plan.channel_count(block); ++c) {
@@ -799,7 +840,7 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
             if (!plan.columns) {
                 for (long c = 0; c < count; ++c)
                     dispatch<impl::PlaneSumsBody<ChannelSum::gradients>, impl::reduce_isa>(rows, stride, inner, x + at + c * inner, dy + at + c * inner,
-                                                                                          mean[c0 + c], out + 2 * c);
+                                                                                          mean[c0 + c], out + 2 * c, stride);
                 return;
             }
             double first[impl::column_block], second[impl::column_block];
