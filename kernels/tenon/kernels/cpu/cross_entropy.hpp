@@ -169,9 +169,13 @@ struct CrossEntropyBody {
                 for (long l = 0; l < count; ++l) {
                     const T* row = x + (r + l) * columns;
                     largest[l] = fold_contiguous<Fold::max, A, fold_lanes<A, N>>(row, columns, A(0));
-                    spread[l] = A(math::log(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr))));
+                    // Without the largest element's own 1: a sum near it keeps its digits. The logarithms are taken together.
+                    spread[l] = A(row_exponentials<false, A, N>(row, columns, largest[l], static_cast<T*>(nullptr)) - 1);
                     if constexpr (Smooth) distances[l] = row_distances<A, fold_lanes<A, N>>(row, columns, terms->weight, largest[l]);
                 }
+                for (long l = count; l < N; ++l) spread[l] = 0;
+                constexpr int H = fold_lanes<A, N>;
+                for (int l = 0; l < N; l += H) math::log1p(simd<A, H>::load(spread + l)).store(spread + l);
             }
             for (long l = 0; l < count; ++l) {
                 const long label = static_cast<long>(labels[r + l]);

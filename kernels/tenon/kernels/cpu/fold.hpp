@@ -180,6 +180,19 @@ inline constexpr bool takes_larger = kind == Fold::max || kind == Fold::largest_
 template <Fold kind>
 inline constexpr bool takes_smaller = kind == Fold::min || kind == Fold::smallest_magnitude;
 
+// The largest (smallest) lane of numbers, halves first.
+template <bool Largest, class A, int N>
+TENON_ALWAYS_INLINE A best_lane(const simd<A, N>& a) {
+    if constexpr (N == 2) {
+        return (Largest ? a.v[1] > a.v[0] : a.v[1] < a.v[0]) ? a.v[1] : a.v[0];
+    } else {
+        using H = simd<A, N / 2>;
+        const auto* halves = reinterpret_cast<const typename H::Unaligned*>(&a.v);
+        const H low{typename H::Raw(halves[0])}, high{typename H::Raw(halves[1])};
+        return best_lane<Largest>(Largest ? select(high > low, high, low) : select(high < low, high, low));
+    }
+}
+
 // The extreme of one contiguous block. NaN is watched apart: one machine instruction each for the extreme and for NaN.
 template <Fold kind, class A, int N, class T>
 TENON_ALWAYS_INLINE A fold_extreme(const T* x, long n) {
@@ -204,14 +217,10 @@ TENON_ALWAYS_INLINE A fold_extreme(const T* x, long n) {
     if (i < n && n >= N) take(a[1], load_lanes<A, N>(x + n - N));
     else if (i < n) take(a[1], select(lane_numbers<A, N>() < V(A(n - i)), load_part<A, N>(x + i, n - i), identity));
     if (math::impl::any(nan)) return A(__builtin_nan(""));
-    A lane[N];
     V all = takes_larger<kind> ? select(a[1] > a[0], a[1], a[0]) : select(a[1] < a[0], a[1], a[0]);
     const V other = takes_larger<kind> ? select(a[3] > a[2], a[3], a[2]) : select(a[3] < a[2], a[3], a[2]);
     all = takes_larger<kind> ? select(other > all, other, all) : select(other < all, other, all);
-    all.store(lane);
-    A best = lane[0];
-    for (int k = 1; k < N; ++k) best = (takes_larger<kind> ? lane[k] > best : lane[k] < best) ? lane[k] : best;
-    return best;
+    return best_lane<takes_larger<kind>>(all);
 }
 
 // Asks for Count elements, to be read or (Write) written.

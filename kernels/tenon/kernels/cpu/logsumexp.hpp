@@ -48,6 +48,17 @@ TENON_ALWAYS_INLINE simd<A, N> row_exp(const simd<A, N>& x) {
     }
 }
 
+// From `one + k` on, N numbers of which the last k are 1 and the others 0.
+template <class A, int N>
+struct LastLanes {
+    A one[2 * N];
+    constexpr LastLanes() : one() {
+        for (int i = 0; i < N; ++i) one[N + i] = A(1);
+    }
+};
+template <class A, int N>
+inline constexpr LastLanes<A, N> last_lanes;
+
 // Sum of exp(x - m) over a row of at least N elements; with Store, the exponentials go to y. Asks for what lies behind, which is
 // the next row as a rule: memory would wait while this one is in L1.
 template <bool Store, class A, int N, class T>
@@ -79,10 +90,8 @@ TENON_ALWAYS_INLINE double row_exponentials(const T* x, long n, A largest, T* y)
         if (i < end) {
             const V e = row_exp(last - m);
             if constexpr (Store) store_lanes<A, N>(y + n - N, e);
-            A lane[N], rest(0);
-            e.store(lane);
-            for (long l = N - (end - i); l < N; ++l) rest += lane[l];
-            total += static_cast<double>(rest);
+            // (Exponentials are finite or NaN, and a NaN has been counted.)
+            b += e * V::load(last_lanes<A, N>.one + (end - i));
         }
         total += static_cast<double>(reduce_add(a + b));
     }

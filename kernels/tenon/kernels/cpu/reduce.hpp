@@ -111,9 +111,9 @@ struct ExtremeRowsBody {
             if (std::is_floating_point_v<A> && TENON_UNLIKELY(math::impl::any(nan))) {
                 FindBody::run<Lanes>(p, n, A(0) / A(0), &at);
             } else {
-                const A value = best_lane(best);
+                const A value = best_lane<Max>(best);
                 const Steps never(static_cast<Lane>(n));
-                const long begin = long(least_lane(select(best == V(value), where, never))) * step;
+                const long begin = long(best_lane<false>(select(best == V(value), where, never))) * step;
                 // (Nothing here is a branch on the data.)
                 Steps position = never;
                 for (long j = begin; j < begin + step && j < n; j += N) {
@@ -121,25 +121,11 @@ struct ExtremeRowsBody {
                     const Steps here = select(load_lanes<A, N>(p + from) == V(value), lane_numbers<Lane, N>() + Steps(static_cast<Lane>(from)), never);
                     position = select(here < position, here, position);
                 }
-                at = long(least_lane(position));
+                at = long(best_lane<false>(position));
             }
             indices[row] = at;
             if (values != nullptr) values[row] = p[at];
         }
-    }
-    template <class T, int N>
-    static TENON_ALWAYS_INLINE T best_lane(const simd<T, N>& a) {
-        if constexpr (N == 2) {
-            return (Max ? a.v[1] > a.v[0] : a.v[1] < a.v[0]) ? a.v[1] : a.v[0];
-        } else {
-            using H = simd<T, N / 2>;
-            const auto* halves = reinterpret_cast<const typename H::Unaligned*>(&a.v);
-            return best_lane(better(H(typename H::Raw(halves[0])), H(typename H::Raw(halves[1]))));
-        }
-    }
-    template <class T, int N>
-    static TENON_ALWAYS_INLINE T least_lane(const simd<T, N>& a) {
-        return -ExtremeRowsBody<true>::best_lane(-a);
     }
     template <class V>
     static TENON_ALWAYS_INLINE V better(const V& a, const V& b) { return Max ? select(b > a, b, a) : select(b < a, b, a); }
