@@ -96,3 +96,13 @@ TEST_CASE("every rule goes on from what it hands over, to the bit", "[optim]") {
     check_resume([](auto& p, double s) { return optim::lookahead(optim::sgd(p, {.lr = 0.1, .lr_scale = s, .momentum = 0.9}), {.every = 3}); });
     check_resume([](auto& p, double s) { return optim::sam(optim::sgd(p, {.lr = 0.1, .lr_scale = s, .momentum = 0.9})); });
 }
+
+TEST_CASE("a schedule's momentum is for those that have one", "[optim]") {
+    Tensor<double, 1> p = trajectory::start<double>(), q = trajectory::start<double>();
+    auto plain = optim::sgd(p, {.lr = 1}), moving = optim::sgd(q, {.lr = 1, .momentum = 0.5});
+    for (auto* optimiser : {&plain, &moving}) optimiser->set_momentum(0.9);
+    CHECK(plain.options().momentum == 0);
+    CHECK(moving.options().momentum == 0.9);
+    trajectory::set_gradient(p, 1);
+    CHECK_NOTHROW(plain.step());
+}

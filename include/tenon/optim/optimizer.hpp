@@ -225,12 +225,12 @@ public:
         for (Options& o : groups_) o.lr_scale = scale;
     }
     void set_lr_scale(std::size_t group, double scale) { groups_.at(group).lr_scale = scale; }
-    // The momentum of every group, or beta1 where the rule has that (OneCycle).
+    // The momentum of every group that has one, or beta1 where the rule has that (OneCycle).
     void set_momentum(double momentum)
         requires(requires(Options o) { o.momentum; } || requires(Options o) { o.beta1; })
     {
         for (Options& o : groups_) {
-            if constexpr (requires { o.momentum; }) o.momentum = momentum;
+            if constexpr (requires { o.momentum; }) o.momentum = o.momentum != 0 ? momentum : 0;
             else o.beta1 = momentum;
         }
     }
