@@ -16,7 +16,8 @@ using matrices::Random, matrices::Threads;
 
 namespace {
 
-ConvShape<2> shape_of(long n, long c_in, long c_out, long height, long width, long top, long bottom, long left, long right, long groups = 1) {
+ConvShape<2> shape_of(long n, long c_in, long c_out, long height, long width, long top, long bottom, long left, long right,
+                      long groups = 1) {
     ConvShape<2> s;
     s.n = n, s.c_in = c_in, s.c_out = c_out, s.groups = groups;
     s.in[0] = height, s.in[1] = width;
@@ -29,7 +30,8 @@ ConvShape<2> shape_of(long n, long c_in, long c_out, long height, long width, lo
     return s;
 }
 
-// Layouts: 0 contiguous, 1 channels last, 2 contiguous with gaps between rows, 3 channels last with gaps between pixels, 4 no axis contiguous.
+// Layouts: 0 contiguous, 1 channels last, 2 contiguous with gaps between rows, 3 channels last with gaps between pixels, 4 no axis
+// contiguous.
 constexpr int layouts = 5;
 struct Layout {
     ImageStrides<2> strides;
@@ -46,7 +48,8 @@ struct Layout {
             strides = ImageStrides<2>::contiguous(channels, sizes);
             strides.n *= 2, strides.channel *= 2, strides.axis[0] *= 2, strides.axis[1] *= 2;
         }
-        size = strides.n * (n - 1) + strides.channel * (channels - 1) + strides.axis[0] * (sizes[0] - 1) + strides.axis[1] * (sizes[1] - 1) + 1;
+        size = strides.n * (n - 1) + strides.channel * (channels - 1) + strides.axis[0] * (sizes[0] - 1) +
+               strides.axis[1] * (sizes[1] - 1) + 1;
     }
     std::size_t at(long n, long c, long i, long j) const {
         return static_cast<std::size_t>(n * strides.n + c * strides.channel + i * strides.axis[0] + j * strides.axis[1]);
@@ -66,7 +69,8 @@ void each_product(const ConvShape<2>& s, const Layout& x, const Layout& y, F&& f
                             for (long b = 0; b < 3; ++b) {
                                 const long row = i + a - s.padding_begin[0], column = j + b - s.padding_begin[1];
                                 if (row < 0 || row >= s.in[0] || column < 0 || column >= s.in[1]) continue;
-                                f(y.at(n, k, i, j), x.at(n, k / out * in + c, row, column), static_cast<std::size_t>(((k * in + c) * 3 + a) * 3 + b));
+                                f(y.at(n, k, i, j), x.at(n, k / out * in + c, row, column),
+                                  static_cast<std::size_t>(((k * in + c) * 3 + a) * 3 + b));
                             }
 }
 
@@ -116,7 +120,8 @@ double growth(bool of_weights) {
 // the sum), and once more per term of the sum; each rounding is at most half a unit in the last place.
 template <class T>
 double rounding(WinogradTile tile, bool of_weights, long terms, double square) {
-    const double unit = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53, axis = tile == WinogradTile::f4x4 ? growth<4>(of_weights) : growth<2>(of_weights);
+    const double unit = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53,
+                 axis = tile == WinogradTile::f4x4 ? growth<4>(of_weights) : growth<2>(of_weights);
     return unit * std::sqrt(20.0 + static_cast<double>(terms)) * axis * std::sqrt(static_cast<double>(terms)) * square;
 }
 
@@ -127,8 +132,8 @@ long tiles_of(const ConvShape<2>& s, WinogradTile tile) {
 
 // got = expected within `tolerance` where an image has an element, untouched elsewhere.
 template <class T>
-void compare(const std::vector<T>& got, const std::vector<double>& expected, const std::vector<T>& before, const Layout& at, long n, long channels,
-             const long* sizes, double tolerance) {
+void compare(const std::vector<T>& got, const std::vector<double>& expected, const std::vector<T>& before, const Layout& at, long n,
+             long channels, const long* sizes, double tolerance) {
     std::vector<char> mine(got.size(), 0);
     double worst = 0;
     bool finite = true;
@@ -168,9 +173,9 @@ void finish(std::vector<double>& sums, const std::vector<T>& before, const Layou
 // All three products of one shape. Inputs are in [-1, 1), their mean square is a third; eight deviations are never exceeded.
 template <class T>
 void check(const ConvShape<2>& s, int x_layout, int y_layout, WinogradTile tile, int mode, Random& random) {
-    INFO("n " << s.n << " c_in " << s.c_in << " c_out " << s.c_out << " groups " << s.groups << " image " << s.in[0] << "x" << s.in[1] << " padding "
-              << s.padding_begin[0] << "," << s.padding_end[0] << " " << s.padding_begin[1] << "," << s.padding_end[1] << " layouts " << x_layout << ","
-              << y_layout << " tile " << static_cast<int>(tile) << " mode " << mode);
+    INFO("n " << s.n << " c_in " << s.c_in << " c_out " << s.c_out << " groups " << s.groups << " image " << s.in[0] << "x" << s.in[1]
+              << " padding " << s.padding_begin[0] << "," << s.padding_end[0] << " " << s.padding_begin[1] << "," << s.padding_end[1]
+              << " layouts " << x_layout << "," << y_layout << " tile " << static_cast<int>(tile) << " mode " << mode);
     REQUIRE(cpu::winograd_fits(s));
     const Layout xl(x_layout, s.n, s.c_in, s.in), yl(y_layout, s.n, s.c_out, s.out);
     const std::vector<T> x = random.values<T>(xl.size), w = random.values<T>(s.c_out * s.group_in() * 9), y = random.values<T>(yl.size);
@@ -190,7 +195,9 @@ void check(const ConvShape<2>& s, int x_layout, int y_layout, WinogradTile tile,
         std::vector<T> got = y;
         cpu::winograd_forward<T>(s, x.data(), xl.strides, w.data(), got.data(), yl.strides, epilogue, tile);
         auto expected = sums_in(y.size());
-        each_product(s, xl, yl, [&](std::size_t to, std::size_t from, std::size_t by) { expected[to] += static_cast<double>(x[from]) * static_cast<double>(w[by]); });
+        each_product(s, xl, yl, [&](std::size_t to, std::size_t from, std::size_t by) {
+            expected[to] += static_cast<double>(x[from]) * static_cast<double>(w[by]);
+        });
         finish(expected, y, yl, s.n, s.c_out, s.out, epilogue);
         INFO("forward");
         compare(got, expected, y, yl, s.n, s.c_out, s.out, 8 * rounding<T>(tile, false, s.group_in(), 1.0 / 3) + end);
@@ -201,7 +208,9 @@ void check(const ConvShape<2>& s, int x_layout, int y_layout, WinogradTile tile,
         std::vector<T> got = x;
         cpu::winograd_backward_data<T>(s, y.data(), yl.strides, w.data(), got.data(), xl.strides, epilogue, tile);
         auto expected = sums_in(x.size());
-        each_product(s, xl, yl, [&](std::size_t from, std::size_t to, std::size_t by) { expected[to] += static_cast<double>(y[from]) * static_cast<double>(w[by]); });
+        each_product(s, xl, yl, [&](std::size_t from, std::size_t to, std::size_t by) {
+            expected[to] += static_cast<double>(y[from]) * static_cast<double>(w[by]);
+        });
         finish(expected, x, xl, s.n, s.c_in, s.in, epilogue);
         INFO("backward data");
         compare(got, expected, x, xl, s.n, s.c_in, s.in, 8 * rounding<T>(tile, false, s.group_out(), 1.0 / 3) + end);
@@ -212,7 +221,9 @@ void check(const ConvShape<2>& s, int x_layout, int y_layout, WinogradTile tile,
         got.push_back(T(7));
         cpu::winograd_backward_weights<T>(s, x.data(), xl.strides, y.data(), yl.strides, got.data(), accumulate, tile);
         auto expected = sums_in(w.size());
-        each_product(s, xl, yl, [&](std::size_t to, std::size_t from, std::size_t by) { expected[by] += static_cast<double>(x[from]) * static_cast<double>(y[to]); });
+        each_product(s, xl, yl, [&](std::size_t to, std::size_t from, std::size_t by) {
+            expected[by] += static_cast<double>(x[from]) * static_cast<double>(y[to]);
+        });
         double worst = 0;
         for (std::size_t i = 0; i < w.size(); ++i)
             worst = std::fmax(worst, std::fabs(static_cast<double>(got[i]) - expected[i] - (accumulate ? static_cast<double>(w[i]) : 0.0)));
@@ -230,13 +241,15 @@ TEMPLATE_TEST_CASE("Winograd agrees with the sum on small images, every padding"
     int number = 0;
     for (const auto& size : sizes)
         for (int paddings = 0; paddings < 81; ++paddings) {
-            const auto s = shape_of(1 + number % 2, 1 + number % 5, 1 + number % 3, size[0], size[1], paddings % 3, paddings / 3 % 3, paddings / 9 % 3, paddings / 27);
+            const auto s = shape_of(1 + number % 2, 1 + number % 5, 1 + number % 3, size[0], size[1], paddings % 3, paddings / 3 % 3,
+                                    paddings / 9 % 3, paddings / 27);
             ++number;
             if (s.out[0] < 1 || s.out[1] < 1) {
                 REQUIRE_FALSE(cpu::winograd_fits(s));
                 continue;
             }
-            check<TestType>(s, number % layouts, number / 7 % layouts, number % 2 == 0 ? WinogradTile::f4x4 : WinogradTile::f2x2, number % 16, random);
+            check<TestType>(s, number % layouts, number / 7 % layouts, number % 2 == 0 ? WinogradTile::f4x4 : WinogradTile::f2x2,
+                            number % 16, random);
         }
 }
 
@@ -246,9 +259,10 @@ TEMPLATE_TEST_CASE("Winograd agrees with the sum over channel counts, layouts an
     const long count = sizeof channels / sizeof *channels;
     for (int number = 0; number < 160; ++number) {
         const long c_in = channels[random.below(count)], c_out = channels[random.below(count)];
-        const auto s = shape_of(1 + random.below(3), c_in, c_out, 3 + random.below(15), 3 + random.below(20), random.below(3), random.below(3), random.below(3),
-                                random.below(3));
-        check<TestType>(s, number % layouts, number / layouts % layouts, number % 3 == 0 ? WinogradTile::f2x2 : WinogradTile::f4x4, number % 16, random);
+        const auto s = shape_of(1 + random.below(3), c_in, c_out, 3 + random.below(15), 3 + random.below(20), random.below(3),
+                                random.below(3), random.below(3), random.below(3));
+        check<TestType>(s, number % layouts, number / layouts % layouts, number % 3 == 0 ? WinogradTile::f2x2 : WinogradTile::f4x4,
+                        number % 16, random);
     }
 }
 
@@ -261,12 +275,14 @@ TEMPLATE_TEST_CASE("Winograd with groups", "[winograd]", float, double) {
 
 TEMPLATE_TEST_CASE("Winograd over several blocks of tiles, long rows and several chunks of channels", "[winograd]", float, double) {
     Random random(4);
-    const ConvShape<2> shapes[] = {shape_of(3, 20, 70, 37, 61, 1, 1, 1, 1), shape_of(1, 530, 36, 9, 10, 1, 1, 1, 1), shape_of(2, 34, 300, 13, 12, 0, 2, 1, 0),
-                                   shape_of(40, 16, 16, 14, 14, 1, 1, 1, 1), shape_of(1, 8, 8, 5, 400, 1, 1, 1, 1)};
+    const ConvShape<2> shapes[] = {shape_of(3, 20, 70, 37, 61, 1, 1, 1, 1), shape_of(1, 530, 36, 9, 10, 1, 1, 1, 1),
+                                   shape_of(2, 34, 300, 13, 12, 0, 2, 1, 0), shape_of(40, 16, 16, 14, 14, 1, 1, 1, 1),
+                                   shape_of(1, 8, 8, 5, 400, 1, 1, 1, 1)};
     int number = 0;
     for (const auto& s : shapes)
         for (int layout = 0; layout < 2; ++layout)
-            for (WinogradTile tile : {WinogradTile::f4x4, WinogradTile::f2x2}) check<TestType>(s, layout, 1 - layout, tile, ++number % 16, random);
+            for (WinogradTile tile : {WinogradTile::f4x4, WinogradTile::f2x2})
+                check<TestType>(s, layout, 1 - layout, tile, ++number % 16, random);
 }
 
 namespace {
@@ -322,12 +338,13 @@ TEST_CASE("Winograd's errors are those stated", "[winograd]") {
         long channels;
         double rms, most;
     };
-    const Stated all[] = {{WinogradTile::f4x4, 0, 64, 8.3e-7, 7e-6},   {WinogradTile::f4x4, 0, 256, 1.5e-6, 1.4e-5}, {WinogradTile::f2x2, 0, 64, 2.8e-7, 1.6e-6},
-                          {WinogradTile::f2x2, 0, 256, 5e-7, 2.7e-6},  {WinogradTile::f4x4, 2, 64, 1e-6, 7.6e-6},   {WinogradTile::f2x2, 2, 64, 4.6e-7, 2.4e-6}};
+    const Stated all[] = {{WinogradTile::f4x4, 0, 64, 8.3e-7, 7e-6},   {WinogradTile::f4x4, 0, 256, 1.5e-6, 1.4e-5},
+                          {WinogradTile::f2x2, 0, 64, 2.8e-7, 1.6e-6}, {WinogradTile::f2x2, 0, 256, 5e-7, 2.7e-6},
+                          {WinogradTile::f4x4, 2, 64, 1e-6, 7.6e-6},   {WinogradTile::f2x2, 2, 64, 4.6e-7, 2.4e-6}};
     for (const Stated& x : all) {
         const Errors single = errors<float>(x.channels, x.tile, x.product), twice = errors<double>(x.channels, x.tile, x.product);
-        INFO("tile " << static_cast<int>(x.tile) << " product " << x.product << " channels " << x.channels << ": float rms " << single.rms << " max "
-                     << single.most << ", double rms " << twice.rms << " max " << twice.most);
+        INFO("tile " << static_cast<int>(x.tile) << " product " << x.product << " channels " << x.channels << ": float rms " << single.rms
+                     << " max " << single.most << ", double rms " << twice.rms << " max " << twice.most);
         CHECK(single.rms <= x.rms * 4 / 3);
         CHECK(single.most <= x.most * 4 / 3);
         CHECK(twice.rms <= x.rms * 4 / 3 * 0x1p-29);
@@ -337,12 +354,14 @@ TEST_CASE("Winograd's errors are those stated", "[winograd]") {
 
 TEMPLATE_TEST_CASE("Winograd's bits depend neither on the threads nor on the batch", "[winograd]", float, double) {
     Random random(6);
-    const ConvShape<2> shapes[] = {shape_of(3, 33, 70, 19, 23, 1, 1, 1, 1), shape_of(5, 20, 150, 8, 8, 1, 1, 1, 1), shape_of(1, 64, 64, 60, 70, 1, 1, 1, 1)};
+    const ConvShape<2> shapes[] = {shape_of(3, 33, 70, 19, 23, 1, 1, 1, 1), shape_of(5, 20, 150, 8, 8, 1, 1, 1, 1),
+                                   shape_of(1, 64, 64, 60, 70, 1, 1, 1, 1)};
     for (const auto& s : shapes)
         for (int layout = 0; layout < 2; ++layout)
             for (WinogradTile tile : {WinogradTile::f4x4, WinogradTile::f2x2}) {
                 const Layout xl(layout, s.n, s.c_in, s.in), yl(layout, s.n, s.c_out, s.out);
-                const auto x = random.values<TestType>(xl.size), w = random.values<TestType>(s.c_out * s.c_in * 9), dy = random.values<TestType>(yl.size);
+                const auto x = random.values<TestType>(xl.size), w = random.values<TestType>(s.c_out * s.c_in * 9),
+                           dy = random.values<TestType>(yl.size);
                 auto run = [&](int threads) {
                     const Threads use(threads);
                     std::vector<TestType> y(static_cast<std::size_t>(yl.size)), dx(static_cast<std::size_t>(xl.size)), dw(w.size());
@@ -360,7 +379,8 @@ TEMPLATE_TEST_CASE("Winograd's bits depend neither on the threads nor on the bat
                 ConvShape<2> alone = s;
                 alone.n = 1;
                 std::vector<TestType> y(static_cast<std::size_t>(yl.strides.n));
-                cpu::winograd_forward<TestType>(alone, x.data() + (s.n - 1) * xl.strides.n, xl.strides, w.data(), y.data(), yl.strides, {}, tile);
+                cpu::winograd_forward<TestType>(alone, x.data() + (s.n - 1) * xl.strides.n, xl.strides, w.data(), y.data(), yl.strides, {},
+                                                tile);
                 REQUIRE(std::memcmp(y.data(), one.data() + (s.n - 1) * yl.strides.n, y.size() * sizeof(TestType)) == 0);
             }
 }
@@ -382,4 +402,18 @@ TEST_CASE("Winograd fits 3 x 3 kernels of stride and dilation 1 with padding up 
             CHECK_FALSE(cpu::winograd_fits(bad));
         }
     }
+}
+
+TEST_CASE("Winograd is chosen where there are channels and tiles enough", "[winograd]") {
+    CHECK(cpu::winograd_pays(shape_of(1, 64, 64, 32, 32, 1, 1, 1, 1)));
+    CHECK(cpu::winograd_pays(shape_of(128, 256, 256, 8, 8, 1, 1, 1, 1), true));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(64, 3, 64, 32, 32, 1, 1, 1, 1)));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(64, 64, 3, 32, 32, 1, 1, 1, 1)));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(64, 256, 256, 32, 32, 1, 1, 1, 1, 64)));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(1, 512, 512, 7, 7, 1, 1, 1, 1)));
+    // Few tiles: the kernels decide, and their gradient needs more.
+    CHECK(cpu::winograd_pays(shape_of(1, 128, 128, 16, 16, 1, 1, 1, 1)));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(1, 256, 256, 16, 16, 1, 1, 1, 1)));
+    CHECK(cpu::winograd_pays(shape_of(1, 256, 256, 28, 28, 1, 1, 1, 1)));
+    CHECK_FALSE(cpu::winograd_pays(shape_of(1, 256, 256, 28, 28, 1, 1, 1, 1), true));
 }

@@ -49,12 +49,6 @@ TENON_ALWAYS_INLINE void multiply_rows(const Kernels<T>& kernel, Tile<T>& tile, 
     tile.c = c;
 }
 
-// How the work is cut. Blocks of tiles whose V takes about a megabyte; fewer where that leaves too few blocks to share out.
-struct Blocks {
-    long tiles, size, count;  // in all, in a block, blocks
-    long groups_apart;        // parts of the output channels that go to different tasks
-};
-
 template <class T, int M>
 void convolve(const Convolution<T>& problem) {
     constexpr long I = M + 2, positions = I * I;
@@ -69,27 +63,38 @@ void convolve(const Convolution<T>& problem) {
     const long panel_stride = positions * odd_lines<T>(channels * panel_columns);
     const long tile_stride = odd_lines<T>((channels + lanes - 1) / lanes * lanes);
 
-    constexpr long unit = 24, bytes = 1 << 20;
+    // V, the sums of a group and the panels of U that pass by share the second cache. Fewer tiles than 36 read U too often, and a few
+    // more than half a megabyte of V cost more than they save; small problems are cut finer, so that threads have something to share.
+    constexpr long unit = 12, bytes = 1 << 19;
     long block = bytes / (positions * tile_stride * long(sizeof(T))) / unit * unit;
-    if (block > 96) block = 96;
-    if (block < 48) block = 48;
-    while (block > unit && (tiles + block - 1) / block < 8) block -= unit;
+    block = block > 48 ? 48 : block < 36 ? 36 : block;
+    while (block > 2 * unit && (tiles + block - 1) / block < 8) block -= unit;
     const long blocks = (tiles + block - 1) / block;
-    const long group = (64 / long(sizeof(T)) * 4 + panel_columns - 1) / panel_columns, groups = (panels.count + group - 1) / group;
-    const long apart = blocks >= 8 ? 1 : groups < 2 ? 1 : 2;
-    const long v_stride = odd_lines<T>(block * tile_stride), group_columns = group * panel_columns, m_stride = odd_lines<T>(block * group_columns);
+    // Output channels of a group: long runs of channels for images stored channels last, fewer open pages for planes.
+    const long wanted = (problem.y.channel_stride == 1 ? 256 : 128) / long(sizeof(T));
+    const long group = (wanted + panel_columns - 1) / panel_columns, groups = (panels.count + group - 1) / group;
+    // With few tiles two tasks transform the same ones and share the output channels.
+    const long apart = blocks >= 8 || groups < 2 ? 1 : 2;
+    const long v_stride = odd_lines<T>(block * tile_stride), group_columns = group * panel_columns,
+               m_stride = odd_lines<T>(block * group_columns);
 
     const Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(panels.count * panel_stride) * sizeof(T));
     T* const u = shared.as<T>();
     constexpr long together = 4 * weight_block;
     const long parts = (channels + together - 1) / together;
-    parallel_for(panels.count * parts, 0.3 * double(positions * channels * panels.columns) , [&](long index) {
+    parallel_for(panels.count * parts, 0.3 * double(positions * channels * panels.columns), [&](long index) {
         const long p = index / parts, first = index % parts * together;
         const long column = panels.first(p);
         Weights<T> w = problem.w;
         w.data += column * w.out_stride;
-        const WeightJob<T> job{w, first, first + together < channels ? first + together : channels, panels.width(p) * lanes, panels.first(p + 1) - column,
-                               u + p * panel_stride, u_stride(p), kernel.pack};
+        const WeightJob<T> job{w,
+                               first,
+                               first + together < channels ? first + together : channels,
+                               panels.width(p) * lanes,
+                               panels.first(p + 1) - column,
+                               u + p * panel_stride,
+                               u_stride(p),
+                               kernel.pack};
         dispatch<WeightBody<T, M>>(&job);
     });
 
@@ -125,7 +130,8 @@ void convolve(const Convolution<T>& problem) {
                     multiply_rows(kernel, tile, width, count);
                 }
             }
-            const OutputJob<T> output{problem.y, grid, part.first, part.last, m, m_stride, group_columns, column, panels.first(last) - column, problem.epilogue};
+            const OutputJob<T> output{
+                problem.y, grid, part.first, part.last, m, m_stride, group_columns, column, panels.first(last) - column, problem.epilogue};
             dispatch<OutputBody<T, M>>(&output);
         }
     });

@@ -161,8 +161,8 @@ struct DataBody {
 
     // Rows [row0, row1) and columns [column0, column1) of the window from planes.
     template <int L>
-    static TENON_ALWAYS_INLINE void read(const Image<const T>& image, const Run& run, long channel, long valid, long top, long left, long row0,
-                                         long row1, long column0, long column1, T* patch) {
+    static TENON_ALWAYS_INLINE void read(const Image<const T>& image, const Run& run, long channel, long valid, long top, long left,
+                                         long row0, long row1, long column0, long column1, T* patch) {
         using U = typename vector_of<T, L>::unaligned;
         const bool whole = image.contiguous_planes();
         const long width = column1 - column0;

@@ -39,7 +39,8 @@ TENON_ALWAYS_INLINE void transpose(typename vector_of<T, L>::type (&r)[L]) {
             TENON_UNROLL(2)
             for (int j = 0; j < 2; ++j) {
                 u[i + 2 * j] = __builtin_shufflevector(t[i + j], t[i + j + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-                u[i + 2 * j + 1] = __builtin_shufflevector(t[i + j], t[i + j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+                u[i + 2 * j + 1] =
+                    __builtin_shufflevector(t[i + j], t[i + j + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
             }
         }
         // ... then the 4 x 4 blocks among themselves.
@@ -82,15 +83,17 @@ TENON_ALWAYS_INLINE void read_planes(const Planes<const T>& planes, long first, 
         const long from = first < 0 ? 0 : first, width = first + L < size ? first + L - from : size - from;
         for (int l = 0; l < L; ++l) {
             alignas(64) T part[L] = {};
-            if (width > 0) copy_values<T, L>(part + (from - first), planes.data + (l < planes.valid ? l : planes.valid - 1) * planes.stride + from, width);
+            if (width > 0)
+                copy_values<T, L>(part + (from - first), planes.data + (l < planes.valid ? l : planes.valid - 1) * planes.stride + from,
+                                  width);
             r[l] = *reinterpret_cast<const U*>(part);
         }
     }
     transpose<T, L>(r);
 }
 
-// The `count` vectors of channels from `pixels` on become values [0, count) of the planes, or are added to them, then `relu`. Up to L - 1 vectors
-// behind the last one are read.
+// The `count` vectors of channels from `pixels` on become values [0, count) of the planes, or are added to them, then `relu`. Up to L - 1
+// vectors behind the last one are read.
 template <class T, int L>
 TENON_ALWAYS_INLINE void write_planes(const Planes<T>& planes, const T* pixels, long count, bool accumulate, bool relu) {
     using V = typename vector_of<T, L>::type;

@@ -30,8 +30,8 @@ constexpr long odd_lines(long n) {
 // Input channels that are transformed together.
 inline constexpr long weight_block = 16;
 
-// U of input channels [first, last) for one panel of `columns` output channels (a multiple of the lanes, at most two vectors), of which `valid` exist
-// (the others get zeros), from w on: u[xi * xi_stride + c * columns + column].
+// U of input channels [first, last) for one panel of `columns` output channels (a multiple of the lanes, at most two vectors), of which
+// `valid` exist (the others get zeros), from w on: u[xi * xi_stride + c * columns + column].
 template <class T>
 struct WeightJob {
     Weights<T> w;
@@ -132,7 +132,8 @@ struct WeightGradientBody {
                     }
                 }
                 const long valid = job->out_channels - k < L ? job->out_channels - k : L;
-                write_planes<T, L>(Planes<T>{job->dw + (k * job->channels + c) * 9, job->channels * 9, valid}, taps, count * 9, job->accumulate, false);
+                write_planes<T, L>(Planes<T>{job->dw + (k * job->channels + c) * 9, job->channels * 9, valid}, taps, count * 9,
+                                   job->accumulate, false);
             }
         }
     }
