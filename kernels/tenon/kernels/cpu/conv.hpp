@@ -13,6 +13,7 @@
 #include <tenon/kernels/cpu/conv/backward_weights.hpp>
 #include <tenon/kernels/cpu/conv/depthwise.hpp>
 #include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
+#include <tenon/kernels/cpu/conv/planar.hpp>
 #include <tenon/kernels/cpu/conv/reference.hpp>
 #endif
 
@@ -66,6 +67,21 @@ inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
     return s;
 }
 
+// Contiguous images with few result channels are convolved as planes (measured: 1.1 to 9 times the speed of channels-last inside up
+// to 64 channels, less beyond; with results that are channels-last themselves only for a handful).
+template <class T>
+void run_dense(const PassJob<T>& job) {
+    const bool planes = job.ys.channel != 1 || job.pass.results == 1;
+    if (planar_fits(job) && job.pass.results <= (planes ? 64 : 16)) run_planar(job);
+    else run_pass(job);
+}
+
+template <class T>
+void run_dense_weights(const WeightsJob<T>& job) {
+    if (planar_weights_fits(job)) run_planar_weights(job);
+    else run_weights(job);
+}
+
 template <class T>
 void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides, const T* w, T* y, const ImageStrides<3>& y_strides,
              const ConvEpilogue<T>& e) {
@@ -77,7 +93,7 @@ void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides
         return run_depthwise(pass, x, xs, w, kernel, y, ys, e);
     }
     for (long g = 0; g < s.groups; ++g)
-        run_pass(PassJob<T>{pass, x + g * in * xs.channel, xs, {w + g * out * in * kernel, in * kernel, kernel, kernel, e.scale ? e.scale + g * out : nullptr},
+        run_dense(PassJob<T>{pass, x + g * in * xs.channel, xs, {w + g * out * in * kernel, in * kernel, kernel, kernel, e.scale ? e.scale + g * out : nullptr},
                             y + g * out * ys.channel, ys, e.bias ? e.bias + g * out : nullptr, e.relu, e.accumulate});
 }
 
@@ -93,7 +109,7 @@ void backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dy
         });
     for (long g = 0; g < s.groups; ++g)
         for_phases(s, [&](const Pass& pass) {
-            run_pass(PassJob<T>{pass, dy + g * out * dys.channel, dys, {w + g * out * in * kernel, kernel, in * kernel, kernel, e.scale ? e.scale + g * in : nullptr},
+            run_dense(PassJob<T>{pass, dy + g * out * dys.channel, dys, {w + g * out * in * kernel, kernel, in * kernel, kernel, e.scale ? e.scale + g * in : nullptr},
                                 dx + g * in * dxs.channel, dxs, e.bias ? e.bias + g * in : nullptr, e.relu, e.accumulate});
         });
 }
@@ -109,7 +125,7 @@ void backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& 
         return run_depthwise_weights(pass, x, xs, dy, dys, dw, accumulate);
     }
     for (long g = 0; g < s.groups; ++g)
-        run_weights(WeightsJob<T>{pass, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in * kernel, accumulate});
+        run_dense_weights(WeightsJob<T>{pass, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in * kernel, accumulate});
 }
 
 }  // namespace conv_impl
