@@ -286,6 +286,7 @@ struct PlanarWeightsBlock {
     const long* offsets;
     const T* dy;
     long dy_pitch, rows, columns, k;  // columns: whole vectors, dy is zero where there is no result
+    long images, x_image, dy_image;   // so many, and how far apart
     T* sums;                          // [rows, k, lanes]
 };
 template <class T>
@@ -301,19 +302,21 @@ struct PlanarWeightsBody {
         for (int i = 0; i < MR; ++i)
             TENON_UNROLL(8)
             for (int j = 0; j < NR; ++j) sum[i][j] = *reinterpret_cast<const U*>(sums + (i * job.k + j) * L);
-        const T* dy = job.dy + row * job.dy_pitch;
-        const T* x[NR];
-        TENON_UNROLL(8)
-        for (int j = 0; j < NR; ++j) x[j] = job.x + job.offsets[l + j];
-        for (long p = 0; p < job.columns; p += L) {
-            V d[MR];
+        for (long image = 0; image < job.images; ++image) {
+            const T* dy = job.dy + image * job.dy_image + row * job.dy_pitch;
+            const T* x[NR];
             TENON_UNROLL(8)
-            for (int i = 0; i < MR; ++i) d[i] = *reinterpret_cast<const U*>(dy + i * job.dy_pitch + p);
-            TENON_UNROLL(8)
-            for (int j = 0; j < NR; ++j) {
-                const V v = *reinterpret_cast<const U*>(x[j] + p);
+            for (int j = 0; j < NR; ++j) x[j] = job.x + image * job.x_image + job.offsets[l + j];
+            for (long p = 0; p < job.columns; p += L) {
+                V d[MR];
                 TENON_UNROLL(8)
-                for (int i = 0; i < MR; ++i) sum[i][j] = sum[i][j] + d[i] * v;
+                for (int i = 0; i < MR; ++i) d[i] = *reinterpret_cast<const U*>(dy + i * job.dy_pitch + p);
+                TENON_UNROLL(8)
+                for (int j = 0; j < NR; ++j) {
+                    const V v = *reinterpret_cast<const U*>(x[j] + p);
+                    TENON_UNROLL(8)
+                    for (int i = 0; i < MR; ++i) sum[i][j] = sum[i][j] + d[i] * v;
+                }
             }
         }
         TENON_UNROLL(8)
@@ -362,7 +365,10 @@ void run_planar_weights(const WeightsJob<T>& job) {
     long blocks = (grid + count - 1) / count;
     count = blocks == 0 ? 0 : (grid + blocks - 1) / blocks;
     const long plane = plan.plane(count), dy_pitch = (count * plan.pitch + vector + 15) / 16 * 16, tasks = pass.n * blocks, parts = tasks < 8 ? (tasks < 1 ? 1 : tasks) : 8;
-    const long apart = m * k * vector;
+    const long apart = m * k * vector, x_image = (channels * plan.phases * plane + 2 * vector + 15) / 16 * 16;
+    // Small images are summed several at a time.
+    long together = blocks == 1 ? (1 << 19) / ((x_image + m * dy_pitch) * long(sizeof(T))) : 1;
+    together = together < 1 ? 1 : together > 16 ? 16 : together;
     const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(parts * apart) * sizeof(T) + std::size_t(k + 8) * sizeof(long));
     long* const offsets = shared.as<long>();
     T* const sums = reinterpret_cast<T*>(offsets + (k + 7) / 8 * 8);
@@ -372,24 +378,25 @@ void run_planar_weights(const WeightsJob<T>& job) {
         T* const own = sums + part * apart;
         for (long i = 0; i < apart; ++i) own[i] = T(0);
         const Part mine(tasks, parts, part);
-        const long size = (channels * plan.phases * plane + 2 * vector + 15) / 16 * 16;
-        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(size + m * dy_pitch) * sizeof(T));
-        T *const source = lease.as<T>(), *const dy = source + size;
-        for (long i = channels * plan.phases * plane; i < size; ++i) source[i] = T(0);
-        for (long task = mine.first; task < mine.last; ++task) {
-            const long image = task / blocks, first = task % blocks * count, rows = first + count < grid ? count : grid - first;
+        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(together * (x_image + m * dy_pitch)) * sizeof(T));
+        T *const source = lease.as<T>(), *const dy = source + together * x_image;
+        for (long task = mine.first; task < mine.last; task += together) {
+            const long images = mine.last - task < together ? mine.last - task : together;
+            const long first = task % blocks * count, rows = first + count < grid ? count : grid - first;
             if (rows <= 0) continue;
-            copy_planes(pass, plan, job.x + image * job.xs.n, job.xs, first, rows, plane, source);
-            const T* const from = job.dy + image * job.dys.n + first * job.dys.axis[1];
-            const PlaneRow<T> row{nullptr, 1, x2.grid, 1, 0, 0, plan.pitch};
-            for (long o = 0; o < m; ++o) {
-                PlaneRow<T> mine_row = row;
-                mine_row.from = from + o * job.dys.channel;
-                dispatch<PlaneBody<T>>(dy + o * dy_pitch, &mine_row, rows, plan.pitch, job.dys.axis[1]);
-                for (long i = rows * plan.pitch; i < dy_pitch; ++i) dy[o * dy_pitch + i] = T(0);
+            for (long g = 0; g < images; ++g) {
+                const long image = task / blocks + g;
+                T *const x_to = source + g * x_image, *const dy_to = dy + g * m * dy_pitch;
+                copy_planes(pass, plan, job.x + image * job.xs.n, job.xs, first, rows, plane, x_to);
+                for (long i = channels * plan.phases * plane; i < x_image; ++i) x_to[i] = T(0);
+                for (long o = 0; o < m; ++o) {
+                    const PlaneRow<T> row{job.dy + image * job.dys.n + first * job.dys.axis[1] + o * job.dys.channel, 1, x2.grid, 1, 0, 0, plan.pitch};
+                    dispatch<PlaneBody<T>>(dy_to + o * dy_pitch, &row, rows, plan.pitch, job.dys.axis[1]);
+                    for (long i = rows * plan.pitch; i < dy_pitch; ++i) dy_to[o * dy_pitch + i] = T(0);
+                }
             }
             const long columns = ((rows - 1) * plan.pitch + x2.grid + vector - 1) / vector * vector;
-            const PlanarWeightsBlock<T> block{source, offsets, dy, dy_pitch, m, columns, k, own};
+            const PlanarWeightsBlock<T> block{source, offsets, dy, dy_pitch, m, columns, k, images, x_image, m * dy_pitch, own};
             dispatch<PlanarWeightsBody<T>>(&block);
         }
     });
