@@ -71,7 +71,8 @@ struct DepthwiseBody {
         T* y;
     };
     // Q results from position q on, L channels from c on; Edge: some taps lie outside of the row.
-    template <int L, int Q, bool Part, bool Edge>
+    // Taps: of a row of the kernel, 0 where only the run knows.
+    template <int L, int Q, bool Part, bool Edge, int Taps>
     static TENON_ALWAYS_INLINE void results(const DepthwiseJob<T>* job, const Row& row, long q, long c) {
         TENON_CONTRACT
         using V = typename vector_of<T, L>::type;
@@ -96,6 +97,15 @@ struct DepthwiseBody {
                 if (at1 < 0 || at1 >= x1.in) continue;
                 const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
                 const T* w = job->w + ((j0 * x1.taps + j1) * x2.taps + j_low) * w_pitch + c;
+                if constexpr (Taps > 0 && !Edge) {
+                    TENON_UNROLL(5)
+                    for (int j = 0; j < Taps; ++j, x += along, w += w_pitch) {
+                        const V by = load_lanes<T, L, false>(w, L);
+                        TENON_UNROLL(4)
+                        for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L, Part>(x + i * step, width) * by;
+                    }
+                    continue;
+                }
                 for (long j = j_low; j < j_high; ++j, x += along, w += w_pitch) {
                     const V by = load_lanes<T, L, false>(w, L);
                     TENON_UNROLL(4)
@@ -116,11 +126,11 @@ struct DepthwiseBody {
         }
     }
     // Channels inside: they are read in order.
-    template <int L, int Q, bool Edge>
+    template <int L, int Q, bool Edge, int Taps = 0>
     static TENON_ALWAYS_INLINE void channels(const DepthwiseJob<T>* job, const Row& row, long q) {
         long c = 0;
-        for (; c + L <= job->pass->channels; c += L) results<L, Q, false, Edge>(job, row, q, c);
-        if (c < job->pass->channels) results<L, Q, true, Edge>(job, row, q, c);
+        for (; c + L <= job->pass->channels; c += L) results<L, Q, false, Edge, Taps>(job, row, q, c);
+        if (c < job->pass->channels) results<L, Q, true, Edge, Taps>(job, row, q, c);
     }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseJob<T>* job) {
@@ -136,7 +146,13 @@ struct DepthwiseBody {
                        (x2.offset - source.origin[2]) * source.axis[2];
             long q = 0;
             for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
-            for (; q + 4 <= inside.high; q += 4) channels<L, 4, false>(job, row, q);
+            while (q + 4 <= inside.high) {
+                if (x2.taps == 3) channels<L, 4, false, 3>(job, row, q);
+                else channels<L, 4, false>(job, row, q);
+                q += 4;
+                // The last four once more, rather than those left one by one.
+                if (!job->accumulate && q < inside.high && q + 4 > inside.high) q = inside.high - 4;
+            }
             for (; q < x2.grid; ++q) channels<L, 1, true>(job, row, q);
         }
     }
