@@ -60,7 +60,7 @@ void run_weights(const WeightsJob<T>& job) {
     const long column_blocks = (k + most_columns - 1) / most_columns;
     const long block_columns = ((k + column_blocks - 1) / column_blocks + 15) / 16 * 16, pitch = pitch_of<T>(block_columns);
     long block = (1 << 19) / (pitch * long(sizeof(T)));
-    block = block > 512 ? 512 : block < 96 ? 96 : block;
+    block = block > 256 ? 256 : block < 96 ? 96 : block;
     long span = block;
     if (!in_place_x) {
         int axis = 0;
@@ -77,6 +77,13 @@ void run_weights(const WeightsJob<T>& job) {
     if (span > total) span = total;
     const long spans = total == 0 ? 0 : (total + span - 1) / span;
 
+    // The height of tiles that wastes fewest rows.
+    long height = 0, waste = 0;
+    for (const auto* choice = kernel.strided[2];; ++choice) {
+        const long more = (m + choice->rows - 1) / choice->rows * choice->rows - m;
+        if (choice->rows % 2 == 0 && (height == 0 || more * 20 + m < waste * 20)) height = choice->rows, waste = more;
+        if (choice->rows == 1) break;
+    }
     // Eight partial results where the pixels are many, and together no more than 32 MB.
     const long row = (k + 15) / 16 * 16 + 16, apart = m * row;
     long parts = 8 / column_blocks;
@@ -99,11 +106,12 @@ void run_weights(const WeightsJob<T>& job) {
                 const long size = (Slab<T>::of(pass, begin, count).copy_size(pass) + 15) / 16 * 16;
                 if (size > copy_size) copy_size = size;
             }
-        const long m_pitch = pitch_of<T>(m);
+        const long m_pitch = pitch_of<T>(m), packed_size = (m + height - 1) / height * height * block;
         const Workspace::Lease lease(gemm_impl::task_workspace,
-                                     std::size_t(copy_size + block * pitch + (in_place_dy ? 0 : block * m_pitch)) * sizeof(T) + 64);
+                                     std::size_t(copy_size + block * pitch + packed_size + (in_place_dy ? 0 : block * m_pitch)) * sizeof(T) + 64);
         T* const patches = lease.as<T>() + copy_size;
-        T* const scratch_dy = patches + block * pitch;
+        T* const packed_dy = patches + block * pitch;
+        T* const scratch_dy = packed_dy + packed_size;
         const ImageRows<T> from(job.dys, pass);
         // What no patch fills is multiplied too, into columns that nobody reads.
         for (long r = 0; r < block; ++r)
@@ -123,22 +131,32 @@ void run_weights(const WeightsJob<T>& job) {
                     a = scratch_dy;
                     a_step = m_pitch;
                 }
+                kernel.pack(packed_dy, height, m, a, 1, a_step, count);
                 Tile<T> tile;
+                tile.skip = 0;
                 tile.ldc = row;
                 tile.alpha = 1;
                 tile.a_row = 1;
-                tile.a_step = a_step;
+                tile.a_step = height;
                 tile.k = tile.chunk = count;
                 tile.load = !first_block;
                 tile.relu = false;
                 tile.bias = nullptr;
                 tile.b_step = pitch;
                 for (long q = 0; q < panels.count; ++q) {
-                    const long first = panels.first(q);
+                    const long first = panels.first(q), width = panels.width(q);
+                    const auto* choice = kernel.strided[width];
+                    while (choice->rows > height) ++choice;
                     tile.b = patches + first;
                     // Whole vectors: the rows of the partial results have room for them.
-                    tile.columns = panels.width(q) * panels.lanes;
-                    run_rows(kernel, tile, panels.width(q), a, 1, c + first, 0, m);
+                    tile.columns = width * panels.lanes;
+                    for (long i = 0; i < m; i += height)
+                        for (long r = 0; r < height && i + r < m; r += choice->rows) {
+                            tile.a = packed_dy + i * count + r;
+                            tile.c = c + first + (i + r) * row;
+                            tile.rows = m - i - r < choice->rows ? m - i - r : choice->rows;
+                            choice->run(&tile);
+                        }
                 }
                 first_block = false;
             }

@@ -1,6 +1,6 @@
 // Depthwise convolution: one channel in, one out, a kernel of its own for each. Vectors run over channels, several results
 // along a row share a weight in registers; it is bound by memory. Images that are not channels-last are copied to and from
-// that form, some rows at a time.
+// that form, some rows at a time (contiguous ones of two axes have a better way: planar.hpp).
 #pragma once
 
 #include <tenon/kernels/cpu/conv/patches.hpp>
@@ -14,20 +14,20 @@ namespace conv_impl {
 
 inline bool is_depthwise(const ConvShape<3>& s) { return s.groups == s.c_in && s.c_out == s.c_in && s.groups > 1; }
 
-// Some lanes of memory: all of them, or the first `width`.
-template <class T, int L>
+// All lanes of memory, or the first `width` where Part.
+template <class T, int L, bool Part>
 TENON_ALWAYS_INLINE typename vector_of<T, L>::type load_lanes(const T* from, long width) {
     using V = typename vector_of<T, L>::type;
     using U = typename vector_of<T, L>::unaligned;
-    if (TENON_LIKELY(width >= L)) return *reinterpret_cast<const U*>(from);
+    if constexpr (!Part) return *reinterpret_cast<const U*>(from);
     alignas(64) T part[L] = {};
     copy_part<T, L>(part, from, width);
     return *reinterpret_cast<const V*>(part);
 }
-template <class T, int L, class V>
+template <class T, int L, bool Part, class V>
 TENON_ALWAYS_INLINE void store_lanes(T* to, long width, const V& v) {
     using U = typename vector_of<T, L>::unaligned;
-    if (TENON_LIKELY(width >= L)) {
+    if constexpr (!Part) {
         *reinterpret_cast<U*>(to) = v;
         return;
     }
@@ -35,6 +35,18 @@ TENON_ALWAYS_INLINE void store_lanes(T* to, long width, const V& v) {
     *reinterpret_cast<V*>(part) = v;
     copy_part<T, L>(to, part, width);
 }
+// Positions q of an axis for which all taps lie inside: [low, high).
+struct Interior {
+    long low, high;
+    TENON_ALWAYS_INLINE Interior(const PassAxis& a, long first_tap, long taps) {
+        const long first = a.offset + first_tap * a.offset_step, room = a.in - 1 - first - (taps - 1) * a.offset_step;
+        low = first >= 0 ? 0 : (-first + a.in_step - 1) / a.in_step;
+        high = room < 0 ? 0 : room / a.in_step + 1;
+        if (low > a.grid) low = a.grid;
+        if (high > a.grid) high = a.grid;
+        if (high < low) high = low;
+    }
+};
 
 template <class T>
 struct DepthwiseJob {
@@ -52,78 +64,96 @@ struct DepthwiseJob {
 
 template <class T>
 struct DepthwiseBody {
+    // Where a row of results finds what it reads.
+    struct Row {
+        const T* from;  // of the first tap for q = 0
+        long i0, i1;    // positions of the first tap along the outer axes
+        T* y;
+    };
+    // Q results from position q on, L channels from c on; Edge: some taps lie outside of the row.
+    // Taps: of a row of the kernel, 0 where only the run knows.
+    template <int L, int Q, bool Part, bool Edge, int Taps>
+    static TENON_ALWAYS_INLINE void results(const DepthwiseJob<T>* job, const Row& row, long q, long c) {
+        TENON_CONTRACT
+        using V = typename vector_of<T, L>::type;
+        const Pass& pass = *job->pass;
+        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
+        const Source<T>& source = job->source;
+        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], w_pitch = job->w_pitch;
+        V sum[Q];
+        TENON_UNROLL(4)
+        for (int i = 0; i < Q; ++i) sum[i] = V{};
+        long j_low = 0, j_high = x2.taps;
+        if constexpr (Edge) {
+            const long at = q * x2.in_step + x2.offset;
+            while (j_low < j_high && at + j_low * x2.offset_step < 0) ++j_low;
+            while (j_low < j_high && at + (j_high - 1) * x2.offset_step >= x2.in) --j_high;
+        }
+        for (long j0 = 0; j0 < x0.taps; ++j0) {
+            const long at0 = row.i0 + j0 * x0.offset_step;
+            if (at0 < 0 || at0 >= x0.in) continue;
+            for (long j1 = 0; j1 < x1.taps; ++j1) {
+                const long at1 = row.i1 + j1 * x1.offset_step;
+                if (at1 < 0 || at1 >= x1.in) continue;
+                const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
+                const T* w = job->w + ((j0 * x1.taps + j1) * x2.taps + j_low) * w_pitch + c;
+                if constexpr (Taps > 0 && !Edge) {
+                    TENON_UNROLL(5)
+                    for (int j = 0; j < Taps; ++j, x += along, w += w_pitch) {
+                        const V by = load_lanes<T, L, false>(w, L);
+                        TENON_UNROLL(4)
+                        for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L, Part>(x + i * step, width) * by;
+                    }
+                    continue;
+                }
+                for (long j = j_low; j < j_high; ++j, x += along, w += w_pitch) {
+                    const V by = load_lanes<T, L, false>(w, L);
+                    TENON_UNROLL(4)
+                    for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L, Part>(x + i * step, width) * by;
+                }
+            }
+        }
+        V bias{};
+        if (job->bias != nullptr) bias = load_lanes<T, L, Part>(job->bias + c, width);
+        TENON_UNROLL(4)
+        for (int i = 0; i < Q; ++i) {
+            T* const to = row.y + (q + i) * job->y_step + c;
+            V r = sum[i];
+            if (job->accumulate) r = r + load_lanes<T, L, Part>(to, width);
+            r = r + bias;
+            if (job->relu) r = r < V{} ? V{} : r;
+            store_lanes<T, L, Part>(to, width, r);
+        }
+    }
+    // Channels inside: they are read in order.
+    template <int L, int Q, bool Edge, int Taps = 0>
+    static TENON_ALWAYS_INLINE void channels(const DepthwiseJob<T>* job, const Row& row, long q) {
+        long c = 0;
+        for (; c + L <= job->pass->channels; c += L) results<L, Q, false, Edge, Taps>(job, row, q, c);
+        if (c < job->pass->channels) results<L, Q, true, Edge, Taps>(job, row, q, c);
+    }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseJob<T>* job) {
-        TENON_CONTRACT
-        constexpr int L = int(Lanes * 4 / sizeof(T)), Q = 4;
-        using V = typename vector_of<T, L>::type;
+        constexpr int L = int(Lanes * 4 / sizeof(T));
         const Pass& pass = *job->pass;
         const Source<T>& source = job->source;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
-        const long channels = pass.channels, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], y_step = job->y_step;
-        // Results whose taps lie inside the row: [q_low, q_high).
-        const long room = x2.in - 1 - x2.offset - (x2.taps - 1) * x2.offset_step;
-        long q_low = x2.offset >= 0 ? 0 : (-x2.offset + x2.in_step - 1) / x2.in_step, q_high = room < 0 ? 0 : room / x2.in_step + 1;
-        if (q_low > x2.grid) q_low = x2.grid;
-        if (q_high > x2.grid) q_high = x2.grid;
+        const Interior inside(x2, 0, x2.taps);
         for (long r = 0; r < job->rows; ++r) {
-            const long row = job->first + r, q1 = row % x1.grid, q0 = row / x1.grid % x0.grid, image = row / (x1.grid * x0.grid);
-            // The taps that fall inside the image along the outer axes.
-            const long i0 = q0 * x0.in_step + x0.offset, i1 = q1 * x1.in_step + x1.offset;
-            const T* const from = source.data + (image - source.first) * source.n + (i0 - source.origin[0]) * source.axis[0] +
-                                  (i1 - source.origin[1]) * source.axis[1] + (x2.offset - source.origin[2]) * source.axis[2];
-            T* const y = job->y + job->y_rows[r];
-            for (long c = 0; c < channels; c += L) {
-                const long width = channels - c;
-                const V bias = job->bias != nullptr ? load_lanes<T, L>(job->bias + c, width) : V{};
-                const auto finish = [&](long q, V sum) __attribute__((always_inline)) {
-                    T* const to = y + q * y_step + c;
-                    if (job->accumulate) sum = sum + load_lanes<T, L>(to, width);
-                    sum = sum + bias;
-                    if (job->relu) sum = sum < V{} ? V{} : sum;
-                    store_lanes<T, L>(to, width, sum);
-                };
-                const auto each_row = [&](auto&& f) __attribute__((always_inline)) {
-                    for (long j0 = 0; j0 < x0.taps; ++j0) {
-                        const long at0 = i0 + j0 * x0.offset_step;
-                        if (at0 < 0 || at0 >= x0.in) continue;
-                        for (long j1 = 0; j1 < x1.taps; ++j1) {
-                            const long at1 = i1 + j1 * x1.offset_step;
-                            if (at1 < 0 || at1 >= x1.in) continue;
-                            f(from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + c,
-                              job->w + (j0 * x1.taps + j1) * x2.taps * job->w_pitch + c);
-                        }
-                    }
-                };
-                long q = 0;
-                while (q < x2.grid) {
-                    if (q >= q_low && q + Q <= q_high) {
-                        V sum[Q];
-                        TENON_UNROLL(4)
-                        for (int i = 0; i < Q; ++i) sum[i] = V{};
-                        each_row([&](const T* x, const T* w) __attribute__((always_inline)) {
-                            x += q * step;
-                            for (long j = 0; j < x2.taps; ++j, x += along, w += job->w_pitch) {
-                                const V by = load_lanes<T, L>(w, L);
-                                TENON_UNROLL(4)
-                                for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L>(x + i * step, width) * by;
-                            }
-                        });
-                        TENON_UNROLL(4)
-                        for (int i = 0; i < Q; ++i) finish(q + i, sum[i]);
-                        q += Q;
-                        continue;
-                    }
-                    V sum{};
-                    each_row([&](const T* x, const T* w) __attribute__((always_inline)) {
-                        for (long j = 0; j < x2.taps; ++j) {
-                            const long at = q * x2.in_step + x2.offset + j * x2.offset_step;
-                            if (at >= 0 && at < x2.in) sum = sum + load_lanes<T, L>(x + q * step + j * along, width) * load_lanes<T, L>(w + j * job->w_pitch, L);
-                        }
-                    });
-                    finish(q++, sum);
-                }
+            const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
+            Row row{nullptr, q0 * x0.in_step + x0.offset, q1 * x1.in_step + x1.offset, job->y + job->y_rows[r]};
+            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] + (row.i1 - source.origin[1]) * source.axis[1] +
+                       (x2.offset - source.origin[2]) * source.axis[2];
+            long q = 0;
+            for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
+            while (q + 4 <= inside.high) {
+                if (x2.taps == 3) channels<L, 4, false, 3>(job, row, q);
+                else channels<L, 4, false>(job, row, q);
+                q += 4;
+                // The last four once more, rather than those left one by one.
+                if (!job->accumulate && q < inside.high && q + 4 > inside.high) q = inside.high - 4;
             }
+            for (; q < x2.grid; ++q) channels<L, 1, true>(job, row, q);
         }
     }
 };
@@ -188,42 +218,51 @@ struct DepthwiseWeightsJob {
 
 template <class T>
 struct DepthwiseWeightsBody {
-    // Sums for N taps of a row of the kernel.
-    template <int L, int N, class V>
-    static TENON_ALWAYS_INLINE void add_row(V* sum, const PassAxis& a, const T* x, long axis, const T* dy, long dy_step, long j, long width) {
+    struct Row {
+        const T* from;  // of the first tap for q = 0
+        long i0, i1;
+        const T* dy;
+    };
+    // Q results from position q on, L channels from c on; the sums stay in the first cache.
+    template <int L, int Q, bool Part, bool Edge>
+    static TENON_ALWAYS_INLINE void add(const DepthwiseWeightsJob<T>* job, const Row& row, long q, long c) {
         TENON_CONTRACT
-        const long step = a.in_step * axis, along = a.offset_step * axis, first = a.offset + j * a.offset_step, last = first + (N - 1) * a.offset_step;
-        const long room = a.in - 1 - last;
-        long q_low = first >= 0 ? 0 : (-first + a.in_step - 1) / a.in_step, q_high = room < 0 ? 0 : room / a.in_step + 1;
-        if (q_low > a.grid) q_low = a.grid;
-        if (q_high > a.grid) q_high = a.grid;
-        if (q_high < q_low) q_high = q_low;
-        const auto edge = [&](long q) __attribute__((always_inline)) {
-            const V d = load_lanes<T, L>(dy + q * dy_step, width);
-            TENON_UNROLL(8)
-            for (int i = 0; i < N; ++i) {
-                const long at = q * a.in_step + first + i * a.offset_step;
-                if (at >= 0 && at < a.in) sum[i] = sum[i] + load_lanes<T, L>(x + q * step + i * along, width) * d;
-            }
-        };
-        for (long q = 0; q < q_low; ++q) edge(q);
-        for (long q = q_low; q < q_high; ++q) {
-            const V d = load_lanes<T, L>(dy + q * dy_step, width);
-            TENON_UNROLL(8)
-            for (int i = 0; i < N; ++i) sum[i] = sum[i] + load_lanes<T, L>(x + q * step + i * along, width) * d;
-        }
-        for (long q = q_high; q < a.grid; ++q) edge(q);
-    }
-    template <int L, int N>
-    static TENON_ALWAYS_INLINE void taps(const DepthwiseWeightsJob<T>* job, const T* x, const T* dy, T* dw, long j, long width) {
         using V = typename vector_of<T, L>::type;
-        V sum[N];
-        TENON_UNROLL(8)
-        for (int i = 0; i < N; ++i) sum[i] = load_lanes<T, L>(dw + i * job->pitch, L);
-        const PassAxis& a = job->pass->axis[2];
-        add_row<L, N>(sum, a, x + j * a.offset_step * job->source.axis[2], job->source.axis[2], dy, job->dy_step, j, width);
-        TENON_UNROLL(8)
-        for (int i = 0; i < N; ++i) store_lanes<T, L>(dw + i * job->pitch, L, sum[i]);
+        const Pass& pass = *job->pass;
+        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
+        const Source<T>& source = job->source;
+        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], pitch = job->pitch;
+        V d[Q];
+        TENON_UNROLL(4)
+        for (int i = 0; i < Q; ++i) d[i] = load_lanes<T, L, Part>(row.dy + (q + i) * job->dy_step + c, width);
+        long j_low = 0, j_high = x2.taps;
+        if constexpr (Edge) {
+            const long at = q * x2.in_step + x2.offset;
+            while (j_low < j_high && at + j_low * x2.offset_step < 0) ++j_low;
+            while (j_low < j_high && at + (j_high - 1) * x2.offset_step >= x2.in) --j_high;
+        }
+        for (long j0 = 0; j0 < x0.taps; ++j0) {
+            const long at0 = row.i0 + j0 * x0.offset_step;
+            if (at0 < 0 || at0 >= x0.in) continue;
+            for (long j1 = 0; j1 < x1.taps; ++j1) {
+                const long at1 = row.i1 + j1 * x1.offset_step;
+                if (at1 < 0 || at1 >= x1.in) continue;
+                const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
+                T* dw = job->dw + ((j0 * x1.taps + j1) * x2.taps + j_low) * pitch + c;
+                for (long j = j_low; j < j_high; ++j, x += along, dw += pitch) {
+                    V sum = load_lanes<T, L, false>(dw, L);
+                    TENON_UNROLL(4)
+                    for (int i = 0; i < Q; ++i) sum = sum + load_lanes<T, L, Part>(x + i * step, width) * d[i];
+                    store_lanes<T, L, false>(dw, L, sum);
+                }
+            }
+        }
+    }
+    template <int L, int Q, bool Edge>
+    static TENON_ALWAYS_INLINE void channels(const DepthwiseWeightsJob<T>* job, const Row& row, long q) {
+        long c = 0;
+        for (; c + L <= job->pass->channels; c += L) add<L, Q, false, Edge>(job, row, q, c);
+        if (c < job->pass->channels) add<L, Q, true, Edge>(job, row, q, c);
     }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseWeightsJob<T>* job) {
@@ -231,26 +270,16 @@ struct DepthwiseWeightsBody {
         const Pass& pass = *job->pass;
         const Source<T>& source = job->source;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
+        const Interior inside(x2, 0, x2.taps);
         for (long r = 0; r < job->rows; ++r) {
-            const long row = job->first + r, q1 = row % x1.grid, q0 = row / x1.grid % x0.grid, image = row / (x1.grid * x0.grid);
-            const T* const dy = job->dy + job->dy_rows[r];
-            for (long j0 = 0; j0 < x0.taps; ++j0) {
-                const long i0 = q0 * x0.in_step + x0.offset + j0 * x0.offset_step;
-                if (i0 < 0 || i0 >= x0.in) continue;
-                for (long j1 = 0; j1 < x1.taps; ++j1) {
-                    const long i1 = q1 * x1.in_step + x1.offset + j1 * x1.offset_step;
-                    if (i1 < 0 || i1 >= x1.in) continue;
-                    const T* const x = source.data + (image - source.first) * source.n + (i0 - source.origin[0]) * source.axis[0] +
-                                       (i1 - source.origin[1]) * source.axis[1] + (x2.offset - source.origin[2]) * source.axis[2];
-                    T* const dw = job->dw + (j0 * x1.taps + j1) * x2.taps * job->pitch;
-                    for (long c = 0; c < pass.channels; c += L) {
-                        const long width = pass.channels - c;
-                        long j = 0;
-                        for (; j + 3 <= x2.taps; j += 3) taps<L, 3>(job, x + c, dy + c, dw + j * job->pitch + c, j, width);
-                        for (; j < x2.taps; ++j) taps<L, 1>(job, x + c, dy + c, dw + j * job->pitch + c, j, width);
-                    }
-                }
-            }
+            const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
+            Row row{nullptr, q0 * x0.in_step + x0.offset, q1 * x1.in_step + x1.offset, job->dy + job->dy_rows[r]};
+            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] + (row.i1 - source.origin[1]) * source.axis[1] +
+                       (x2.offset - source.origin[2]) * source.axis[2];
+            long q = 0;
+            for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
+            for (; q + 4 <= inside.high; q += 4) channels<L, 4, false>(job, row, q);
+            for (; q < x2.grid; ++q) channels<L, 1, true>(job, row, q);
         }
     }
 };

@@ -121,7 +121,7 @@ void run_pass(const PassJob<T>& job) {
     T* const packed_b = packed.as<T>();
     parallel_for(panels.count, double(n * k) * 1.0, [&](long p) {
         const long lanes = panels.width(p) * panels.lanes;
-        const Workspace::Lease scratch(gemm_impl::task_workspace, std::size_t(job.weights.kernel * lanes) * sizeof(T));
+        const Workspace::Lease scratch(gemm_impl::task_workspace, std::size_t(job.weights.kernel * panel_channels(job.weights.kernel) * lanes) * sizeof(T));
         const PanelJob<T> panel{&pass, job.weights, packed_b + panels.first_vector(p) * panels.lanes * k, scratch.as<T>(), lanes,
                                 panels.first(p), panels.first(p + 1) - panels.first(p)};
         dispatch<PanelBody<T>>(&panel);

@@ -17,12 +17,15 @@ struct WeightView {
     const T* scale;  // per result channel, or null
 };
 
+// Channels that a panel is packed from at once.
+inline long panel_channels(long kernel) { return kernel >= 64 ? 1 : 64 / kernel; }
+
 template <class T>
 struct PanelJob {
     const Pass* pass;
     WeightView<T> weights;
     T* out;        // out[k * lanes + i]
-    T* scratch;    // kernel * lanes values
+    T* scratch;    // kernel * panel_channels(kernel) * lanes values
     long lanes, first, valid;
 };
 
@@ -40,10 +43,15 @@ struct PanelBody {
         if (kernel == 1) {
             PackBody<T>::template run<Lanes>(job->out, lanes, job->valid, from, w.result, w.source, channels);
         } else {
-            for (long c = 0; c < channels; ++c) {
-                PackBody<T>::template run<Lanes>(job->scratch, lanes, job->valid, from + c * w.source, w.result, 1, kernel);
-                for (long j = 0; j < taps; ++j)
-                    copy_run<T, L>(job->out + (j * channels + c) * lanes, job->scratch + pass.tap_index(j) * lanes, lanes);
+            // Channels that follow one another are read together, whole lines of memory.
+            const long together = w.source == kernel ? panel_channels(kernel) : 1;
+            for (long c = 0; c < channels; c += together) {
+                const long now = channels - c < together ? channels - c : together;
+                PackBody<T>::template run<Lanes>(job->scratch, lanes, job->valid, from + c * w.source, w.result, 1, kernel * now);
+                for (long j = 0; j < taps; ++j) {
+                    const T* const tap = job->scratch + pass.tap_index(j) * lanes;
+                    for (long i = 0; i < now; ++i) copy_run<T, L>(job->out + (j * channels + c + i) * lanes, tap + i * kernel * lanes, lanes);
+                }
             }
         }
         if (w.scale == nullptr) return;
