@@ -384,7 +384,7 @@ void max_pool_rows(const PoolShape& s, const T* x, T* y, P* position) {
             }
             const long at = n * s.y.stride_n + c * s.y.stride_c + od * s.y.stride[0] + oh * s.y.stride[1];
             dispatch<MaxTapsBody<With>, reduce_isa>(count, static_cast<const A* const*>(taps.data()), static_cast<const int*>(codes.data()),
-                                                          static_cast<const int*>(initial.data()), w.out, y + at, With ? position + at : position);
+                                                          static_cast<const int*>(With ? initial.data() : nullptr), w.out, y + at, With ? position + at : position);
         }
     });
 }
