@@ -204,6 +204,11 @@ TEST_CASE("layers without tensors are their operations") {
     CHECK(same(eval(nn::Hardsigmoid()(x)), eval(clamp(x + 3, 0, 6) / 6)));
     CHECK(same(eval(nn::GELU()(x)), eval(gelu(x))));
     CHECK(same(nn::Softmax<1>()(x), softmax<1>(x)));
+    nn::PReLU<float> slopes(8);
+    CHECK(same(eval(slopes(x)), eval(leaky_relu(x, 0.25))));
+    slopes.weight.fill(0.5f);
+    sum(slopes(x)).backward();
+    CHECK(std::abs(slopes.weight.grad().data()[3] - sum(minimum(x(all, 3), 0.f)).item()) < 1e-4);
 }
 
 TEST_CASE("channels-last images stay channels-last") {

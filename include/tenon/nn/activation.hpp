@@ -1,6 +1,7 @@
 // Activation functions as modules, for nn::Sequential. What they return is an expression: it joins the loop of what follows.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/nn/module.hpp>
 #include <tenon/ops/softmax.hpp>
 
@@ -67,6 +68,29 @@ struct Hardsigmoid {
     template <Expression X>
     auto operator()(X&& x) const { return clamp(static_cast<X&&>(x) + 3, 0, 6) / 6; }
     static void visit(auto&, auto&&) {}
+};
+// x where it is above 0, weight * x elsewhere, with one slope for all or one for each channel (axis 1), trained (He et al. 2015).
+template <class T = float>
+struct PReLU {
+    Tensor<T, 1> weight;
+
+    explicit PReLU(long channels = 1, double slope = 0.25) : weight(full<T>({channels}, static_cast<T>(slope)).require_grad()) {
+        if (channels < 1) fail<ShapeError>("PReLU: ", channels, " channels, expected at least 1");
+    }
+    template <Expression X>
+    auto operator()(X&& given) const {
+        const auto x = impl::as_tensor(static_cast<X&&>(given));
+        constexpr int rank = std::remove_const_t<decltype(x)>::rank;
+        if constexpr (rank < 2) {
+            return where(x > T(0), x, x * weight);
+        } else {
+            Shape<rank - 1> sizes;
+            for (int i = 0; i < rank - 1; ++i) sizes[i] = i == 0 ? weight.shape(0) : 1;
+            const Tensor<T, rank - 1> slopes(tenon::detail::reshape_any(weight.record(), rank - 1, sizes.dims));
+            return where(x > T(0), x, x * slopes);
+        }
+    }
+    static void visit(auto& self, auto&& f) { f("weight", self.weight); }
 };
 template <int Axis = -1>
 struct Softmax {

@@ -5,6 +5,7 @@
 #include <tenon/kernels/cpu/max_pool.hpp>
 #include <tenon/ops/band.hpp>
 #include <tenon/ops/extreme.hpp>
+#include <tenon/ops/reduce.hpp>
 #include <tenon/ops/scatter.hpp>
 #if TENON_CUDA
 #include <tenon/kernels/cuda/max_pool.cuh>
@@ -211,10 +212,19 @@ auto adaptive_avg_pool_any(const char* operation, X&& e, const PerAxis<D>& size)
     static_assert(Floating<T>, "tenon: adaptive_avg_pool: the input must be floating-point: write cast<float>(x) first");
     check_image_rank<D, In::rank>();
     kernels::cpu::BandAxis axes[D];
+    bool whole = true;
     for (int i = 0; i < D; ++i) {
         axes[i].in = x.shape(In::rank - D + i);
         axes[i].out = adaptive_output(operation, x.record(), In::rank - D + i, size[i]);
         axes[i].kind = kernels::cpu::BandKind::adaptive;
+        whole = whole && axes[i].out == 1;
+    }
+    // A device's threads share the sum of a plane only where it is a reduction.
+    if (whole && !x.device().is_cpu() && x.is_contiguous() && x.size() > 0) {
+        long planes = 1, dims[max_rank];
+        for (int i = 0; i < In::rank; ++i) planes *= dims[i] = i < In::rank - D ? x.shape(i) : 1;
+        const auto means = mean<1>(x.reshape({planes, x.size() / planes}));
+        return In(detail::reshape_any(means.record(), In::rank, dims));
     }
     return In(apply_band<T>(operation, x.record(), BandMap(x.record(), D, axes)));
 }

@@ -328,9 +328,10 @@ struct BandRow {
 // y[o] (+)= (row o of the matrix times x) / (divisor[o] * more). x and y contiguous; `readable` elements of x may be read.
 struct AlongRowBody {
     template <int Lanes, class A, class To>
-    static TENON_ALWAYS_INLINE void run(BandRow<A> t, const A* x, long readable, A more, To* y, bool add) {
+    static TENON_ALWAYS_INLINE void run(const BandRow<A>* table, const A* x, long readable, A more, To* y, bool add) {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
+        const BandRow<A>& t = *table;
         if (N * sizeof(A) >= 32 && t.by_tap != nullptr) {
             long o = 0;
             for (; o + N <= t.rows; o += N) gathered<A, N>(t, x, more, y, o, add);
@@ -440,7 +441,7 @@ struct WidenRowBody {
 template <class T, class A>
 class BandRows {
 public:
-    BandRows(const BandShape& s, const BandTable<A>* tables) : s_(s), t_(tables) {}
+    BandRows(const BandShape& s, const BandTable<A>* tables) : s_(s), t_(tables), along_(tables[2]) {}
 
     // Rows of a plane combined first, then along the row: where a row of y has many of x.
     void down_first(const T* x, T* y, bool add, long first, long last) const {
@@ -450,11 +451,12 @@ public:
         for (long i = width; i < width + band_slack; ++i) sum[i] = A(0);
         const Scratch<const T*> rows(most);
         const Scratch<const A*> wide(most);
-        for (long row = first; row < last; ++row) {
-            const T* from = plane(x, row);
+        VolumeRow at(s_.y, first);
+        for (long row = first; row < last; ++row, at.next(s_.y)) {
+            const T* from = x + at.n * s_.x.stride_n + at.c * s_.x.stride_c;
             T* to = y + row * t_[2].rows;
             long count = 0;
-            const A more = for_rows(row, [&](long a, long b, A w) {
+            const A more = for_rows(at, [&](long a, long b, A w) {
                 weights[count] = w;
                 rows[count++] = from + a * s_.x.stride[0] + b * s_.x.stride[1];
             });
@@ -471,7 +473,7 @@ public:
                 }
                 dispatch<CombineRowsBody>(count, static_cast<const A* const*>(wide.data()), static_cast<const A*>(weights.data()), width, A(1), sum.data(), false);
             }
-            dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), static_cast<const A*>(sum.data()), width + band_slack, more, to, add);
+            dispatch<AlongRowBody, reduce_isa>(static_cast<const BandRow<A>*>(&along_), static_cast<const A*>(sum.data()), width + band_slack, more, to, add);
         }
     }
     // Rows of x along themselves first, each once, then combined: where y has more rows than x.
@@ -483,13 +485,13 @@ public:
         for (long h = 0; h < t_[1].columns; ++h) place[h] = h % across;
         const Scratch<const A*> rows(slots);
         for (long i = 0; i < slots; ++i) held[i] = -1;
-        for (long row = first; row < last; ++row) {
-            const long number = row / (t_[0].rows * t_[1].rows);
-            const T* whole = plane(x, row);
+        VolumeRow at(s_.y, first);
+        for (long row = first; row < last; ++row, at.next(s_.y)) {
+            const T* whole = x + at.n * s_.x.stride_n + at.c * s_.x.stride_c;
             T* to = y + row * width;
             long count = 0;
-            const A more = for_rows(row, [&](long a, long b, A w) {
-                const long slot = (t_[0].most == 1 ? 0 : a % t_[0].most) * across + place[b], wanted = (number * t_[0].columns + a) * t_[1].columns + b;
+            const A more = for_rows(at, [&](long a, long b, A w) {
+                const long slot = (t_[0].most == 1 ? 0 : a % t_[0].most) * across + place[b], wanted = (at.plane * t_[0].columns + a) * t_[1].columns + b;
                 A* into = memory.data() + slot * width;
                 if (held[slot] != wanted) {
                     const T* from = whole + a * s_.x.stride[0] + b * s_.x.stride[1];
@@ -500,7 +502,7 @@ public:
                         dispatch<WidenRowBody, reduce_isa>(from, s_.x.stride[2], t_[2].columns, wide.data());
                         line = wide.data();
                     }
-                    dispatch<AlongRowBody, reduce_isa>(BandRow<A>(t_[2]), line, t_[2].columns, A(1), into, false);
+                    dispatch<AlongRowBody, reduce_isa>(static_cast<const BandRow<A>*>(&along_), line, t_[2].columns, A(1), into, false);
                     held[slot] = wanted;
                 }
                 weights[count] = w;
@@ -518,8 +520,16 @@ public:
         const long most = t_[0].most * t_[1].most * t_[2].most;
         const Scratch<const T*> points(most);
         const Scratch<A> weights(most);
-        for (long point = first; point < last; ++point) {
-            const long w = point % t_[2].rows, h = point / t_[2].rows % t_[1].rows, rest = point / t_[2].rows / t_[1].rows, d = rest % t_[0].rows, n = rest / t_[0].rows;
+        Volume grid = s_.y;  // of points: rows are those of an image with one channel
+        grid.c = 1;
+        VolumeRow row(grid, first / t_[2].rows);
+        long w = first % t_[2].rows;
+        for (long point = first; point < last; ++point, ++w) {
+            if (w == t_[2].rows) {
+                w = 0;
+                row.next(grid);
+            }
+            const long h = row.h, d = row.d, n = row.n;
             const T* from = x + n * s_.x.stride_n;
             T* to = y + n * s_.y.stride_n + d * s_.y.stride[0] + h * s_.y.stride[1] + w * s_.y.stride[2];
             long count = 0;
@@ -538,15 +548,10 @@ public:
     }
 
 private:
-    // The plane of x that row `row` of y is made of.
-    const T* plane(const T* x, long row) const {
-        const long number = row / t_[1].rows / t_[0].rows;
-        return x + number / s_.y.c * s_.x.stride_n + number % s_.y.c * s_.x.stride_c;
-    }
-    // Calls f(d, h, weight) for its rows there; returns the divisor of the outer axes.
+    // Calls f(d, h, weight) for the rows of x that a row of y is made of; returns the divisor of the outer axes.
     template <class F>
-    A for_rows(long row, F&& f) const {
-        const long h = row % t_[1].rows, d = row / t_[1].rows % t_[0].rows;
+    A for_rows(const VolumeRow& row, F&& f) const {
+        const long h = row.h, d = row.d;
         for (long a = 0; a < t_[0].count[d]; ++a)
             for (long b = 0; b < t_[1].count[h]; ++b)
                 f(t_[0].first[d] + a, t_[1].first[h] + b, t_[0].weights[d * t_[0].most + a] * t_[1].weights[h * t_[1].most + b]);
@@ -558,6 +563,7 @@ private:
 
     const BandShape& s_;
     const BandTable<A>* t_;
+    BandRow<A> along_;
 };
 
 }  // namespace impl

@@ -364,21 +364,9 @@ void max_pool_rows(const PoolShape& s, const T* x, T* y, P* position) {
         const Scratch<long> offsets(w.kernel);
         for (long k = 0; k < w.kernel; ++k) offsets[k] = cache.offset(k);
         for (long o = 0; o < w.out; ++o) first[o] = static_cast<int>(w.first_tap(o));
-        long number = task * per / per_plane, od = task * per % per_plane / h.out, oh = task * per % h.out;
-        long n = number / s.y.c, c = number % s.y.c;
-        for (long row = task * per; row < (task + 1) * per && row < rows; ++row, ++oh) {
-            // Counted rather than divided: a row is little work.
-            if (oh == h.out) {
-                oh = 0;
-                if (++od == d.out) {
-                    od = 0;
-                    ++number;
-                    if (++c == s.y.c) {
-                        c = 0;
-                        ++n;
-                    }
-                }
-            }
+        VolumeRow at_row(s.y, task * per);
+        for (long row = task * per; row < (task + 1) * per && row < rows; ++row, at_row.next(s.y)) {
+            const auto [number, n, c, od, oh] = at_row;
             const T* plane = x + n * s.x.stride_n + c * s.x.stride_c;
             long count = 0;
             const long a_end = d.end_tap(od), b_first = h.first_tap(oh), b_end = h.end_tap(oh);
@@ -396,7 +384,7 @@ void max_pool_rows(const PoolShape& s, const T* x, T* y, P* position) {
             }
             const long at = n * s.y.stride_n + c * s.y.stride_c + od * s.y.stride[0] + oh * s.y.stride[1];
             dispatch<MaxTapsBody<With>, reduce_isa>(count, static_cast<const A* const*>(taps.data()), static_cast<const int*>(codes.data()),
-                                                          static_cast<const int*>(initial.data()), w.out, y + at, With ? position + at : position);
+                                                          static_cast<const int*>(With ? initial.data() : nullptr), w.out, y + at, With ? position + at : position);
         }
     });
 }

@@ -64,6 +64,30 @@ TENON_FUNCTOR long volume_offset(const Volume& v, const VolumePoint& p) {
     return p.n * v.stride_n + p.c * v.stride_c + p.at[0] * v.stride[0] + p.at[1] * v.stride[1] + p.at[2] * v.stride[2];
 }
 
+// The rows (along the last axis) of an image one after the other, in row-major order: counted, because next to a short row's work
+// the divisions would show.
+struct VolumeRow {
+    long plane, n, c, d, h;
+
+    VolumeRow(const Volume& v, long row) {
+        h = row % v.size[1];
+        d = row / v.size[1] % v.size[0];
+        plane = row / v.size[1] / v.size[0];
+        c = plane % v.c;
+        n = plane / v.c;
+    }
+    void next(const Volume& v) {
+        if (++h < v.size[1]) return;
+        h = 0;
+        if (++d < v.size[0]) return;
+        d = 0;
+        ++plane;
+        if (++c < v.c) return;
+        c = 0;
+        ++n;
+    }
+};
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
