@@ -519,9 +519,9 @@ struct PlaneGradientBody {
                 if constexpr (Training) prefetch_ahead<2 * N>(q + stride + i);
                 prefetch_ahead<2 * N>(d + stride + i);
                 prefetch_ahead<2 * N, 1>(to + stride + i);
-                const V lower = value(q + i, d + i, to + i, m, a, k1, k2, accumulate), upper = value(q + i + N, d + i + N, to + i + N, m, a, k1, k2, accumulate);
-                store_lanes<A, N>(to + i, lower);
-                store_lanes<A, N>(to + i + N, upper);
+                const V low = value(q + i, d + i, to + i, m, a, k1, k2, accumulate), high = value(q + i + N, d + i + N, to + i + N, m, a, k1, k2, accumulate);
+                store_lanes<A, N>(to + i, low);
+                store_lanes<A, N>(to + i + N, high);
             }
             for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(q + i, d + i, to + i, m, a, k1, k2, accumulate));
             store_lanes<A, N>(to + tail, last);
