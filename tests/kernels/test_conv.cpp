@@ -3,6 +3,7 @@
 
 #include <tenon/kernels/cpu/conv.hpp>
 #include <tenon/kernels/cpu/conv/reference.hpp>
+#include <tenon/runtime/precision.hpp>
 
 #include <cmath>
 #include <vector>
@@ -205,3 +206,30 @@ void check_all(const Case<D> (&cases)[N]) {
 TEMPLATE_TEST_CASE("convolution in one dimension", "[conv]", float, double) { check_all<TestType>(cases_1d); }
 TEMPLATE_TEST_CASE("convolution in two dimensions", "[conv]", float, double) { check_all<TestType>(cases_2d); }
 TEMPLATE_TEST_CASE("convolution in three dimensions", "[conv]", float, double) { check_all<TestType>(cases_3d); }
+
+TEST_CASE("the precision of 3x3 convolutions is a choice") {
+    Case<2> c{2, 64, 64, 1, {20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
+    const ConvShape<2> s = c.shape();
+    const auto x = random<float>(s.n * s.c_in * s.in_size(), 1, -1, 1), w = random<float>(s.c_out * s.c_in * s.kernel_size(), 2, -1, 1);
+    const auto xs = ImageStrides<2>::contiguous(s.c_in, s.in), ys = ImageStrides<2>::contiguous(s.c_out, s.out);
+    std::vector<double> xd(x.begin(), x.end()), wd(w.begin(), w.end()), exact(static_cast<std::size_t>(s.n * s.c_out * s.out_size()));
+    CHECK(conv_precision() == ConvPrecision::fast);
+    const auto error = [&](ConvPrecision precision) {
+        set_conv_precision(precision);
+        CHECK(conv_precision() == precision);
+        CHECK((conv_algorithm(s, ConvProduct::forward) == ConvAlgorithm::winograd) == (precision != ConvPrecision::exact));
+        std::vector<float> y(exact.size());
+        conv_forward<float, 2>(s, x.data(), xs, w.data(), y.data(), ys);
+        double errors = 0, squares = 0;
+        for (std::size_t i = 0; i < y.size(); ++i) errors += std::pow(y[i] - exact[i], 2), squares += exact[i] * exact[i];
+        return std::sqrt(errors / squares);
+    };
+    set_conv_precision(ConvPrecision::exact);
+    conv_forward<double, 2>(s, xd.data(), xs, wd.data(), exact.data(), ys);
+    const double fast = error(ConvPrecision::fast), close = error(ConvPrecision::close), plain = error(ConvPrecision::exact);
+    set_conv_precision(ConvPrecision::fast);
+    CHECK(fast < 2e-6);
+    CHECK(close < 6e-7);
+    CHECK(plain < 9e-7);
+    CHECK(fast > close);
+}

@@ -5,6 +5,7 @@
 // everywhere, and in one source file TENON_INSTANTIATE_KERNELS before the include: see conv_instances.hpp.
 #pragma once
 
+#include <tenon/base/precision.hpp>
 #include <tenon/kernels/cpu/conv/shape.hpp>
 #include <tenon/kernels/cpu/conv/winograd.hpp>
 #include <tenon/kernels/cpu/gemm.hpp>
@@ -26,19 +27,12 @@ namespace kernels::cpu {
 enum class ConvAlgorithm { implicit_gemm, depthwise, winograd };
 enum class ConvProduct { forward, data, weights };
 
-// The choice is made by the shape alone, the batch included; it is as close as measurements came (one thread, AVX2 and AVX-512, both
-// layouts). Winograd's F(4x4, 3x3) saves three multiplications of four, and pays for transforms of images, which want eight
-// channels to fill vectors, and of the weight, which wants tiles to be used for: a tile is four by four outputs. It came out
-// ahead from c_in * c_out = 256 * tiles^2 on down (64 channels at 8 x 8, 256 at 14 x 14), 2 to 3 times from 16 tiles on; the
-// weight's gradient, which transforms back as well, from 4096 * tiles on down and eight tiles.
+// The choice is made by the shape alone, the batch included, and by set_conv_precision (runtime/precision.hpp).
 template <int D>
 ConvAlgorithm conv_algorithm(const ConvShape<D>& s, ConvProduct product) {
     if (s.groups == s.c_in && s.c_out == s.c_in && s.groups > 1) return ConvAlgorithm::depthwise;
-    if constexpr (D == 2) {
-        const double tiles = double(s.n) * double((s.out[0] + 3) / 4) * double((s.out[1] + 3) / 4), weights = double(s.group_in()) * double(s.group_out());
-        const double most = product == ConvProduct::weights ? (tiles < 8 ? 0 : 4096 * tiles) : 256 * tiles * tiles;
-        if (winograd_fits(s) && s.group_in() >= 8 && s.group_out() >= 8 && weights <= most) return ConvAlgorithm::winograd;
-    }
+    if constexpr (D == 2)
+        if (__atomic_load_n(&tenon::detail::winograd_outputs, __ATOMIC_RELAXED) != 0 && winograd_pays(s, product == ConvProduct::weights)) return ConvAlgorithm::winograd;
     return ConvAlgorithm::implicit_gemm;
 }
 
@@ -63,6 +57,8 @@ void conv_backward_weights(const ConvShape<D>& shape, const T* x, const ImageStr
 namespace conv_impl {
 
 // Channels side by side, where there is but one it does not matter.
+inline WinogradTile winograd_tile() { return __atomic_load_n(&tenon::detail::winograd_outputs, __ATOMIC_RELAXED) == 2 ? WinogradTile::f2x2 : WinogradTile::f4x4; }
+
 inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
     if (channels == 1) s.channel = 1;
     return s;
@@ -164,21 +160,21 @@ template <class T, int D>
 void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
                   const ConvEpilogue<T>& epilogue) {
     if constexpr (D == 2)
-        if (conv_algorithm(shape, ConvProduct::forward) == ConvAlgorithm::winograd) return winograd_forward<T>(shape, x, x_strides, w, y, y_strides, epilogue);
+        if (conv_algorithm(shape, ConvProduct::forward) == ConvAlgorithm::winograd) return winograd_forward<T>(shape, x, x_strides, w, y, y_strides, epilogue, conv_impl::winograd_tile());
     conv_impl::forward<T>(conv_impl::lift(shape), x, conv_impl::lift(x_strides), w, y, conv_impl::lift(y_strides), epilogue);
 }
 template <class T, int D>
 void conv_backward_data(const ConvShape<D>& shape, const T* dy, const ImageStrides<D>& dy_strides, const T* w, T* dx,
                         const ImageStrides<D>& dx_strides, const ConvEpilogue<T>& epilogue) {
     if constexpr (D == 2)
-        if (conv_algorithm(shape, ConvProduct::data) == ConvAlgorithm::winograd) return winograd_backward_data<T>(shape, dy, dy_strides, w, dx, dx_strides, epilogue);
+        if (conv_algorithm(shape, ConvProduct::data) == ConvAlgorithm::winograd) return winograd_backward_data<T>(shape, dy, dy_strides, w, dx, dx_strides, epilogue, conv_impl::winograd_tile());
     conv_impl::backward_data<T>(conv_impl::lift(shape), dy, conv_impl::lift(dy_strides), w, dx, conv_impl::lift(dx_strides), epilogue);
 }
 template <class T, int D>
 void conv_backward_weights(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* dy,
                            const ImageStrides<D>& dy_strides, T* dw, bool accumulate) {
     if constexpr (D == 2)
-        if (conv_algorithm(shape, ConvProduct::weights) == ConvAlgorithm::winograd) return winograd_backward_weights<T>(shape, x, x_strides, dy, dy_strides, dw, accumulate);
+        if (conv_algorithm(shape, ConvProduct::weights) == ConvAlgorithm::winograd) return winograd_backward_weights<T>(shape, x, x_strides, dy, dy_strides, dw, accumulate, conv_impl::winograd_tile());
     conv_impl::backward_weights<T>(conv_impl::lift(shape), x, conv_impl::lift(x_strides), dy, conv_impl::lift(dy_strides), dw, accumulate);
 }
 #endif

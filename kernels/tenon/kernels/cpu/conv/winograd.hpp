@@ -34,21 +34,16 @@ inline bool winograd_fits(const ConvShape<2>& shape) {
     return true;
 }
 
-// Whether F(4x4, 3x3) is the faster way to a convolution that fits: forward and backward data, or backward weights.
-//
-// Measured on AVX-512, one thread, against PyTorch 2.13 in its better layout, whose direct kernels run near the peak of multiply-adds
-// (forward, GF/s of the plain sum, ours / theirs):
-//     64 images 32 x 32, channels    16 -> 16: 138 / 120    48 -> 12: 149 / 92    32 -> 32: 247 / 148    3 -> 64: 49 / 81
-//     one image, tiles               64 of 64 -> 64: 327 / 163    16 of 128 -> 128: 217 / 152    16 of 256 -> 256: 98 to 190 / 158
-// and 32 tiles of 512 -> 512: 123, their weights 80, where PyTorch has 182 and 117 in a larger batch of that width. So: from 12
-// channels on, on both sides. Transformed kernels are written once per call and read once per block of tiles: where they go beyond the
-// second cache it takes some 48 tiles until that is paid back, and for weights, whose sums are read and written per block, some 64.
+// Whether F(4x4, 3x3) is the faster way to a convolution that fits, as close as measurements came (one thread, AVX2 and AVX-512, both
+// layouts, against the implicit matrix product). It saves three multiplications of four, and pays for transforms of images, which want
+// eight channels to fill vectors, and of the weight, which wants tiles to be used for: a tile is four by four outputs. It came out ahead from
+// c_in * c_out = 256 * tiles^2 on down (64 channels at 8 x 8, 256 at 14 x 14), 2 to 3 times from 16 tiles on; the weight's
+// gradient, which transforms back as well, from 4096 * tiles on down and eight tiles.
 inline bool winograd_pays(const ConvShape<2>& shape, bool of_weights = false) {
-    if (!winograd_fits(shape)) return false;
-    const long in = shape.group_in(), out = shape.group_out();
-    const long tiles = shape.n * ((shape.out[0] + 3) / 4) * ((shape.out[1] + 3) / 4);
-    const bool large = 36 * in * out > 1 << 20;
-    return in >= 12 && out >= 12 && tiles >= (large ? of_weights ? 64 : 48 : 16);
+    if (!winograd_fits(shape) || shape.group_in() < 8 || shape.group_out() < 8) return false;
+    const double tiles = double(shape.n) * double((shape.out[0] + 3) / 4) * double((shape.out[1] + 3) / 4);
+    const double most = of_weights ? (tiles < 8 ? 0 : 4096 * tiles) : 256 * tiles * tiles;
+    return double(shape.group_in()) * double(shape.group_out()) <= most;
 }
 
 // The three products of a convolution that fits; T is float or double. x and dx are [n, c_in, in...], y and dy [n, c_out, out...] by
