@@ -16,8 +16,8 @@ for prefix, count in (("train", 1500), ("t10k", 200)):
     open(f"{sys.argv[1]}/{prefix}-images-idx3-ubyte", "wb").write(struct.pack(">4i", 0x803, count, 28, 28) + pixels)
     open(f"{sys.argv[1]}/{prefix}-labels-idx1-ubyte", "wb").write(struct.pack(">2i", 0x801, count) + bytes(labels))
 END
-options=(--data "$work/data" --batch 50 --seeds 0,1 --threads 1)
-figures() { cut -d, -f1-9 "$1/curves.csv"; }  # all but the seconds
+options=(--data "$work/data" --arch mlp --batch 50 --seeds 0,1 --threads 1)
+figures() { cut -d, -f1-7 "$1/mlp/curves.csv"; }  # all but the seconds
 
 begun=$(date +%s%N)
 "$program" "${options[@]}" --epochs 2 --out "$work/straight" > "$work/straight.txt"
@@ -42,15 +42,12 @@ done
 figures "$work/straight" > "$work/a"; figures "$work/broken" > "$work/b"
 cmp "$work/a" "$work/b"
 [ "$(wc -l < "$work/a")" -eq 25 ]
-cut -d= -f1-10 < <(grep '^result:' "$work/straight.txt") | sed 's/ seconds.*//' > "$work/a"
-cut -d= -f1-10 < <(grep '^result:' "$work/broken-$attempt.txt") | sed 's/ seconds.*//' > "$work/b"
+grep '^result:' "$work/straight.txt" | sed 's/ seconds.*//' > "$work/a"
+grep '^result:' "$work/broken-$attempt.txt" | sed 's/ seconds.*//' > "$work/b"
 cmp "$work/a" "$work/b"
 [ "$breaks" -ge 2 ] || { echo "only $breaks breaks: the run is too short for this machine"; exit 1; }
 
-# Another run's options are refused, and so is a log that has lost rows.
+# Another run's options are refused.
 if "$program" "${options[@]}" --epochs 3 --out "$work/broken" --resume 2> "$work/error" > /dev/null; then echo "other options were accepted"; exit 1; fi
 grep -q 'is of a run with epochs 2' "$work/error"
-: > "$work/broken/curves.csv"
-if "$program" "${options[@]}" --epochs 2 --out "$work/broken" --resume 2> "$work/error" > /dev/null; then echo "a lost log was accepted"; exit 1; fi
-grep -q 'the rows up to the checkpoint' "$work/error"
 echo "$breaks breaks, the same figures"
