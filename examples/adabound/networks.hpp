@@ -67,17 +67,17 @@ struct Arm {
     std::vector<Reference> reference = {};
     std::vector<std::string> optimisers = {};
 
-    Network make(Key key) const {
+    Network make(Key own) const {
         const std::string_view is = key_view();
         const long channels = colour ? 3 : 1;
-        if (is == "mlp") return {Mlp(key)};
-        if (is == "lenet") return {vision::LeNet<>(key)};
-        if (is == "small") return {vision::SmallCnn<>(key)};
-        if (is == "resnet20") return {vision::resnet_cifar(20, key, 10, channels)};
-        if (is == "resnet34") return {vision::resnet(34, key, 10, channels, vision::ResNetStem::small)};
-        if (is == "densenet22") return {vision::densenet_cifar(22, 12, false, key, 10, channels)};
+        if (is == "mlp") return {Mlp(own)};
+        if (is == "lenet") return {vision::LeNet<>(own)};
+        if (is == "small") return {vision::SmallCnn<>(own)};
+        if (is == "resnet20") return {vision::resnet_cifar(20, own, 10, channels)};
+        if (is == "resnet34") return {vision::resnet(34, own, 10, channels, vision::ResNetStem::small)};
+        if (is == "densenet22") return {vision::densenet_cifar(22, 12, false, own, 10, channels)};
         // The authors' DenseNet-121 for images of 32 pixels: 3x3 first, 24 channels, growth 12.
-        return {vision::DenseNet<>({.growth = 12, .first = 24, .imagenet_stem = false, .channels = channels, .classes = 10}, key)};
+        return {vision::DenseNet<>({.growth = 12, .first = 24, .imagenet_stem = false, .channels = channels, .classes = 10}, own)};
     }
     std::string_view key_view() const { return key; }
 };
