@@ -122,8 +122,11 @@ void run_weights(const WeightsJob<T>& job) {
     const Kernels<T>& kernel = gemm_impl::kernels<T>(k);
     const bool in_place_x = job.xs.channel == 1 || pass.channels == 1;
     const long grid[3] = {pass.axis[0].grid, pass.axis[1].grid, pass.axis[2].grid};
-    long dy_pitch = 0;
+    long dy_pitch = 0, x_pitch = 0;
     const bool in_place_dy = (job.dys.channel == 1 || m == 1) && even_pixels(job.dys, pass.n, grid, dy_pitch);
+    // Patches of one tap at a step of one are the images themselves. They are copied all the same, as rows of a power of two apart
+    // would share lines of the first cache (measured: 0.92 of the speed where they lie).
+    const bool images = in_place_x && pass.is_identity() && even_pixels(job.xs, pass.n, grid, x_pitch);
 
     // Columns of the patches that a task packs at once, and rows of them: half a megabyte.
     constexpr long most_columns = 1024 * 4 / long(sizeof(T));
@@ -194,6 +197,10 @@ void run_weights(const WeightsJob<T>& job) {
             for (long p = begin; p < end; p += block) {
                 const long count = end - p < block ? end - p : block;
                 pack_patches(PatchJob<T>{&pass, source, patches, pitch, p, count, k0, columns});
+                // The images' next rows come into the second cache while these are multiplied.
+                Ahead next;
+                const long rest = (mine.last * span < total ? mine.last * span : total) - p - count;
+                if (images) next = Ahead(job.x + (p + count) * x_pitch + k0, x_pitch, columns, rest < block ? rest : block, panels.count * ((m + height - 1) / height));
                 const T* a = job.dy + p * dy_pitch;
                 long a_step = dy_pitch;
                 if (!in_place_dy) {
@@ -220,13 +227,15 @@ void run_weights(const WeightsJob<T>& job) {
                     tile.b = patches + first;
                     // Whole vectors: the rows of the partial results have room for them.
                     tile.columns = width * panels.lanes;
-                    for (long i = 0; i < m; i += height)
+                    for (long i = 0; i < m; i += height) {
+                        next.step();
                         for (long r = 0; r < height && i + r < m; r += choice->rows) {
                             tile.a = packed_dy + i * count + r;
                             tile.c = c + first + (i + r) * row;
                             tile.rows = m - i - r < choice->rows ? m - i - r : choice->rows;
                             choice->run(&tile);
                         }
+                    }
                 }
                 first_block = false;
             }

@@ -71,11 +71,7 @@ void run_pass(const PassJob<T>& job) {
     // Patches of one tap, at a step of one, are the images themselves.
     const long in[3] = {pass.axis[0].in, pass.axis[1].in, pass.axis[2].in};
     long x_pitch = 0;
-    bool no_patches = in_place_x && pass.taps() == 1 && even_pixels(job.xs, pass.n, in, x_pitch);
-    for (int i = 0; i < 3; ++i) {
-        const PassAxis& a = pass.axis[i];
-        no_patches = no_patches && a.offset == 0 && (a.in_step == 1 || a.grid == 1) && a.grid == a.in;
-    }
+    const bool no_patches = in_place_x && pass.is_identity() && even_pixels(job.xs, pass.n, in, x_pitch);
 
     // Tasks: the pixels of a block, or what a copy of the source wants to be: several rows, so that few are copied twice.
     long span = block;
