@@ -6,21 +6,13 @@
 // threads and batch nor on layouts.
 #pragma once
 
-#include <tenon/kernels/cpu/conv/patches.hpp>
-#include <tenon/kernels/cpu/conv/weights.hpp>
+#include <tenon/kernels/cpu/conv/few_pixels.hpp>
 #include <tenon/kernels/cpu/gemm/direct.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 namespace conv_impl {
-
-using gemm_impl::chunk_of;
-using gemm_impl::Kernels;
-using gemm_impl::Panels;
-using gemm_impl::Part;
-using gemm_impl::Tile;
-using gemm_impl::Workspace;
 
 // Rows [0, rows) of a tile's columns, by the kernels that waste least.
 template <class T>
@@ -37,19 +29,6 @@ TENON_ALWAYS_INLINE void run_rows(const Kernels<T>& kernel, Tile<T>& tile, long 
         rows -= choice.rows - tile.skip;
     }
 }
-
-// Images of one group, their channels' first at data.
-template <class T>
-struct PassJob {
-    Pass pass;
-    const T* x;
-    ImageStrides<3> xs;
-    WeightView<T> weights;
-    T* y;
-    ImageStrides<3> ys;
-    const T* bias;
-    bool relu, accumulate;
-};
 
 // Sums of nothing.
 template <class T>
@@ -74,6 +53,7 @@ void run_pass(const PassJob<T>& job) {
     const long pixels = pass.pixels(), total = pass.n * pixels, n = pass.results, k = pass.steps();
     if (total == 0 || n == 0) return;
     if (k == 0) return run_empty(job);
+    if (has_few_pixels<T>(pass)) return run_few_pixels(job);
     const Kernels<T>& kernel = gemm_impl::kernels<T>(n);
     const Panels panels(n, kernel.lanes, kernel.vectors);
     const double flops = 2.0 * double(total) * double(n) * double(k), nanoseconds = flops * gemm_impl::nanoseconds_per_flop;
@@ -91,11 +71,7 @@ void run_pass(const PassJob<T>& job) {
     // Patches of one tap, at a step of one, are the images themselves.
     const long in[3] = {pass.axis[0].in, pass.axis[1].in, pass.axis[2].in};
     long x_pitch = 0;
-    bool no_patches = in_place_x && pass.taps() == 1 && even_pixels(job.xs, pass.n, in, x_pitch);
-    for (int i = 0; i < 3; ++i) {
-        const PassAxis& a = pass.axis[i];
-        no_patches = no_patches && a.offset == 0 && (a.in_step == 1 || a.grid == 1) && a.grid == a.in;
-    }
+    const bool no_patches = in_place_x && pass.is_identity() && even_pixels(job.xs, pass.n, in, x_pitch);
 
     // Tasks: the pixels of a block, or what a copy of the source wants to be: several rows, so that few are copied twice.
     long span = block;

@@ -13,6 +13,29 @@ using gemm_impl::copy_part;
 using gemm_impl::PackBody;
 using tenon::impl::vector_of;
 
+// Rows of memory that are needed soon, asked for in so many steps, a few lines in each: more requests at once than the first
+// cache can hold open stall what follows. They need not exist to their ends.
+struct Ahead {
+    const char* row = nullptr;
+    long pitch = 0, width = 0, rows = 0, share = 0, at = 0;  // in bytes
+    Ahead() = default;
+    template <class T>
+    Ahead(const T* data, long pitch_, long width_, long rows_, long steps)
+        : row(reinterpret_cast<const char*>(data)), pitch(pitch_ * long(sizeof(T))), width(width_ * long(sizeof(T))), rows(rows_) {
+        share = ((width + 63) / 64 * rows + steps - 1) / steps;
+    }
+    void step() {
+        for (long i = 0; i < share && rows > 0; ++i) {
+            __builtin_prefetch(row + at, 0, 2);
+            at += 64;
+            if (at < width) continue;
+            at = 0;
+            row += pitch;
+            --rows;
+        }
+    }
+};
+
 template <class T, int L>
 TENON_ALWAYS_INLINE void copy_run(T* to, const T* from, long count) {
     using U = typename vector_of<T, L>::unaligned;

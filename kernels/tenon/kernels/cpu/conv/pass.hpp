@@ -35,6 +35,12 @@ struct Pass {
         return ((axis[0].tap + j0 * axis[0].tap_step) * axis[1].kernel + axis[1].tap + j1 * axis[1].tap_step) * axis[2].kernel + axis[2].tap +
                j2 * axis[2].tap_step;
     }
+    // Result q reads position q alone.
+    bool is_identity() const {
+        bool r = taps() == 1;
+        for (const PassAxis& a : axis) r = r && a.offset == 0 && (a.in_step == 1 || a.grid == 1) && a.grid == a.in;
+        return r;
+    }
     bool dense() const { return axis[0].dense() && axis[1].dense() && axis[2].dense(); }
 };
 

@@ -17,8 +17,21 @@ struct WeightView {
     const T* scale;  // per result channel, or null
 };
 
-// Channels that a panel is packed from at once.
-inline long panel_channels(long kernel) { return kernel >= 64 ? 1 : 64 / kernel; }
+// Channels that a panel is packed from at once: of small kernels whole vectors of eight values.
+inline long panel_channels(long kernel) { return kernel >= 64 ? 1 : kernel > 16 ? 64 / kernel : (64 / kernel + 7) / 8 * 8; }
+
+// Images of one group, their channels' first at data.
+template <class T>
+struct PassJob {
+    Pass pass;
+    const T* x;
+    ImageStrides<3> xs;
+    WeightView<T> weights;
+    T* y;
+    ImageStrides<3> ys;
+    const T* bias;
+    bool relu, accumulate;
+};
 
 template <class T>
 struct PanelJob {
@@ -47,6 +60,14 @@ struct PanelBody {
             const long together = w.source == kernel ? panel_channels(kernel) : 1;
             for (long c = 0; c < channels; c += together) {
                 const long now = channels - c < together ? channels - c : together;
+                // What comes next lies on other pages, where the hardware does not look ahead.
+                constexpr long line = long(64 / sizeof(T));
+                if (together > 1) {
+                    for (long i = 0; i < job->valid; ++i)
+                        for (long j = 0; j < kernel * together; j += line) __builtin_prefetch(from + (c + together) * w.source + i * w.result + j);
+                } else if (w.result == kernel) {
+                    for (long j = 0; j < kernel * job->valid; j += line) __builtin_prefetch(from + (c + 4) * w.source + j);
+                }
                 PackBody<T>::template run<Lanes>(job->scratch, lanes, job->valid, from + c * w.source, w.result, 1, kernel * now);
                 for (long j = 0; j < taps; ++j) {
                     const T* const tap = job->scratch + pass.tap_index(j) * lanes;
