@@ -239,3 +239,70 @@ TEST_CASE("the precision of 3x3 convolutions is a choice") {
     CHECK(plain < 9e-7);
     CHECK(fast > close);
 }
+
+namespace {
+
+// A 1x1 convolution of one image of h x w pixels against its definition in double; the gradient of the weight is added to ones.
+template <class T>
+void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_last) {
+    const Case<2> c{1, c_in, c_out, 1, {h, w}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}};
+    const ConvShape<2> s = c.shape();
+    const auto strides = [&](bool last, long channels) { return last ? ImageStrides<2>::channels_last(channels, s.in) : ImageStrides<2>::contiguous(channels, s.in); };
+    const ImageStrides<2> xs = strides(x_last, c_in), ys = strides(y_last, c_out);
+    const long p = h * w;
+    const auto x = random<T>(c_in * p, 1, -1, 1), weight = random<T>(c_in * c_out, 2, -1, 1), dy = random<T>(c_out * p, 3, -1, 1);
+    const auto plane = [&](const std::vector<T>& image, const ImageStrides<2>& at, long channel) {
+        std::vector<double> values;
+        for (long r = 0; r < h; ++r)
+            for (long k = 0; k < w; ++k) values.push_back(static_cast<double>(image[static_cast<std::size_t>(channel * at.channel + r * at.axis[0] + k * at.axis[1])]));
+        return values;
+    };
+    // y, dx and dw behind each other, of ones at first.
+    const auto all = on_threads<T>(static_cast<long>(dy.size() + x.size() + weight.size()), [&](T* to) {
+        conv_forward<T, 2>(s, x.data(), xs, weight.data(), to, ys);
+        conv_backward_data<T, 2>(s, dy.data(), ys, weight.data(), to + dy.size(), xs);
+        conv_backward_weights<T, 2>(s, x.data(), xs, dy.data(), ys, to + dy.size() + x.size(), true);
+    });
+    const auto part = [&](std::size_t begin, std::size_t count) { return std::vector<T>(all.begin() + static_cast<long>(begin), all.begin() + static_cast<long>(begin + count)); };
+    const auto y = part(0, dy.size()), dx = part(dy.size(), x.size()), dw = part(dy.size() + x.size(), weight.size());
+    std::vector<std::vector<double>> xd, dyd, yd(static_cast<std::size_t>(c_out), std::vector<double>(static_cast<std::size_t>(p))), dxd(static_cast<std::size_t>(c_in), yd[0]);
+    for (long i = 0; i < c_in; ++i) xd.push_back(plane(x, xs, i));
+    for (long o = 0; o < c_out; ++o) dyd.push_back(plane(dy, ys, o));
+    double worst_weight = 0;
+    for (std::size_t o = 0; o < yd.size(); ++o)
+        for (std::size_t i = 0; i < dxd.size(); ++i) {
+            const std::size_t at = o * dxd.size() + i;
+            const double k = static_cast<double>(weight[at]);
+            double sum = 1;
+            for (std::size_t q = 0; q < static_cast<std::size_t>(p); ++q) {
+                yd[o][q] += k * xd[i][q];
+                dxd[i][q] += k * dyd[o][q];
+                sum += dyd[o][q] * xd[i][q];
+            }
+            worst_weight = std::max(worst_weight, std::abs(static_cast<double>(dw[at]) - sum));
+        }
+    const auto worst = [&](const std::vector<T>& image, const ImageStrides<2>& at, const std::vector<std::vector<double>>& expected) {
+        double largest = 0;
+        for (std::size_t channel = 0; channel < expected.size(); ++channel) {
+            const auto found = plane(image, at, static_cast<long>(channel));
+            for (std::size_t q = 0; q < found.size(); ++q) largest = std::max(largest, std::abs(found[q] - expected[channel][q]));
+        }
+        return largest;
+    };
+    INFO(c_in << " -> " << c_out << ", " << h << " x " << w << (x_last ? ", channels-last x" : "") << (y_last ? ", channels-last y" : ""));
+    CHECK(worst(y, ys, yd) <= epsilon<T>() * static_cast<double>(c_in));
+    CHECK(worst(dx, xs, dxd) <= epsilon<T>() * static_cast<double>(c_out));
+    CHECK(worst_weight <= epsilon<T>() * static_cast<double>(p + 1));
+}
+
+}  // namespace
+
+// Large enough for x to be packed and used up in pieces, and for sums of more than one chunk.
+TEMPLATE_TEST_CASE("1x1 convolutions of large images", "[conv]", float, double) {
+    for (const bool x_last : {false, true})
+        for (const bool y_last : {false, true}) {
+            check_pointwise<TestType>(260, 52, 66, 63, x_last, y_last);
+            check_pointwise<TestType>(64, 130, 70, 61, x_last, y_last);
+        }
+    check_pointwise<TestType>(1100, 50, 65, 64, false, false);
+}
