@@ -3,7 +3,7 @@
 // that form, some rows at a time (contiguous ones of two axes have a better way: planar.hpp).
 #pragma once
 
-#include <tenon/kernels/cpu/conv/plane.hpp>
+#include <tenon/kernels/cpu/conv/patches.hpp>
 #include <tenon/kernels/cpu/gemm/panels.hpp>
 #include <tenon/kernels/cpu/gemm/workspace.hpp>
 
@@ -48,63 +48,11 @@ struct Interior {
     }
 };
 
-// Three by three taps, neighbours, at a stride of one: tiles of several rows and columns of results, of which each element that is
-// read serves up to nine.
-inline bool is_three_by_three(const Pass& p) {
-    const auto along = [](const PassAxis& a) { return a.taps == 3 && a.in_step == 1 && a.offset_step == 1; };
-    return p.axis[0].taps == 1 && along(p.axis[1]) && along(p.axis[2]);
-}
-// The elements under a tile of R x Q results; outside of the image there are zeros.
-template <class T, int R, int Q>
-struct Window {
-    const T* at[(R + 2) * (Q + 2)];
-    TENON_ALWAYS_INLINE Window(const Pass& pass, const Source<T>& source, const T* zeros, long image, long i0, long i1, long i2) {
-        const bool inside = i0 >= 0 && i0 < pass.axis[0].in;
-        const T* const from = source.data + (image - source.first) * source.n + (i0 - source.origin[0]) * source.axis[0];
-        for (long i = 0; i < R + 2; ++i)
-            for (long j = 0; j < Q + 2; ++j) {
-                const bool here = inside && i1 + i >= 0 && i1 + i < pass.axis[1].in && i2 + j >= 0 && i2 + j < pass.axis[2].in;
-                at[i * (Q + 2) + j] = here ? from + (i1 + i - source.origin[1]) * source.axis[1] + (i2 + j - source.origin[2]) * source.axis[2] : zeros;
-            }
-    }
-    // Where the tiles of the next rows read what this one does not: fetched meanwhile.
-    TENON_ALWAYS_INLINE void prefetch(long row, long c) const {
-        TENON_UNROLL(2)
-        for (int r = 0; r < R; ++r)
-            TENON_UNROLL(4)
-            for (int q = 0; q < Q; ++q) __builtin_prefetch(at[(r + 2) * (Q + 2) + q + 1] + R * row + c, 0, 2);
-    }
-};
-// Cuts the rows of a job into tiles of R rows and four columns, single ones where that does not go: f(rows, columns, row, column).
-// again: the last four columns may be computed twice.
-template <int R, class Job, class F>
-TENON_ALWAYS_INLINE void for_tiles(const Job* job, bool again, F f) {
-    const Pass& pass = *job->pass;
-    const long width = pass.axis[2].grid;
-    for (long r = 0; r < job->rows;) {
-        const long at = job->first + r, q1 = at % pass.axis[1].grid;
-        const auto along = [&](auto height) __attribute__((always_inline)) {
-            long q = 0;
-            while (q + 4 <= width) {
-                f(height, Width<4>{}, r, q);
-                q += 4;
-                if (again && q < width && q + 4 > width) q = width - 4;
-            }
-            for (; q < width; ++q)
-                for (long i = 0; i < decltype(height)::lanes; ++i) f(Width<1>{}, Width<1>{}, r + i, q);
-        };
-        const bool whole = r + R <= job->rows && q1 + R <= pass.axis[1].grid;
-        if (whole) along(Width<R>{});
-        else along(Width<1>{});
-        r += whole ? R : 1;
-    }
-}
-
 template <class T>
 struct DepthwiseJob {
     const Pass* pass;      // channels: how many there are
     Source<T> source;
-    const T* w;            // [taps of the pass, w_pitch], and a row of zeros
+    const T* w;            // [taps of the pass, w_pitch]
     long w_pitch;
     T* y;                  // of row `first`; rows y_row apart, results in a row y_step
     const long* y_rows;    // where each row's results start
@@ -184,70 +132,10 @@ struct DepthwiseBody {
         for (; c + L <= job->pass->channels; c += L) results<L, Q, false, Edge, Taps>(job, row, q, c);
         if (c < job->pass->channels) results<L, Q, true, Edge, Taps>(job, row, q, c);
     }
-    template <int L, int R, int Q, bool Part>
-    static TENON_ALWAYS_INLINE void tile(const DepthwiseJob<T>* job, const Window<T, R, Q>& window, T* const* y, long c) {
-        TENON_CONTRACT
-        using V = typename vector_of<T, L>::type;
-        const long width = job->pass->channels - c;
-        V sum[R][Q], w[9], bias{};
-        TENON_UNROLL(9)
-        for (int t = 0; t < 9; ++t) w[t] = load_lanes<T, L, false>(job->w + t * job->w_pitch + c, L);
-        if (job->bias != nullptr) bias = load_lanes<T, L, Part>(job->bias + c, width);
-        TENON_UNROLL(2)
-        for (int r = 0; r < R; ++r)
-            TENON_UNROLL(4)
-            for (int q = 0; q < Q; ++q) sum[r][q] = V{};
-        TENON_UNROLL(4)
-        for (int i = 0; i < R + 2; ++i)
-            TENON_UNROLL(6)
-            for (int j = 0; j < Q + 2; ++j) {
-                V read = load_lanes<T, L, Part>(window.at[i * (Q + 2) + j] + c, width);
-                keep_in_register(read);
-                TENON_UNROLL(3)
-                for (int t = 0; t < 3; ++t)
-                    TENON_UNROLL(3)
-                    for (int s = 0; s < 3; ++s)
-                        if (i - t >= 0 && i - t < R && j - s >= 0 && j - s < Q) sum[i - t][j - s] = sum[i - t][j - s] + read * w[t * 3 + s];
-            }
-        TENON_UNROLL(2)
-        for (int r = 0; r < R; ++r)
-            TENON_UNROLL(4)
-            for (int q = 0; q < Q; ++q) {
-                T* const to = y[r] + q * job->y_step + c;
-                V result = sum[r][q];
-                if (job->accumulate) result = result + load_lanes<T, L, Part>(to, width);
-                result = result + bias;
-                if (job->relu) result = result < V{} ? V{} : result;
-                store_lanes<T, L, Part>(to, width, result);
-            }
-    }
-    template <int L, int R>
-    static TENON_ALWAYS_INLINE void tiles(const DepthwiseJob<T>* job) {
-        const Pass& pass = *job->pass;
-        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
-        for_tiles<R>(job, !job->accumulate, [&](auto height, auto columns, long r, long q) __attribute__((always_inline)) {
-            constexpr int H = decltype(height)::lanes, Q = decltype(columns)::lanes;
-            const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
-            const Window<T, H, Q> window(pass, job->source, job->w + 9 * job->w_pitch, image, q0 * x0.in_step + x0.offset, q1 + x1.offset, q + x2.offset);
-            T* y[H];
-            for (int i = 0; i < H; ++i) y[i] = job->y + job->y_rows[r + i] + q * job->y_step;
-            long c = 0;
-            for (; c + L <= pass.channels; c += L) {
-                window.prefetch(job->source.axis[1], c);
-                TENON_UNROLL(2)
-                for (int i = 0; i < H; ++i)
-                    TENON_UNROLL(4)
-                    for (int j = 0; j < Q; ++j) __builtin_prefetch(y[i] + (H * x2.grid + j) * job->y_step + c, 1, 2);
-                tile<L, H, Q, false>(job, window, y, c);
-            }
-            if (c < pass.channels) tile<L, H, Q, true>(job, window, y, c);
-        });
-    }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseJob<T>* job) {
         constexpr int L = int(Lanes * 4 / sizeof(T));
         const Pass& pass = *job->pass;
-        if (is_three_by_three(pass)) return tiles<L, Lanes >= 16 ? 2 : 1>(job);
         const Source<T>& source = job->source;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Interior inside(x2, 0, x2.taps);
@@ -286,9 +174,8 @@ void run_depthwise(const Pass& pass, const T* x, const ImageStrides<3>& xs, cons
     if (rows == 0 || width == 0) return;
     const double nanoseconds = 0.3 * double(rows * width * channels) * (1 + double(taps) / 16);
     const long w_pitch = (channels + 15) / 16 * 16;
-    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t((taps + 1) * w_pitch) * sizeof(T));
+    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(taps * w_pitch + 1) * sizeof(T));
     T* const w = shared.as<T>();
-    for (long c = 0; c < w_pitch; ++c) w[taps * w_pitch + c] = T(0);
     for (long j = 0; j < taps; ++j) {
         const long t = pass.tap_index(j);
         for (long c = 0; c < channels; ++c) w[j * w_pitch + c] = weights[c * kernel + t] * (e.scale != nullptr ? e.scale[c] : T(1));
@@ -327,7 +214,6 @@ struct DepthwiseWeightsJob {
     long dy_step;
     T* dw;
     long pitch, first, rows;
-    const T* zeros;  // a row of them
 };
 
 template <class T>
@@ -378,63 +264,10 @@ struct DepthwiseWeightsBody {
         for (; c + L <= job->pass->channels; c += L) add<L, Q, false, Edge>(job, row, q, c);
         if (c < job->pass->channels) add<L, Q, true, Edge>(job, row, q, c);
     }
-    template <int L, int R, int Q, bool Part>
-    static TENON_ALWAYS_INLINE void tile(const DepthwiseWeightsJob<T>* job, const Window<T, R, Q>& window, const T* const* dy, long c) {
-        TENON_CONTRACT
-        using V = typename vector_of<T, L>::type;
-        const long width = job->pass->channels - c;
-        V d[R][Q], sum[9];
-        TENON_UNROLL(2)
-        for (int r = 0; r < R; ++r)
-            TENON_UNROLL(4)
-            for (int q = 0; q < Q; ++q) {
-                d[r][q] = load_lanes<T, L, Part>(dy[r] + q * job->dy_step + c, width);
-                keep_in_register(d[r][q]);
-            }
-        TENON_UNROLL(9)
-        for (int t = 0; t < 9; ++t) sum[t] = load_lanes<T, L, false>(job->dw + t * job->pitch + c, L);
-        TENON_UNROLL(4)
-        for (int i = 0; i < R + 2; ++i)
-            TENON_UNROLL(6)
-            for (int j = 0; j < Q + 2; ++j) {
-                V read = load_lanes<T, L, Part>(window.at[i * (Q + 2) + j] + c, width);
-                keep_in_register(read);
-                TENON_UNROLL(3)
-                for (int t = 0; t < 3; ++t)
-                    TENON_UNROLL(3)
-                    for (int s = 0; s < 3; ++s)
-                        if (i - t >= 0 && i - t < R && j - s >= 0 && j - s < Q) sum[t * 3 + s] = sum[t * 3 + s] + read * d[i - t][j - s];
-            }
-        TENON_UNROLL(9)
-        for (int t = 0; t < 9; ++t) store_lanes<T, L, false>(job->dw + t * job->pitch + c, L, sum[t]);
-    }
-    template <int L, int R>
-    static TENON_ALWAYS_INLINE void tiles(const DepthwiseWeightsJob<T>* job) {
-        const Pass& pass = *job->pass;
-        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
-        for_tiles<R>(job, false, [&](auto height, auto columns, long r, long q) __attribute__((always_inline)) {
-            constexpr int H = decltype(height)::lanes, Q = decltype(columns)::lanes;
-            const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
-            const Window<T, H, Q> window(pass, job->source, job->zeros, image, q0 * x0.in_step + x0.offset, q1 + x1.offset, q + x2.offset);
-            const T* dy[H];
-            for (int i = 0; i < H; ++i) dy[i] = job->dy + job->dy_rows[r + i] + q * job->dy_step;
-            long c = 0;
-            for (; c + L <= pass.channels; c += L) {
-                window.prefetch(job->source.axis[1], c);
-                TENON_UNROLL(2)
-                for (int i = 0; i < H; ++i)
-                    TENON_UNROLL(4)
-                    for (int j = 0; j < Q; ++j) __builtin_prefetch(dy[i] + (H * x2.grid + j) * job->dy_step + c, 0, 2);
-                tile<L, H, Q, false>(job, window, dy, c);
-            }
-            if (c < pass.channels) tile<L, H, Q, true>(job, window, dy, c);
-        });
-    }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseWeightsJob<T>* job) {
         constexpr int L = int(Lanes * 4 / sizeof(T));
         const Pass& pass = *job->pass;
-        if (is_three_by_three(pass)) return tiles<L, Lanes >= 16 ? 2 : 1>(job);
         const Source<T>& source = job->source;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Interior inside(x2, 0, x2.taps);
@@ -460,10 +293,8 @@ void run_depthwise_weights(const Pass& pass, const T* x, const ImageStrides<3>& 
     const long per_task = rows_of_task(pass, long(sizeof(T))), blocks = (rows + per_task - 1) / per_task;
     // Each part adds up some of the blocks.
     const long parts = blocks < 16 ? (blocks < 1 ? 1 : blocks) : 16;
-    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t((parts * taps + 1) * pitch) * sizeof(T));
+    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(parts * taps * pitch + 1) * sizeof(T));
     T* const partial = shared.as<T>();
-    T* const zeros = partial + parts * taps * pitch;
-    for (long c = 0; c < pitch; ++c) zeros[c] = T(0);
     const ImageRows<T> from(dys, pass);
     parallel_for(parts, nanoseconds, [&](long part) {
         T* const own = partial + part * taps * pitch;
@@ -482,7 +313,7 @@ void run_depthwise_weights(const Pass& pass, const T* x, const ImageStrides<3>& 
             }
             if (!in_place_dy) from.take(dy, scratch, channels, channels, first * width, count * width);
             const DepthwiseWeightsJob<T> job{&pass, in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
-                                             in_place_dy ? dy : scratch, dy_rows, in_place_dy ? dys.axis[2] : channels, own, pitch, first, count, zeros};
+                                             in_place_dy ? dy : scratch, dy_rows, in_place_dy ? dys.axis[2] : channels, own, pitch, first, count};
             dispatch<DepthwiseWeightsBody<T>>(&job);
         }
     });

@@ -4,7 +4,7 @@
 // another with the padding in between, and so do the results, whose few excess columns nobody reads.
 #pragma once
 
-#include <tenon/kernels/cpu/conv/plane.hpp>
+#include <tenon/kernels/cpu/conv/backward_weights.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -210,7 +210,7 @@ void run_planar(const PassJob<T>& job) {
     const Pass& pass = job.pass;
     const PassAxis &x1 = pass.axis[1], &x2 = pass.axis[2];
     const long m = pass.results, k = pass.steps(), taps = pass.taps(), channels = pass.channels, grid = x1.grid;
-    if (pass.n * pass.pixels() == 0 || m == 0 || run_plane(job)) return;
+    if (pass.n * pass.pixels() == 0 || m == 0) return;
     const PlanarPlan plan(pass);
     const long lanes = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 4, vector = lanes * 4 / long(sizeof(T)), slack = 4 * vector;
     // Rows of the grid in a block: source and results stay in the second cache.
@@ -355,7 +355,6 @@ bool planar_weights_fits(const WeightsJob<T>& job) {
 
 template <class T>
 void run_planar_weights(const WeightsJob<T>& job) {
-    if (run_plane_weights(job)) return;
     const Pass& pass = job.pass;
     const PassAxis &x1 = pass.axis[1], &x2 = pass.axis[2];
     const long m = pass.results, k = pass.steps(), taps = pass.taps(), channels = pass.channels, grid = x1.grid;
