@@ -48,19 +48,29 @@ TENON_TARGET_AVX2 inline void join_into(f64x4& a, f64x4& b, const f64x4& even, c
     a = __builtin_shufflevector(even, odd, 0, 4, 1, 5);
     b = __builtin_shufflevector(even, odd, 2, 6, 3, 7);
 }
+// The two compilers have names of their own for the gathering instructions.
+#if defined(__clang__)
+#define TENON_GATHER_F32X8 __builtin_ia32_gatherd_ps256
+#define TENON_GATHER_F64X4 __builtin_ia32_gatherd_pd256
+#else
+#define TENON_GATHER_F32X8 __builtin_ia32_gathersiv8sf
+#define TENON_GATHER_F64X4 __builtin_ia32_gathersiv4df
+#endif
 typedef int index_x8 __attribute__((vector_size(32)));
 typedef int index_x4 __attribute__((vector_size(16)));
 typedef long long every_x4 __attribute__((vector_size(32)));
 TENON_TARGET_AVX2 inline void gather_into(f32x8& out, const float* p, const index_x8& index) {
     const f32x8 none = {};
     const index_x8 every = {-1, -1, -1, -1, -1, -1, -1, -1};
-    out = __builtin_ia32_gathersiv8sf(none, p, index, (f32x8)every, 4);
+    out = TENON_GATHER_F32X8(none, p, index, (f32x8)every, 4);
 }
 TENON_TARGET_AVX2 inline void gather_into(f64x4& out, const double* p, const index_x4& index) {
     const f64x4 none = {};
     const every_x4 every = {-1, -1, -1, -1};
-    out = __builtin_ia32_gathersiv4df(none, p, index, (f64x4)every, 8);
+    out = TENON_GATHER_F64X4(none, p, index, (f64x4)every, 8);
 }
+#undef TENON_GATHER_F32X8
+#undef TENON_GATHER_F64X4
 #endif
 
 // Lane i is p[index[i]].
