@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -30,8 +31,8 @@ struct Folder {
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
     ~Folder() {
-        for (const std::string& file : list()) std::remove((path + "/" + file).c_str());
-        ::rmdir(path.c_str());
+        std::error_code ignored;
+        std::filesystem::remove_all(path, ignored);
     }
     std::string operator/(const std::string& file) const { return path + "/" + file; }
     std::vector<std::string> list() const {

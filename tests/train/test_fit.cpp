@@ -5,22 +5,14 @@
 #include <tenon/tenon.hpp>
 #include <tenon/train/fit.hpp>
 
+#include "../io/files.hpp"
+
 #include <filesystem>
 #include <limits>
 
 using namespace tenon;
 
 namespace {
-
-struct Folder {
-    std::string path;
-    Folder() {
-        char name[] = "/tmp/tenon-fit-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { std::filesystem::remove_all(path); }
-    bool has(const char* file) const { return std::filesystem::exists(path + "/" + file); }
-};
 
 // Points of three classes around three corners.
 struct Points {
@@ -87,13 +79,13 @@ bool same(const std::vector<train::Epoch>& a, const std::vector<train::Epoch>& b
 }  // namespace
 
 TEST_CASE("fit learns, and writes its files") {
-    const Folder folder;
+    const files::Folder folder;
     const Run run({.epochs = 12, .out = folder.path, .keep_best = true});
     REQUIRE(run.fitted.epochs.size() == 12);
     CHECK(run.fitted.epochs.back().train_loss < 0.3 * run.fitted.epochs.front().train_loss);
     CHECK(run.fitted.epochs.back().test_accuracy > 0.9);
     CHECK_FALSE(run.fitted.interrupted);
-    for (const char* file : {"log.csv", "loss.png", "accuracy.png", "best.safetensors", "checkpoints"}) CHECK(folder.has(file));
+    for (const char* file : {"log.csv", "loss.png", "accuracy.png", "best.safetensors", "checkpoints"}) CHECK(std::filesystem::exists(folder / file));
     bool events = false;
     for (const auto& entry : std::filesystem::directory_iterator(folder.path)) events = events || entry.path().filename().string().starts_with("events.out.tfevents.");
     CHECK(events);
@@ -102,7 +94,7 @@ TEST_CASE("fit learns, and writes its files") {
 TEST_CASE("a run stopped after any number of steps goes on to the bits of one that was not stopped") {
     const Run whole({.epochs = 3});
     for (const long stop : {1L, 7L, 8L, 9L, 20L}) {
-        const Folder folder;
+        const files::Folder folder;
         long steps = 0;
         const Run first({.epochs = 3, .out = folder.path, .description = "a", .interrupted = [&] { return ++steps == stop; }});
         CHECK(first.fitted.interrupted);
@@ -122,7 +114,7 @@ TEST_CASE("a run stopped after any number of steps goes on to the bits of one th
 
 TEST_CASE("checkpoints between epochs' ends lead to the same bits") {
     const Run whole({.epochs = 2});
-    const Folder folder;
+    const files::Folder folder;
     struct Crash {};
     long steps = 0;
     CHECK_THROWS_AS(Run({.epochs = 2, .out = folder.path, .checkpoint_every = 3, .after_step = [&](long) { if (++steps == 11) throw Crash(); }}), Crash);
@@ -132,7 +124,7 @@ TEST_CASE("checkpoints between epochs' ends lead to the same bits") {
 }
 
 TEST_CASE("fit stops early, and when the loss is no number") {
-    const Folder folder;
+    const files::Folder folder;
     const Run run({.epochs = 200, .out = folder.path, .early_stopping = train::EarlyStoppingOptions{.patience = 3, .maximise = true}});
     CHECK(run.fitted.stopped_early);
     CHECK(run.fitted.epochs.size() < 100);
