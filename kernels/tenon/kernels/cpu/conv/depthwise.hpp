@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tenon/kernels/cpu/conv/patches.hpp>
+#include <tenon/kernels/cpu/fold.hpp>
 #include <tenon/kernels/cpu/gemm/panels.hpp>
 #include <tenon/kernels/cpu/gemm/workspace.hpp>
 
@@ -14,27 +15,6 @@ namespace conv_impl {
 
 inline bool is_depthwise(const ConvShape<3>& s) { return s.groups == s.c_in && s.c_out == s.c_in && s.groups > 1; }
 
-// All lanes of memory, or the first `width` where Part.
-template <class T, int L, bool Part>
-TENON_ALWAYS_INLINE typename vector_of<T, L>::type load_lanes(const T* from, long width) {
-    using V = typename vector_of<T, L>::type;
-    using U = typename vector_of<T, L>::unaligned;
-    if constexpr (!Part) return *reinterpret_cast<const U*>(from);
-    alignas(64) T part[L] = {};
-    copy_part<T, L>(part, from, width);
-    return *reinterpret_cast<const V*>(part);
-}
-template <class T, int L, bool Part, class V>
-TENON_ALWAYS_INLINE void store_lanes(T* to, long width, const V& v) {
-    using U = typename vector_of<T, L>::unaligned;
-    if constexpr (!Part) {
-        *reinterpret_cast<U*>(to) = v;
-        return;
-    }
-    alignas(64) T part[L];
-    *reinterpret_cast<V*>(part) = v;
-    copy_part<T, L>(to, part, width);
-}
 // Positions q of an axis for which all taps lie inside: [low, high).
 struct Interior {
     long low, high;
@@ -75,14 +55,14 @@ struct DepthwiseBody {
     template <int L, int Q, bool Part, bool Edge, int Taps>
     static TENON_ALWAYS_INLINE void results(const DepthwiseJob<T>* job, const Row& row, long q, long c) {
         TENON_CONTRACT
-        using V = typename vector_of<T, L>::type;
+        using V = simd<T, L>;
         const Pass& pass = *job->pass;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Source<T>& source = job->source;
         const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], w_pitch = job->w_pitch;
         V sum[Q];
         TENON_UNROLL(4)
-        for (int i = 0; i < Q; ++i) sum[i] = V{};
+        for (int i = 0; i < Q; ++i) sum[i] = V(0);
         long j_low = 0, j_high = x2.taps;
         if constexpr (Edge) {
             const long at = q * x2.in_step + x2.offset;
@@ -100,29 +80,29 @@ struct DepthwiseBody {
                 if constexpr (Taps > 0 && !Edge) {
                     TENON_UNROLL(5)
                     for (int j = 0; j < Taps; ++j, x += along, w += w_pitch) {
-                        const V by = load_lanes<T, L, false>(w, L);
+                        const V by = V::load(w);
                         TENON_UNROLL(4)
-                        for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L, Part>(x + i * step, width) * by;
+                        for (int i = 0; i < Q; ++i) sum[i] = sum[i] + impl::load_some<Part, T, L>(x + i * step, width) * by;
                     }
                     continue;
                 }
                 for (long j = j_low; j < j_high; ++j, x += along, w += w_pitch) {
-                    const V by = load_lanes<T, L, false>(w, L);
+                    const V by = V::load(w);
                     TENON_UNROLL(4)
-                    for (int i = 0; i < Q; ++i) sum[i] = sum[i] + load_lanes<T, L, Part>(x + i * step, width) * by;
+                    for (int i = 0; i < Q; ++i) sum[i] = sum[i] + impl::load_some<Part, T, L>(x + i * step, width) * by;
                 }
             }
         }
-        V bias{};
-        if (job->bias != nullptr) bias = load_lanes<T, L, Part>(job->bias + c, width);
+        V bias(0);
+        if (job->bias != nullptr) bias = impl::load_some<Part, T, L>(job->bias + c, width);
         TENON_UNROLL(4)
         for (int i = 0; i < Q; ++i) {
             T* const to = row.y + (q + i) * job->y_step + c;
             V r = sum[i];
-            if (job->accumulate) r = r + load_lanes<T, L, Part>(to, width);
+            if (job->accumulate) r = r + impl::load_some<Part, T, L>(to, width);
             r = r + bias;
-            if (job->relu) r = r < V{} ? V{} : r;
-            store_lanes<T, L, Part>(to, width, r);
+            if (job->relu) r = select(r < V(0), V(0), r);
+            impl::store_some<Part, T, L>(to, r, width);
         }
     }
     // Channels inside: they are read in order.
@@ -227,14 +207,14 @@ struct DepthwiseWeightsBody {
     template <int L, int Q, bool Part, bool Edge>
     static TENON_ALWAYS_INLINE void add(const DepthwiseWeightsJob<T>* job, const Row& row, long q, long c) {
         TENON_CONTRACT
-        using V = typename vector_of<T, L>::type;
+        using V = simd<T, L>;
         const Pass& pass = *job->pass;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Source<T>& source = job->source;
         const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], pitch = job->pitch;
         V d[Q];
         TENON_UNROLL(4)
-        for (int i = 0; i < Q; ++i) d[i] = load_lanes<T, L, Part>(row.dy + (q + i) * job->dy_step + c, width);
+        for (int i = 0; i < Q; ++i) d[i] = impl::load_some<Part, T, L>(row.dy + (q + i) * job->dy_step + c, width);
         long j_low = 0, j_high = x2.taps;
         if constexpr (Edge) {
             const long at = q * x2.in_step + x2.offset;
@@ -250,10 +230,10 @@ struct DepthwiseWeightsBody {
                 const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
                 T* dw = job->dw + ((j0 * x1.taps + j1) * x2.taps + j_low) * pitch + c;
                 for (long j = j_low; j < j_high; ++j, x += along, dw += pitch) {
-                    V sum = load_lanes<T, L, false>(dw, L);
+                    V sum = V::load(dw);
                     TENON_UNROLL(4)
-                    for (int i = 0; i < Q; ++i) sum = sum + load_lanes<T, L, Part>(x + i * step, width) * d[i];
-                    store_lanes<T, L, false>(dw, L, sum);
+                    for (int i = 0; i < Q; ++i) sum = sum + impl::load_some<Part, T, L>(x + i * step, width) * d[i];
+                    sum.store(dw);
                 }
             }
         }
