@@ -439,29 +439,47 @@ inline TENON_NOINLINE void normal_pair(const std::uint32_t* words, double* out) 
     for (int i = 0; i < 2; ++i) out[i] = reference::standard_normal(u, v, i != 0);
 }
 
+// Elements whose standard normals fit into a NormalBlock.
+template <class T>
+inline constexpr long normal_step = block_words / (std::is_same_v<T, double> ? 2 : 1) - 2;
+// Standard normals of the elements [at, at + m), m <= normal_step: where they start in z. Vectors may read past the end.
+template <class T>
+struct NormalBlock {
+    using Parameter = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    WordBuffer buffer;
+    alignas(64) Parameter z[normal_step<T> + 34];
+
+    template <int Lanes>
+    TENON_ALWAYS_INLINE const Parameter* fill(Key key, std::uint64_t at, long m) {
+        constexpr bool wide = std::is_same_v<T, double>;
+        const long odd = static_cast<long>(at & 1);
+        const std::uint32_t* words = buffer.fill<Lanes>(key, (at - at % 2) * (wide ? 2 : 1), (odd + m + 1) * (wide ? 2 : 1));
+        if constexpr (wide) {
+            for (long j = 0; j < odd + m; j += 2) normal_pair(words + 2 * j, z + j);
+        } else {
+            constexpr int pairs = Lanes == 4 ? 4 : 8;
+            for (long j = 0; j < odd + m; j += 2 * pairs) normal_pairs<pairs>(words + j, z + j);
+        }
+        return z + odd;
+    }
+};
+
 template <class T>
 struct NormalBody {
     template <int Lanes, class Parameter>
     static TENON_ALWAYS_INLINE void run(Key key, std::uint64_t first, long begin, long end, T* out, Parameter mean,
                                         Parameter deviation) {
         constexpr bool wide = std::is_same_v<T, double>;
-        constexpr int L = wide ? Lanes / 2 : Lanes, words_each = wide ? 2 : 1;
-        constexpr long step = block_words / words_each - 2;
+        constexpr int L = wide ? Lanes / 2 : Lanes;
         using V = Compute<L, T>;
-        WordBuffer buffer;
-        alignas(64) Parameter z[block_words / words_each + 32];
-        for (long i = begin; i < end; i += step) {
-            const long m = end - i < step ? end - i : step;
-            const std::uint64_t at = first + static_cast<std::uint64_t>(i);
-            const long odd = static_cast<long>(at & 1);
-            const std::uint32_t* words = buffer.fill<Lanes>(key, (at - at % 2) * words_each, (odd + m + 1) * words_each);
+        NormalBlock<T> block;
+        for (long i = begin; i < end; i += normal_step<T>) {
+            const long m = end - i < normal_step<T> ? end - i : normal_step<T>;
+            const Parameter* z = block.template fill<Lanes>(key, first + static_cast<std::uint64_t>(i), m);
             if constexpr (wide) {
-                for (long j = 0; j < odd + m; j += 2) normal_pair(words + 2 * j, z + j);
-                for (long j = 0; j < m; ++j) out[i + j] = mean + deviation * z[odd + j];
+                for (long j = 0; j < m; ++j) out[i + j] = mean + deviation * z[j];
             } else {
-                constexpr int pairs = Lanes == 4 ? 4 : 8;
-                for (long j = 0; j < odd + m; j += 2 * pairs) normal_pairs<pairs>(words + j, z + j);
-                for (long j = 0; j < m; j += L) store_part<L>(out + i + j, V(mean) + V(deviation) * V::load(z + odd + j), m - j);
+                for (long j = 0; j < m; j += L) store_part<L>(out + i + j, V(mean) + V(deviation) * V::load(z + j), m - j);
             }
         }
     }
