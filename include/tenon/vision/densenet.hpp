@@ -23,6 +23,7 @@ struct DenseNetOptions {
     double compression = 0.5;                   // channels that a transition keeps (the C of BC: below 1)
     double dropout = 0;                         // after every 3x3 convolution
     bool imagenet_stem = true;                  // 7x7 of stride 2 and pooling; otherwise 3x3
+    long stem_stride = 1;                       // of the 3x3
     long channels = 3, classes = 1000;
     bool lean = false;  // the concatenated and normalised inputs are computed again in the backward pass: memory grows linearly with depth, not as its square
 };
@@ -133,7 +134,7 @@ struct DenseNet {
                              ": expected 1 to 8 blocks, at least 1 channel, 0 < compression <= 1");
         features.imagenet_stem = options.imagenet_stem;
         features.conv0 = options.imagenet_stem ? impl_densenet::convolution<T>(options.channels, options.first, 7, 2, key.split(0))
-                                               : impl_densenet::convolution<T>(options.channels, options.first, 3, 1, key.split(0));
+                                               : impl_densenet::convolution<T>(options.channels, options.first, 3, options.stem_stride, key.split(0));
         if (options.imagenet_stem) features.norm0 = nn::BatchNorm2d<T>(options.first);
         long in = options.first;
         for (std::size_t b = 0; b < options.layers.size(); ++b) {

@@ -22,18 +22,18 @@ TENON_OPERATORS(dropout) {
                     [=](const auto& x) { return alpha_dropout(x, p, key); }, real<3>("x", {30, 100, 100}));
     }
 
-    for (const NoiseFamily family : {NoiseFamily::gaussian, NoiseFamily::uniform, NoiseFamily::bernoulli}) {
+    for (const NoiseFamily what : {NoiseFamily::gaussian, NoiseFamily::uniform, NoiseFamily::bernoulli}) {
         const char* const names[] = {"perturb, Gaussian", "perturb, uniform", "perturb, Bernoulli"};
         const char* const multiplicative[] = {"perturb, Gaussian, multiplicative", "perturb, uniform, multiplicative", "perturb, Bernoulli, multiplicative"};
-        const NoiseKind plain{family, false, 0.3}, relative{family, true, 0.3};
-        add({.name = names[static_cast<int>(family)]}, [=](const auto& x, const auto& s) { return perturb(x, s, plain, key); },
+        const NoiseKind plain{what, false, 0.3}, relative{what, true, 0.3};
+        add({.name = names[static_cast<int>(what)]}, [=](const auto& x, const auto& s) { return perturb(x, s, plain, key); },
             real<2>("mean", {300, 1000}), real<2>("deviation", {300, 1000}, 0, 1));
-        add({.name = multiplicative[static_cast<int>(family)]}, [=](const auto& x, const auto& s) { return perturb(x, s, relative, key); },
+        add({.name = multiplicative[static_cast<int>(what)]}, [=](const auto& x, const auto& s) { return perturb(x, s, relative, key); },
             real<2>("mean", {300, 1000}), real<2>("deviation", {300, 1000}, 0, 1));
     }
     add({.name = "perturb, one deviation"}, [=](const auto& x) { return perturb(x, 0.25, NoiseKind{NoiseFamily::gaussian, true}, key); }, real<2>("mean", {300, 1000}));
     add_error("perturb", [=] { return perturb(zeros<float>({3}), zeros<float>({4}), NoiseKind{}, key); },
-              "perturb: deviation float [4]: expected the shape of the mean, float [3]");
+              "perturb: deviation float[4] on cpu: expected the shape of the mean, float[3] on cpu");
     add_error("perturb", [=] { return perturb(zeros<float>({3}), 1, NoiseKind{NoiseFamily::bernoulli, false, 1}, key); },
               "perturb: Bernoulli noise of probability 1, expected a number between 0 and 1");
 
