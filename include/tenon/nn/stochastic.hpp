@@ -6,6 +6,7 @@
 // original's; the module itself is what is evaluated. A draw holds for all examples that go through it.
 #pragma once
 
+#include <tenon/core/factories.hpp>
 #include <tenon/nn/module.hpp>
 #include <tenon/ops/dropout.hpp>
 #include <tenon/ops/perturb.hpp>

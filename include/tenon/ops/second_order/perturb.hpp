@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/autograd/recorded.hpp>
+#include <tenon/core/factories.hpp>
 #include <tenon/ops/perturb.hpp>
 
 namespace tenon {
