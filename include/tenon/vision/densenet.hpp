@@ -62,12 +62,12 @@ struct DenseLayer {
                 nn::BatchNorm2d<T> norm = layer.norm1;
                 if (*again) norm.running_mean = norm.running_var = {};
                 *again = true;
-                return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(relu(norm(concat<1>(before), context)))));
+                return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(norm.relu(concat<1>(before), context))));
             }, before[0]);
         } else {
-            y = conv1(Tensor<T, 4>(relu(norm1(concat<1>(before), context))));
+            y = conv1(Tensor<T, 4>(norm1.relu(concat<1>(before), context)));
         }
-        if (bottleneck) y = conv2(Tensor<T, 4>(relu(norm2(y, context))));
+        if (bottleneck) y = conv2(Tensor<T, 4>(norm2.relu(y, context)));
         return dropout.p > 0 ? Tensor<T, 4>(dropout(y, context)) : y;
     }
     static void visit(auto& self, auto&& f) {
@@ -152,16 +152,16 @@ struct DenseNet {
     }
     Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
         Tensor<T, 4> y = features.conv0(x);
-        if (features.imagenet_stem) y = max_pool2d(Tensor<T, 4>(relu(features.norm0(y, context))), 3, {.stride = 2, .padding = 1});
+        if (features.imagenet_stem) y = max_pool2d(Tensor<T, 4>(features.norm0.relu(y, context)), 3, {.stride = 2, .padding = 1});
         std::uint64_t tag = 0;
         for (std::size_t b = 0; b < features.blocks.size(); ++b) {
             std::vector<Tensor<T, 4>> parts{y};
             for (const auto& layer : features.blocks[b].layers) parts.push_back(layer(parts, context.split(tag++)));
             y = concat<1>(parts);
             if (b < features.transitions.size())
-                y = avg_pool2d(Tensor<T, 4>(features.transitions[b].conv(Tensor<T, 4>(relu(features.transitions[b].norm(y, context))))), 2);
+                y = avg_pool2d(Tensor<T, 4>(features.transitions[b].conv(Tensor<T, 4>(features.transitions[b].norm.relu(y, context)))), 2);
         }
-        return classifier(mean<2, 3>(relu(features.last(y, context))));
+        return classifier(mean<2, 3>(features.last.relu(y, context)));
     }
     static void visit(auto& self, auto&& f) {
         f("features", self.features);
