@@ -59,7 +59,7 @@ with Family("attention") as f:
         if key == "/keys":
             mask[1] = torch.tensor([1, 0, 1, 1, 0])
         f.case("mask" + key, {**qkv(2, 2, 1, 3, 5, 4, 2), "mask": mask}, attention)
-    for key, shape in (("", (2, 2, 3, 5)), ("/heads", (1, 2, 3, 5)), ("/keys", (2, 1, 1, 5)), ("/one", (1, 1, 1, 1))):
+    for key, shape in (("", (2, 2, 3, 5)), ("/heads", (1, 2, 3, 5)), ("/keys", (2, 1, 1, 5)), ("/batch", (1, 1, 3, 5))):
         x = {**qkv(2, 2, 1, 3, 5, 4, 2), "mask": r(*shape)}
         f.case("bias" + key, x, attention)
     hidden = r(2, 3, 5)
