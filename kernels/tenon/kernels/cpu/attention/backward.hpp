@@ -120,8 +120,8 @@ struct Backward : Blocks<T> {
                 this->apply_mask(b, q.h, q.i, q.rows, j, seen, scores, flat, turned);
                 this->scores(seen, q.rows, value_width, values, q.gradient_lanes, along);
                 if (drops) this->draw_kept(b, q.h, q.i, q.rows, j, seen, flat, kept);
-                dispatch<GradientStripBody, Isa::avx2>(seen, Base::round_up(q.rows, this->strip), scores, along, ld, static_cast<const A*>(drops ? kept : nullptr),
-                                                       static_cast<const A*>(q.lse), static_cast<const A*>(q.delta));
+                this->template over_strips<GradientStripBody>(seen, Base::round_up(q.rows, this->strip), scores, along, ld, static_cast<const A*>(drops ? kept : nullptr),
+                                                              static_cast<const A*>(q.lse), static_cast<const A*>(q.delta));
                 if (want_dv) this->add_product(seen, scores, ld, 1, q.rows, q.gradient_steps, q.rows, value_width, dv);
                 if (!want_products) continue;
                 if (want_dk) this->add_product(seen, along, ld, 1, q.rows, q.steps, q.rows, width, dk);

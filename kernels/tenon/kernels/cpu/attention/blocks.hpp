@@ -103,6 +103,13 @@ struct Blocks {
         }
     }
 
+    // Runs a body over strips in the widest vectors that divide one.
+    template <class Body, class... Arguments>
+    void over_strips(Arguments... arguments) const {
+        if (strip * long(sizeof(A)) % 64 == 0) dispatch<Body>(arguments...);
+        else dispatch<Body, Isa::avx2>(arguments...);
+    }
+
     // What masks and dropout need of a block: its elements row by row, and turned.
     static long tile_space() { return block_queries * block_keys; }
     long turned_space() const { return block_keys * ld; }

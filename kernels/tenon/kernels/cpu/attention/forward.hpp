@@ -60,8 +60,8 @@ struct Forward : Blocks<T> {
                 this->scores(seen, rows, width, keys, queries + q * ld * width, scores);
                 this->apply_mask(b, h, i, rows, j, seen, scores, flat, turned);
                 if (drops) this->draw_kept(b, h, i, rows, j, seen, flat, kept);
-                dispatch<SoftmaxStripBody, Isa::avx2>(seen, Base::round_up(rows, this->strip), scores, ld, static_cast<const A*>(drops ? kept : nullptr), largest + q * ld,
-                                                      sums + q * ld, factor);
+                this->template over_strips<SoftmaxStripBody>(seen, Base::round_up(rows, this->strip), scores, ld, static_cast<const A*>(drops ? kept : nullptr),
+                                                             largest + q * ld, sums + q * ld, factor);
                 A* const to = results + q * block_queries * out;
                 dispatch<ScaleRowsBody, Isa::avx2>(rows, out, to, static_cast<const A*>(factor));
                 this->add_product(rows, scores, 1, ld, seen, values, there, p.value_width, to);
