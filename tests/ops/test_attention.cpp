@@ -130,6 +130,14 @@ TEST_CASE("gradients of attention add to what is there, under any number of thre
     }
 }
 
+TEST_CASE("one tensor may be queries, keys and values") {
+    const auto x = randn<double>({1, 2, 5, 4}, Key{1}).require_grad();
+    const auto q = clone(x.detach()).require_grad(), k = clone(x.detach()).require_grad(), v = clone(x.detach()).require_grad();
+    sum(square(scaled_dot_product_attention(x, x, x))).backward();
+    sum(square(scaled_dot_product_attention(q, k, v))).backward();
+    CHECK(distance(x.grad(), eval(q.grad() + k.grad() + v.grad())) < 1e-14);
+}
+
 TEST_CASE("a saved operand that is overwritten is noticed") {
     const auto q = randn<float>({1, 1, 3, 4}, Key{1}).require_grad();
     auto k = randn<float>({1, 1, 3, 4}, Key{2});

@@ -44,16 +44,39 @@ public:
         q_.tensor = k_.tensor = v_.tensor = mask_.tensor = lengths_.tensor = y_.tensor = lse_ = detail::AnyTensor();
     }
     void backward() override {
-        for (const detail::Saved* saved : {&q_, &k_, &v_, &mask_, &lengths_})
-            if (saved->tensor) saved->check(name);
         const Device device = lse_->storage->device;
-        const OptionalTarget<T> dq(edges_[0]), dk(edges_[1]), dv(edges_[2]);
+        kernels::cpu::AttentionProblem<T> p = problem_;
+        p.q = reinterpret_cast<const T*>(q_.check(name)->data());
+        p.k = reinterpret_cast<const T*>(k_.check(name)->data());
+        p.v = reinterpret_cast<const T*>(v_.check(name)->data());
+        if (p.mask != nullptr) p.mask = reinterpret_cast<const bool*>(mask_.check(name)->data());
+        if (p.bias != nullptr) p.bias = reinterpret_cast<const T*>(mask_.check(name)->data());
+        if (p.lengths != nullptr) p.lengths = reinterpret_cast<const std::int64_t*>(lengths_.check(name)->data());
+        // One tensor may be several operands: its gradients are then added up behind the kernel.
+        detail::AnyTensor apart[3];
+        T* data[3] = {};
+        bool add[3] = {};
+        for (int i = 0; i < 3; ++i) {
+            bool again = false;
+            for (int before = 0; before < i; ++before) again = again || (wanted(i) && edges_[i].node == edges_[before].node && edges_[i].slot == edges_[before].slot);
+            if (again) {
+                const Slot& slot = edges_[i].node->slots[edges_[i].slot];
+                apart[i] = detail::AnyTensor(detail::new_record(dtype_of<T>, slot.rank, slot.dims, device));
+                data[i] = reinterpret_cast<T*>(apart[i]->data());
+                continue;
+            }
+            const OptionalTarget<T> to(edges_[i]);
+            data[i] = to.data;
+            add[i] = to.add;
+        }
         detail::AnyTensor scores;
         const long sizes[4] = {problem_.batch, problem_.heads, problem_.queries, problem_.keys};
         if (wanted(3)) scores = detail::AnyTensor(detail::new_record(dtype_of<T>, 4, sizes, device));
-        TENON_RUN(device, attention_backward(problem_, reinterpret_cast<const T*>(y_.check(name)->data()), reinterpret_cast<const A*>(lse_->data()),
-                                             reinterpret_cast<const T*>(gradient()->data()), dq.data, dq.add, dk.data, dk.add, dv.data, dv.add,
+        TENON_RUN(device, attention_backward(p, reinterpret_cast<const T*>(y_.check(name)->data()), reinterpret_cast<const A*>(lse_->data()),
+                                             reinterpret_cast<const T*>(gradient()->data()), data[0], add[0], data[1], add[1], data[2], add[2],
                                              wanted(3) ? reinterpret_cast<T*>(scores->data()) : nullptr));
+        for (int i = 0; i < 3; ++i)
+            if (apart[i]) add_records(detail::gradient_target(edges_[i]).record, apart[i].get());
         if (!wanted(3)) return;
         // Summed over the axes that the bias was broadcast over. Scores of three axes [B, Tq, Tk] have one head here.
         const Slot& slot = edges_[3].node->slots[edges_[3].slot];
