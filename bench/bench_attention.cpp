@@ -40,14 +40,18 @@ const char* filter = "";
 template <class F>
 void measure(const std::string& name, F&& f) {
     if (name.find(filter) == std::string::npos) return;
-    std::printf("{\"case\":\"%s\",\"unit\":\"us\",\"value\":%.5g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name.c_str(), 1e6 * seconds(f), num_threads(), tenon::name(isa()));
+    std::printf("{\"case\":\"%s\",\"unit\":\"us\",\"value\":%.5g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name.c_str(),
+                1e6 * seconds(f), num_threads(), tenon::name(isa()));
     std::fflush(stdout);
 }
 
 void attention(long batch, long heads, long positions, long width, bool causal) {
-    const std::string name = "attention " + std::to_string(batch) + "x" + std::to_string(heads) + "x" + std::to_string(positions) + "x" + std::to_string(width) + (causal ? " causal" : "");
-    const auto q = randn<float>({batch, heads, positions, width}, Key{1}).require_grad(), k = randn<float>({batch, heads, positions, width}, Key{2}).require_grad(),
-               v = randn<float>({batch, heads, positions, width}, Key{3}).require_grad(), dy = randn<float>({batch, heads, positions, width}, Key{4});
+    const std::string name = "attention " + std::to_string(batch) + "x" + std::to_string(heads) + "x" + std::to_string(positions) + "x" +
+                             std::to_string(width) + (causal ? " causal" : "");
+    const auto q = randn<float>({batch, heads, positions, width}, Key{1}).require_grad(),
+               k = randn<float>({batch, heads, positions, width}, Key{2}).require_grad(),
+               v = randn<float>({batch, heads, positions, width}, Key{3}).require_grad(),
+               dy = randn<float>({batch, heads, positions, width}, Key{4});
     measure(name, [&] {
         const no_grad guard;
         const auto y = scaled_dot_product_attention(q, k, v, {.causal = causal});

@@ -48,10 +48,11 @@ std::vector<T> numbers(long count, long seed) {
 template <class T>
 void check(const Setting& s, bool positions_first) {
     using A = k::accumulator<T>;
-    INFO("[" << s.batch << ", " << s.heads << " of " << s.key_heads << ", " << s.queries << " on " << s.keys << ", " << s.width << " and " << s.value_width << "], causal "
-             << s.causal << ", lengths " << s.lengths << ", mask " << s.mask << ", dropout " << s.dropout);
+    INFO("[" << s.batch << ", " << s.heads << " of " << s.key_heads << ", " << s.queries << " on " << s.keys << ", " << s.width << " and "
+             << s.value_width << "], causal " << s.causal << ", lengths " << s.lengths << ", mask " << s.mask << ", dropout " << s.dropout);
     const long rows = s.batch * s.heads * s.queries, key_rows = s.batch * s.key_heads * s.keys, scores = s.heads * s.queries * s.keys;
-    const auto q = numbers<T>(rows * s.width, 1), key = numbers<T>(key_rows * s.width, 2), v = numbers<T>(key_rows * s.value_width, 3), dy = numbers<T>(rows * s.value_width, 4);
+    const auto q = numbers<T>(rows * s.width, 1), key = numbers<T>(key_rows * s.width, 2), v = numbers<T>(key_rows * s.value_width, 3),
+               dy = numbers<T>(rows * s.value_width, 4);
     std::vector<std::int64_t> lengths;
     for (long b = 0; b < s.batch; ++b) lengths.push_back(b == 0 ? s.keys / 2 + 1 : b == 1 ? 0 : s.keys);
     std::vector<unsigned char> mask(static_cast<std::size_t>(scores));
@@ -62,7 +63,8 @@ void check(const Setting& s, bool positions_first) {
         bias[at] = T(A(mask[at] ? static_cast<double>(i % 17) / 8 - 1 : -HUGE_VAL));
     }
     k::AttentionProblem<T> p;
-    p.batch = s.batch, p.heads = s.heads, p.key_heads = s.key_heads, p.queries = s.queries, p.keys = s.keys, p.width = s.width, p.value_width = s.value_width;
+    p.batch = s.batch, p.heads = s.heads, p.key_heads = s.key_heads, p.queries = s.queries, p.keys = s.keys, p.width = s.width,
+    p.value_width = s.value_width;
     const auto lay_out = [&](long* strides, long heads, long positions, long columns) {
         strides[0] = heads * positions * columns;
         strides[1] = positions_first ? columns : positions * columns;
@@ -84,25 +86,31 @@ void check(const Setting& s, bool positions_first) {
     k::AttentionProblem<T> here = p;
     here.q = q.data(), here.k = key.data(), here.v = v.data();
     here.lengths = s.lengths ? lengths.data() : nullptr;
-    if (s.mask == Setting::biased) here.bias = bias.data();
-    else if (s.mask != Setting::none) here.mask = reinterpret_cast<const bool*>(mask.data());
+    if (s.mask == Setting::biased)
+        here.bias = bias.data();
+    else if (s.mask != Setting::none)
+        here.mask = reinterpret_cast<const bool*>(mask.data());
     std::vector<T> y(dy.size(), T(A(0)));
     std::vector<A> lse(static_cast<std::size_t>(rows));
     k::reference::attention(here, y.data(), lse.data());
     std::vector<double> dq(q.size(), 0.5), dk(key.size(), 0), dv(v.size(), 0.25), ds(static_cast<std::size_t>(rows * s.keys), 0);
     k::reference::attention_backward(here, dy.data(), dq.data(), dk.data(), dv.data(), ds.data());
 
-    const Array<T> there_q(q), there_k(key), there_v(v), there_dy(dy), there_bias(bias), there_y(y.size()), there_dq(std::vector<T>(q.size(), T(A(0.5)))), there_dk(key.size()),
-        there_dv(std::vector<T>(v.size(), T(A(0.25)))), there_ds(ds.size());
+    const Array<T> there_q(q), there_k(key), there_v(v), there_dy(dy), there_bias(bias), there_y(y.size()),
+        there_dq(std::vector<T>(q.size(), T(A(0.5)))), there_dk(key.size()), there_dv(std::vector<T>(v.size(), T(A(0.25)))),
+        there_ds(ds.size());
     const Array<unsigned char> there_mask(mask);
     const Array<std::int64_t> there_lengths(lengths);
     const Array<A> there_lse(lse.size());
     p.q = there_q.data, p.k = there_k.data, p.v = there_v.data;
     p.lengths = s.lengths ? there_lengths.data : nullptr;
-    if (s.mask == Setting::biased) p.bias = there_bias.data;
-    else if (s.mask != Setting::none) p.mask = reinterpret_cast<const bool*>(there_mask.data);
+    if (s.mask == Setting::biased)
+        p.bias = there_bias.data;
+    else if (s.mask != Setting::none)
+        p.mask = reinterpret_cast<const bool*>(there_mask.data);
     kernels::cuda::attention(p, there_y.data, there_lse.data);
-    kernels::cuda::attention_backward(p, there_y.data, there_lse.data, there_dy.data, there_dq.data, true, there_dk.data, false, there_dv.data, true, there_ds.data);
+    kernels::cuda::attention_backward(p, there_y.data, there_lse.data, there_dy.data, there_dq.data, true, there_dk.data, false,
+                                      there_dv.data, true, there_ds.data);
 
     const double unit = std::is_same_v<T, double> ? 0x1p-52 : 0x1p-23, out = sizeof(T) == 2 ? 0x1p-9 : 0;
     const double terms = static_cast<double>(s.keys + s.queries * s.heads / s.key_heads) / 8 + 24;

@@ -35,7 +35,9 @@ struct Operand {
         for (long i = 0; i < b; ++i)
             for (long j = 0; j < h; ++j)
                 for (long m = 0; m < n; ++m)
-                    for (long c = 0; c < d; ++c) memory[std::size_t(i * strides[0] + j * strides[1] + m * strides[2] + c * strides[3])] = T(k::accumulator<T>(values[at++]));
+                    for (long c = 0; c < d; ++c)
+                        memory[std::size_t(i * strides[0] + j * strides[1] + m * strides[2] + c * strides[3])] =
+                            T(k::accumulator<T>(values[at++]));
     }
 };
 
@@ -45,13 +47,15 @@ struct Results {
     std::vector<k::accumulator<T>> lse;
 };
 template <class V>
-bool same(const V& a, const V& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0); }
+bool same(const V& a, const V& b) {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0);
+}
 
 template <class T>
 void check(const Setting& s) {
     using A = k::accumulator<T>;
-    INFO("[" << s.batch << ", " << s.heads << " of " << s.key_heads << ", " << s.queries << " on " << s.keys << ", " << s.width << " and " << s.value_width << "], causal "
-             << s.causal << ", lengths " << s.lengths << ", mask " << s.mask << ", dropout " << s.dropout);
+    INFO("[" << s.batch << ", " << s.heads << " of " << s.key_heads << ", " << s.queries << " on " << s.keys << ", " << s.width << " and "
+             << s.value_width << "], causal " << s.causal << ", lengths " << s.lengths << ", mask " << s.mask << ", dropout " << s.dropout);
     std::vector<std::int64_t> lengths;
     for (long b = 0; b < s.batch; ++b) lengths.push_back(b == 0 ? s.keys / 2 + 1 : b == 1 ? 0 : s.keys);
     const auto mask = std::make_unique<bool[]>(std::size_t(s.heads * s.queries * s.keys) + 1);
@@ -70,14 +74,17 @@ void check(const Setting& s) {
             const Operand<T> q(s.batch, s.heads, s.queries, s.width, layout, 1), key(s.batch, s.key_heads, s.keys, s.width, layout, 2),
                 v(s.batch, s.key_heads, s.keys, s.value_width, layout, 3), dy(s.batch, s.heads, s.queries, s.value_width, 0, 4);
             k::AttentionProblem<T> p;
-            p.batch = s.batch, p.heads = s.heads, p.key_heads = s.key_heads, p.queries = s.queries, p.keys = s.keys, p.width = s.width, p.value_width = s.value_width;
+            p.batch = s.batch, p.heads = s.heads, p.key_heads = s.key_heads, p.queries = s.queries, p.keys = s.keys, p.width = s.width,
+            p.value_width = s.value_width;
             p.q = q.memory.data(), p.k = key.memory.data(), p.v = v.memory.data();
             std::memcpy(p.q_strides, q.strides, sizeof p.q_strides);
             std::memcpy(p.k_strides, key.strides, sizeof p.k_strides);
             std::memcpy(p.v_strides, v.strides, sizeof p.v_strides);
             std::memcpy(p.y_strides, dy.strides, sizeof p.y_strides);
-            if (s.mask == Setting::biased) p.bias = bias.data();
-            else if (s.mask != Setting::none) p.mask = mask.get();
+            if (s.mask == Setting::biased)
+                p.bias = bias.data();
+            else if (s.mask != Setting::none)
+                p.mask = mask.get();
             p.mask_strides[1] = s.mask == Setting::per_key ? 0 : s.queries * s.keys;
             p.mask_strides[2] = s.mask == Setting::per_key ? 0 : s.keys;
             p.mask_strides[3] = 1;
@@ -87,10 +94,15 @@ void check(const Setting& s) {
             p.dropout = s.dropout;
             p.key = Key{5};
             set_num_threads(threads);
-            Results<T> r{std::vector<T>(y.size()), std::vector<T>(rows * std::size_t(s.width), T(A(0.5))), std::vector<T>(key_rows * std::size_t(s.width)),
-                         std::vector<T>(key_rows * std::size_t(s.value_width)), std::vector<T>(rows * std::size_t(s.keys)), std::vector<A>(rows)};
+            Results<T> r{std::vector<T>(y.size()),
+                         std::vector<T>(rows * std::size_t(s.width), T(A(0.5))),
+                         std::vector<T>(key_rows * std::size_t(s.width)),
+                         std::vector<T>(key_rows * std::size_t(s.value_width)),
+                         std::vector<T>(rows * std::size_t(s.keys)),
+                         std::vector<A>(rows)};
             k::attention(p, r.y.data(), r.lse.data());
-            k::attention_backward(p, r.y.data(), r.lse.data(), dy.memory.data(), r.dq.data(), true, r.dk.data(), false, r.dv.data(), false, r.scores.data());
+            k::attention_backward(p, r.y.data(), r.lse.data(), dy.memory.data(), r.dq.data(), true, r.dk.data(), false, r.dv.data(), false,
+                                  r.scores.data());
             if (all.empty()) {
                 k::reference::attention(p, y.data(), lse.data());
                 dq.assign(r.dq.size(), 0.5), dk.assign(r.dk.size(), 0), dv.assign(r.dv.size(), 0), ds.assign(r.scores.size(), 0);
@@ -108,7 +120,9 @@ void check(const Setting& s) {
         CHECK(same(r.scores, all[0].scores));
     }
     // Each result sums at most `keys` (queries) products of numbers below one, and shares the softmax's rounding.
-    const double unit = std::is_same_v<T, double> ? 0x1p-52 : 0x1p-23, out = std::is_same_v<T, half> ? 0x1p-10 : std::is_same_v<T, bf16> ? 0x1p-7 : 0;
+    const double unit = std::is_same_v<T, double> ? 0x1p-52 : 0x1p-23, out = std::is_same_v<T, half>   ? 0x1p-10
+                                                                             : std::is_same_v<T, bf16> ? 0x1p-7
+                                                                                                       : 0;
     const double terms = double(s.keys + s.queries * s.heads / s.key_heads) / 8 + 24;
     const auto close = [&](const auto& got, const auto& want, double factor) {
         double worst = 0;
@@ -121,7 +135,8 @@ void check(const Setting& s) {
         CHECK(worst == 0);
     };
     close(all[0].y, y, 1);
-    for (std::size_t i = 0; i < rows; ++i) CHECK((lse[i] == all[0].lse[i] || std::abs(lse[i] - all[0].lse[i]) <= 32 * A(unit) * (1 + std::abs(lse[i]))));
+    for (std::size_t i = 0; i < rows; ++i)
+        CHECK((lse[i] == all[0].lse[i] || std::abs(lse[i] - all[0].lse[i]) <= 32 * A(unit) * (1 + std::abs(lse[i]))));
     const double factor = s.dropout > 0 ? 4 : 2;
     close(all[0].dq, dq, factor);
     close(all[0].dk, dk, factor);
@@ -131,7 +146,8 @@ void check(const Setting& s) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention is that of its plain version, in any layout and on any number of threads", "[attention]", float, double, bf16, half) {
+TEMPLATE_TEST_CASE("attention is that of its plain version, in any layout and on any number of threads", "[attention]", float, double, bf16,
+                   half) {
     using T = TestType;
     for (const bool causal : {false, true}) {
         check<T>({1, 1, 1, 1, 1, 1, 1, causal});

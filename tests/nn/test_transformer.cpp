@@ -55,7 +55,8 @@ void check_module(const std::string& name, Net net, F&& run) {
     y.backward(weight);
     check_near(name + "/d_x", x.grad(), 1e-10);
     if (cases().count(name + "/d_memory") != 0) check_near(name + "/d_memory", memory.grad(), 1e-10);
-    nn::for_each_tensor(net, [&](const char* path, nn::Kind, const auto& tensor) { check_near(name + "/d_" + path, tensor.grad(), 1e-10); });
+    nn::for_each_tensor(net,
+                        [&](const char* path, nn::Kind, const auto& tensor) { check_near(name + "/d_" + path, tensor.grad(), 1e-10); });
     // The other way round: the names and shapes that PyTorch reads.
     const files::Folder folder;
     io::save(folder / "ours.safetensors", net);
@@ -65,28 +66,36 @@ void check_module(const std::string& name, Net net, F&& run) {
     CHECK(distance(run(other, x, memory), y) == 0);
 }
 
-const nn::TransformerSettings post{.feedforward = 12, .dropout = 0.1, .activation = nn::FeedForward::relu, .norm_first = false, .rotary = false, .eps = 1e-5};
-const nn::TransformerSettings pre{.feedforward = 12, .dropout = 0.1, .activation = nn::FeedForward::relu, .norm_first = true, .rotary = false, .eps = 1e-5};
+const nn::TransformerSettings post{
+    .feedforward = 12, .dropout = 0.1, .activation = nn::FeedForward::relu, .norm_first = false, .rotary = false, .eps = 1e-5};
+const nn::TransformerSettings pre{
+    .feedforward = 12, .dropout = 0.1, .activation = nn::FeedForward::relu, .norm_first = true, .rotary = false, .eps = 1e-5};
 
 }  // namespace
 
 TEST_CASE("multi-head attention is PyTorch's") {
     const auto lengths = from<std::int64_t>({5, 3});
-    check_module("multihead", nn::MultiheadAttention<double>(8, 2, Key{1}), [&](const auto& net, const auto& x, const auto&) { return net(x, {.lengths = lengths}); });
+    check_module("multihead", nn::MultiheadAttention<double>(8, 2, Key{1}),
+                 [&](const auto& net, const auto& x, const auto&) { return net(x, {.lengths = lengths}); });
     nn::MultiheadAttention<double> net(8, 2, Key{1});
     io::load(TENON_TEST_DIR "/golden/transformer_multihead.safetensors", net);
     check_near("cross/y", net(given("cross/x"), given("cross/memory")));
-    CHECK_THROWS_WITH(nn::MultiheadAttention<>(8, 3, Key{1}), Catch::Contains("3 heads: expected a number of heads that divides the width"));
+    CHECK_THROWS_WITH(nn::MultiheadAttention<>(8, 3, Key{1}),
+                      Catch::Contains("3 heads: expected a number of heads that divides the width"));
     CHECK_THROWS_WITH(net(zeros<double>({1, 2, 7})), Catch::Contains("double[1, 2, 7]") && Catch::Contains("expected [B, T, 8]"));
 }
 TEST_CASE("the Transformer's layers are PyTorch's") {
     nn::TransformerSettings gelus = pre;
     gelus.activation = nn::FeedForward::gelu;
     const auto lengths = from<std::int64_t>({5, 3});
-    check_module("encoder_layer", nn::TransformerEncoderLayer<double>(8, 2, Key{1}, post), [](const auto& net, const auto& x, const auto&) { return net(x, {.causal = true}); });
-    check_module("encoder", nn::TransformerEncoder<double>(2, 8, 2, Key{1}, gelus), [&](const auto& net, const auto& x, const auto&) { return net(x, {.lengths = lengths}); });
-    check_module("decoder_layer", nn::TransformerDecoderLayer<double>(8, 2, Key{1}, pre), [](const auto& net, const auto& x, const auto& m) { return net(x, m, {.causal = true}); });
-    check_module("decoder", nn::TransformerDecoder<double>(2, 8, 2, Key{1}, post), [](const auto& net, const auto& x, const auto& m) { return net(x, m, {.causal = true}); });
+    check_module("encoder_layer", nn::TransformerEncoderLayer<double>(8, 2, Key{1}, post),
+                 [](const auto& net, const auto& x, const auto&) { return net(x, {.causal = true}); });
+    check_module("encoder", nn::TransformerEncoder<double>(2, 8, 2, Key{1}, gelus),
+                 [&](const auto& net, const auto& x, const auto&) { return net(x, {.lengths = lengths}); });
+    check_module("decoder_layer", nn::TransformerDecoderLayer<double>(8, 2, Key{1}, pre),
+                 [](const auto& net, const auto& x, const auto& m) { return net(x, m, {.causal = true}); });
+    check_module("decoder", nn::TransformerDecoder<double>(2, 8, 2, Key{1}, post),
+                 [](const auto& net, const auto& x, const auto& m) { return net(x, m, {.causal = true}); });
 }
 
 TEST_CASE("decoding with a cache is the whole causal pass") {
@@ -118,8 +127,8 @@ TEST_CASE("dropout in the Transformer follows the context") {
     const nn::TransformerEncoder<float> net(2, 8, 2, Key{1}, post);
     const auto x = randn<float>({2, 5, 8}, Key{2});
     const auto bits = [](const Tensor<float, 3>& y) { return std::vector<float>(y.data(), y.data() + y.size()); };
-    const Tensor<float, 3> plain = net(x), inference = net(x, {}, nn::Context{Key{3}, false}), once = net(x, {}, nn::Context{Key{3}, true}), again = net(x, {}, nn::Context{Key{3}, true}),
-                           other = net(x, {}, nn::Context{Key{4}, true});
+    const Tensor<float, 3> plain = net(x), inference = net(x, {}, nn::Context{Key{3}, false}), once = net(x, {}, nn::Context{Key{3}, true}),
+                           again = net(x, {}, nn::Context{Key{3}, true}), other = net(x, {}, nn::Context{Key{4}, true});
     CHECK(bits(plain) == bits(inference));
     CHECK(bits(once) == bits(again));
     CHECK(bits(once) != bits(other));
@@ -174,10 +183,12 @@ TEST_CASE("additive attention is its formula, and stores nothing of size Tq x Tk
             double scores[6] = {}, total = 0;
             const long n = b == 0 ? 4 : 0;
             for (long j = 0; j < n; ++j) {
-                for (long a = 0; a < 5; ++a) scores[j] += net.v.data()[a] * std::tanh(wq.data()[(b * 3 + i) * 5 + a] + wk.data()[(b * 6 + j) * 5 + a]);
+                for (long a = 0; a < 5; ++a)
+                    scores[j] += net.v.data()[a] * std::tanh(wq.data()[(b * 3 + i) * 5 + a] + wk.data()[(b * 6 + j) * 5 + a]);
                 total += std::exp(scores[j]);
             }
-            for (long j = 0; j < 6; ++j) CHECK(weights.data()[(b * 3 + i) * 6 + j] == Approx(j < n ? std::exp(scores[j]) / total : 0).epsilon(1e-12));
+            for (long j = 0; j < 6; ++j)
+                CHECK(weights.data()[(b * 3 + i) * 6 + j] == Approx(j < n ? std::exp(scores[j]) / total : 0).epsilon(1e-12));
             for (long c = 0; c < 2; ++c) {
                 double expected = 0;
                 for (long j = 0; j < n; ++j) expected += std::exp(scores[j]) / total * v.data()[(b * 6 + j) * 2 + c];
@@ -221,7 +232,8 @@ TEST_CASE("location-sensitive attention is its formula, over several steps") {
                         for (long t = 0; t < 3; ++t) {
                             const long at = j + t - 1;
                             if (at < 0 || at >= 6) continue;
-                            filtered += net.location_conv.data()[(f * 2 + 0) * 3 + t] * last[std::size_t(b * 6 + at)] + net.location_conv.data()[(f * 2 + 1) * 3 + t] * all_before[std::size_t(b * 6 + at)];
+                            filtered += net.location_conv.data()[(f * 2 + 0) * 3 + t] * last[std::size_t(b * 6 + at)] +
+                                        net.location_conv.data()[(f * 2 + 1) * 3 + t] * all_before[std::size_t(b * 6 + at)];
                         }
                         inner += net.location_proj.weight.data()[a * 2 + f] * filtered;
                     }
@@ -248,5 +260,6 @@ TEST_CASE("location-sensitive attention is its formula, over several steps") {
             return net(x, projected, v, moving);
         },
         q));
-    CHECK_THROWS_WITH(nn::LocationSensitiveAttention<>(3, 4, 5, Key{1}, {.kernel = 4}), Catch::Contains("kernel 4, expected an odd number"));
+    CHECK_THROWS_WITH(nn::LocationSensitiveAttention<>(3, 4, 5, Key{1}, {.kernel = 4}),
+                      Catch::Contains("kernel 4, expected an odd number"));
 }

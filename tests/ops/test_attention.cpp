@@ -20,7 +20,8 @@ double distance(const Tensor<T, R>& a, const Tensor<T, R>& b) {
     REQUIRE(a.shape() == b.shape());
     const auto x = contiguous(a.detach()), y = contiguous(b.detach());
     double most = 0;
-    for (long i = 0; i < x.size(); ++i) most = std::max(most, std::isnan(double(x.data()[i] - y.data()[i])) ? 1e9 : std::abs(double(x.data()[i] - y.data()[i])));
+    for (long i = 0; i < x.size(); ++i)
+        most = std::max(most, std::isnan(double(x.data()[i] - y.data()[i])) ? 1e9 : std::abs(double(x.data()[i] - y.data()[i])));
     return most;
 }
 template <int R>
@@ -29,7 +30,9 @@ bool all_zero(const Tensor<double, R>& x) {
         if (x.data()[i] != 0) return false;
     return true;
 }
-bool same(const Tensor<float, 4>& a, const Tensor<float, 4>& b) { return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), std::size_t(a.size()) * sizeof(float)) == 0; }
+bool same(const Tensor<float, 4>& a, const Tensor<float, 4>& b) {
+    return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), std::size_t(a.size()) * sizeof(float)) == 0;
+}
 
 }  // namespace
 
@@ -48,7 +51,8 @@ TEST_CASE("keys beyond the lengths are not read, and get no gradient") {
     CHECK(all_zero(contiguous(Tensor<double, 3>(k.grad()(1, all, slice(4, 6))))));
     CHECK(all_zero(contiguous(Tensor<double, 3>(v.grad()(1, all, slice(4, 6))))));
     const no_grad guard;
-    const Tensor<double, 4> few = scaled_dot_product_attention(q(slice(1, 2)), k(slice(1, 2), all, slice(0, 4)), v(slice(1, 2), all, slice(0, 4)));
+    const Tensor<double, 4> few =
+        scaled_dot_product_attention(q(slice(1, 2)), k(slice(1, 2), all, slice(0, 4)), v(slice(1, 2), all, slice(0, 4)));
     CHECK(distance(Tensor<double, 4>(y.detach()(slice(1, 2))), few) < 1e-14);
 }
 
@@ -63,7 +67,8 @@ TEST_CASE("the queries of causal attention are the last positions") {
 
 TEST_CASE("attention drops the weights that dropout drops under its key") {
     const double p = 0.3;
-    const auto q = randn<double>({2, 2, 5, 4}, Key{1}).require_grad(), k = randn<double>({2, 2, 7, 4}, Key{2}).require_grad(), v = randn<double>({2, 2, 7, 3}, Key{3}).require_grad();
+    const auto q = randn<double>({2, 2, 5, 4}, Key{1}).require_grad(), k = randn<double>({2, 2, 7, 4}, Key{2}).require_grad(),
+               v = randn<double>({2, 2, 7, 3}, Key{3}).require_grad();
     const auto dy = randn<double>({2, 2, 5, 3}, Key{4});
     const auto y = scaled_dot_product_attention(q, k, v, {.dropout = p, .key = Key{9}});
     y.backward(dy);
@@ -93,7 +98,8 @@ TEST_CASE("attention with dropout, lengths and shared heads passes the gradient 
 
 TEST_CASE("memory of attention grows linearly with the positions") {
     const auto peak = [](long n) {
-        const auto q = randn<float>({1, 2, n, 16}, Key{1}).require_grad(), k = randn<float>({1, 2, n, 16}, Key{2}).require_grad(), v = randn<float>({1, 2, n, 16}, Key{3}).require_grad();
+        const auto q = randn<float>({1, 2, n, 16}, Key{1}).require_grad(), k = randn<float>({1, 2, n, 16}, Key{2}).require_grad(),
+                   v = randn<float>({1, 2, n, 16}, Key{3}).require_grad();
         const auto dy = ones<float>({1, 2, n, 16});
         memory::reset_peak();
         const long before = memory::statistics().live;
@@ -113,7 +119,8 @@ TEST_CASE("gradients of attention add to what is there, under any number of thre
         Tensor<float, 4> first[3];
         for (const int threads : {1, 2, 3}) {
             set_num_threads(threads);
-            const auto q = randn<float>({1, heads, 300, 24}, Key{1}).require_grad(), k = randn<float>({1, heads, 400, 24}, Key{2}).require_grad(),
+            const auto q = randn<float>({1, heads, 300, 24}, Key{1}).require_grad(),
+                       k = randn<float>({1, heads, 400, 24}, Key{2}).require_grad(),
                        v = randn<float>({1, heads, 400, 32}, Key{3}).require_grad();
             const auto dy = randn<float>({1, heads, 300, 32}, Key{4});
             scaled_dot_product_attention(q, k, v).backward(dy);
@@ -122,8 +129,10 @@ TEST_CASE("gradients of attention add to what is there, under any number of thre
             CHECK(distance(q.grad(), eval(once + once)) == 0);
             const Tensor<float, 4> results[3] = {clone(q.grad()), clone(k.grad()), clone(v.grad())};
             for (int i = 0; i < 3; ++i) {
-                if (threads == 1) first[i] = results[i];
-                else CHECK(same(first[i], results[i]));
+                if (threads == 1)
+                    first[i] = results[i];
+                else
+                    CHECK(same(first[i], results[i]));
             }
         }
         set_num_threads(2);

@@ -70,8 +70,10 @@ struct MultiheadAttention {
     MultiheadAttention() = default;
     MultiheadAttention(long width, long number, Key own, MultiheadAttentionSettings given = {}) : heads(number), settings(given), key(own) {
         if (width < 1 || number < 1 || width % number != 0)
-            fail<ShapeError>("MultiheadAttention: width ", width, ", ", number, " heads: expected a number of heads that divides the width");
-        if (!(settings.dropout >= 0 && settings.dropout <= 1)) fail<ValueError>("MultiheadAttention: dropout ", settings.dropout, ", expected 0 to 1");
+            fail<ShapeError>("MultiheadAttention: width ", width, ", ", number,
+                             " heads: expected a number of heads that divides the width");
+        if (!(settings.dropout >= 0 && settings.dropout <= 1))
+            fail<ValueError>("MultiheadAttention: dropout ", settings.dropout, ", expected 0 to 1");
         in_proj_weight = zeros<T>({3 * width, width});
         init::xavier_uniform(in_proj_weight, own.split(0));
         in_proj_weight.require_grad();
@@ -81,9 +83,14 @@ struct MultiheadAttention {
     }
 
     Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask = {}) const { return self(x, mask, nullptr); }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask, const Context& context) const { return self(x, mask, &context); }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& query, const Tensor<T, 3>& memory, const AttentionMask<T>& mask = {}) const { return cross(query, memory, mask, nullptr); }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& query, const Tensor<T, 3>& memory, const AttentionMask<T>& mask, const Context& context) const {
+    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask, const Context& context) const {
+        return self(x, mask, &context);
+    }
+    Tensor<T, 3> operator()(const Tensor<T, 3>& query, const Tensor<T, 3>& memory, const AttentionMask<T>& mask = {}) const {
+        return cross(query, memory, mask, nullptr);
+    }
+    Tensor<T, 3> operator()(const Tensor<T, 3>& query, const Tensor<T, 3>& memory, const AttentionMask<T>& mask,
+                            const Context& context) const {
         return cross(query, memory, mask, &context);
     }
 
@@ -154,7 +161,8 @@ private:
         turn(q, k, memory.shape(1) - query.shape(1), 0);
         return attend(q, k, part(both, 1, 2), mask, context);
     }
-    Tensor<T, 3> attend(const Tensor<T, 4>& q, const Tensor<T, 4>& k, const Tensor<T, 4>& v, const AttentionMask<T>& mask, const Context* context) const {
+    Tensor<T, 3> attend(const Tensor<T, 4>& q, const Tensor<T, 4>& k, const Tensor<T, 4>& v, const AttentionMask<T>& mask,
+                        const Context* context) const {
         AttentionOptions options{.causal = mask.causal, .scale = 0, .lengths = mask.lengths, .dropout = 0, .key = {}};
         if (context != nullptr && context->training && settings.dropout > 0) {
             options.dropout = settings.dropout;
@@ -165,7 +173,7 @@ private:
             const Tensor<T, 4> both = where(mask.mask, mask.bias, -static_cast<formula::compute_t<T>>(__builtin_inf()));
             bias = both;
         }
-        const Tensor<T, 4> y = bias.has_value()       ? impl::masked_attention_any<true>(q, k, v, bias, options)
+        const Tensor<T, 4> y = bias.has_value()        ? impl::masked_attention_any<true>(q, k, v, bias, options)
                                : mask.mask.has_value() ? impl::masked_attention_any<true>(q, k, v, mask.mask, options)
                                                        : impl::attention_any<true>(q, k, v, nullptr, options);
         return out_proj(y.reshape({y.shape(0), y.shape(1), y.shape(2) * y.shape(3)}));
@@ -205,17 +213,21 @@ struct AdditiveAttention {
     }
 
     Tensor<T, 3> project(const Tensor<T, 3>& keys) const { return key_proj(keys); }
-    Attended<T, 3> operator()(const Tensor<T, 3>& queries, const Tensor<T, 3>& projected, const Tensor<T, 3>& values, const Tensor<std::int64_t, 1>& lengths = {}) const {
+    Attended<T, 3> operator()(const Tensor<T, 3>& queries, const Tensor<T, 3>& projected, const Tensor<T, 3>& values,
+                              const Tensor<std::int64_t, 1>& lengths = {}) const {
         const Tensor<T, 3> q = query_proj(queries);
         const long batch = q.shape(0), n = q.shape(1), keys = projected.shape(1), hidden = v.size();
         if (projected.shape(0) != batch || projected.shape(2) != hidden || values.shape(0) != batch || values.shape(1) != keys)
-            fail<ShapeError>("AdditiveAttention: queries are ", queries.record()->description(), ", projected keys ", projected.record()->description(), ", values ",
-                             values.record()->description(), ": expected [", batch, ", Tk, ", hidden, "] and [", batch, ", Tk, Dv]");
+            fail<ShapeError>("AdditiveAttention: queries are ", queries.record()->description(), ", projected keys ",
+                             projected.record()->description(), ", values ", values.record()->description(), ": expected [", batch,
+                             ", Tk, ", hidden, "] and [", batch, ", Tk, Dv]");
         const Tensor<T, 4> left = q.reshape({batch, n, 1, hidden}), right = projected.reshape({batch, 1, keys, hidden});
         const Tensor<T, 3> scores = sum<3>(v * tanh(left + right));
         Attended<T, 3> r;
-        if (lengths.has_value()) r.weights = softmax<2>(scores, detail::within("AdditiveAttention", keys, lengths, batch).reshape({batch, 1, keys}));
-        else r.weights = softmax<2>(scores);
+        if (lengths.has_value())
+            r.weights = softmax<2>(scores, detail::within("AdditiveAttention", keys, lengths, batch).reshape({batch, 1, keys}));
+        else
+            r.weights = softmax<2>(scores);
         r.context = matmul(r.weights, values);
         return r;
     }
@@ -245,9 +257,13 @@ struct LocationSensitiveAttention {
     LocationSensitiveAttention() = default;
     // Throws ShapeError on sizes below 1, ValueError where the kernel is even.
     LocationSensitiveAttention(long query_width, long key_width, long hidden, Key own, LocationSettings settings = {})
-        : query_proj(query_width, hidden, own.split(0)), key_proj(key_width, hidden, own.split(1)), location_proj(settings.filters, hidden, own.split(2)) {
-        if (settings.kernel < 1 || settings.kernel % 2 == 0) fail<ValueError>("LocationSensitiveAttention: kernel ", settings.kernel, ", expected an odd number");
-        const double bound = 1 / __builtin_sqrt(static_cast<double>(hidden)), reach = 1 / __builtin_sqrt(static_cast<double>(2 * settings.kernel));
+        : query_proj(query_width, hidden, own.split(0)),
+          key_proj(key_width, hidden, own.split(1)),
+          location_proj(settings.filters, hidden, own.split(2)) {
+        if (settings.kernel < 1 || settings.kernel % 2 == 0)
+            fail<ValueError>("LocationSensitiveAttention: kernel ", settings.kernel, ", expected an odd number");
+        const double bound = 1 / __builtin_sqrt(static_cast<double>(hidden)),
+                     reach = 1 / __builtin_sqrt(static_cast<double>(2 * settings.kernel));
         location_conv = uniform<T>({settings.filters, 2, settings.kernel}, own.split(3), {-reach, reach}).require_grad();
         v = uniform<T>({hidden}, own.split(4), {-bound, bound}).require_grad();
         bias = zeros<T>({hidden}).require_grad();
@@ -265,14 +281,17 @@ struct LocationSensitiveAttention {
                             const Tensor<std::int64_t, 1>& lengths = {}) const {
         const long batch = query.shape(0), keys = projected.shape(1), hidden = v.size();
         if (projected.shape(0) != batch || projected.shape(2) != hidden || values.shape(0) != batch || values.shape(1) != keys)
-            fail<ShapeError>("LocationSensitiveAttention: the query is ", query.record()->description(), ", projected keys ", projected.record()->description(), ", values ",
-                             values.record()->description(), ": expected [", batch, ", Tk, ", hidden, "] and [", batch, ", Tk, Dv]");
+            fail<ShapeError>("LocationSensitiveAttention: the query is ", query.record()->description(), ", projected keys ",
+                             projected.record()->description(), ", values ", values.record()->description(), ": expected [", batch,
+                             ", Tk, ", hidden, "] and [", batch, ", Tk, Dv]");
         const Tensor<T, 2> q = query_proj(query);
         const Tensor<T, 3> seen = conv1d(stack<1>(state.weights, state.cumulative), location_conv, {.padding = location_conv.shape(2) / 2});
         const Tensor<T, 3> location = location_proj(seen.template permute<0, 2, 1>());
         const Tensor<T, 2> scores = sum<2>(v * tanh(q.reshape({batch, 1, hidden}) + projected + location + bias));
-        if (lengths.has_value()) state.weights = softmax<1>(scores, detail::within("LocationSensitiveAttention", keys, lengths, batch));
-        else state.weights = softmax<1>(scores);
+        if (lengths.has_value())
+            state.weights = softmax<1>(scores, detail::within("LocationSensitiveAttention", keys, lengths, batch));
+        else
+            state.weights = softmax<1>(scores);
         const Tensor<T, 2> total = state.cumulative + state.weights;
         state.cumulative = total;
         const Tensor<T, 3> sums = matmul(state.weights.reshape({batch, 1, keys}), values);

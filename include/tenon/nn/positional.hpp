@@ -15,7 +15,8 @@ template <class T = float>
     if (length < 0) fail<ShapeError>("sinusoidal_positions: ", length, " positions, expected 0 or more");
     const no_grad constant;
     // In double: the angles of late positions lose their fractions in float.
-    const Tensor<double, 2> position = arange<double>(static_cast<double>(first), static_cast<double>(first + length), 1, device).reshape({length, 1});
+    const Tensor<double, 2> position =
+        arange<double>(static_cast<double>(first), static_cast<double>(first + length), 1, device).reshape({length, 1});
     const Tensor<double, 2> pair = arange<double>(0, static_cast<double>(width / 2), 1, device).reshape({1, width / 2});
     const Tensor<double, 2> angle = position * exp(pair * (-2 * __builtin_log(10000.0) / static_cast<double>(width)));
     return cast<T>(stack<2>(eval(sin(angle)), eval(cos(angle))).reshape({length, width}));
@@ -48,11 +49,13 @@ template <Expression X>
     using T = typename Y::Scalar;
     static_assert(Floating<T> && Y::rank >= 2, "tenon: rotary: the input must be floating-point [..., T, D]");
     const long length = x.shape(Y::rank - 2), width = x.shape(Y::rank - 1), half_of = width / 2;
-    if (width < 2 || width % 2 != 0) fail<ShapeError>("rotary: the last axis of ", x.record()->description(), " is ", width, ", expected an even number of at least 2");
+    if (width < 2 || width % 2 != 0)
+        fail<ShapeError>("rotary: the last axis of ", x.record()->description(), " is ", width, ", expected an even number of at least 2");
     Tensor<T, 2> cosine, sine;
     {
         const no_grad constant;
-        const Tensor<double, 2> position = arange<double>(static_cast<double>(first), static_cast<double>(first + length), 1, x.device()).reshape({length, 1});
+        const Tensor<double, 2> position =
+            arange<double>(static_cast<double>(first), static_cast<double>(first + length), 1, x.device()).reshape({length, 1});
         const Tensor<double, 2> pair = arange<double>(0, static_cast<double>(half_of), 1, x.device()).reshape({1, half_of});
         const Tensor<double, 2> angle = position * exp(pair * (-2 * __builtin_log(base) / static_cast<double>(width)));
         cosine = cast<T>(cos(angle));
@@ -76,7 +79,7 @@ template <Expression X>
 
 struct RelativeBiasSettings {
     long buckets = 32;
-    long most = 128;          // distances from here on share the last bucket
+    long most = 128;            // distances from here on share the last bucket
     bool bidirectional = true;  // half of the buckets for keys behind the query
 };
 
@@ -93,8 +96,9 @@ struct RelativeBias {
     RelativeBias(long heads, Key key, RelativeBiasSettings given = {}) : settings(given) {
         const long side = settings.buckets / (settings.bidirectional ? 2 : 1);
         if (heads < 1 || side < 2 || settings.most <= side / 2)
-            fail<ValueError>("RelativeBias: ", heads, " heads, ", settings.buckets, " buckets up to a distance of ", settings.most, ", expected at least 1 head, ",
-                             settings.bidirectional ? 4 : 2, " buckets and a distance beyond those that have one each (", side / 2, ")");
+            fail<ValueError>("RelativeBias: ", heads, " heads, ", settings.buckets, " buckets up to a distance of ", settings.most,
+                             ", expected at least 1 head, ", settings.bidirectional ? 4 : 2,
+                             " buckets and a distance beyond those that have one each (", side / 2, ")");
         weight = randn<T>({settings.buckets, heads}, key);
         weight *= static_cast<T>(0.02);
         weight.require_grad();

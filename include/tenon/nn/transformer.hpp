@@ -38,7 +38,8 @@ struct FeedForwardBlock {
 };
 // Sublayer f around x: the residual connection, dropout and norm, in the order of the settings.
 template <class T, class F>
-Tensor<T, 3> residual(const Tensor<T, 3>& x, const LayerNorm<T>& norm, const Dropout& dropout, bool norm_first, const Context* context, F&& f) {
+Tensor<T, 3> residual(const Tensor<T, 3>& x, const LayerNorm<T>& norm, const Dropout& dropout, bool norm_first, const Context* context,
+                      F&& f) {
     const Tensor<T, 3> y = norm_first ? f(norm(x)) : f(x);
     const Tensor<T, 3> all = context == nullptr ? eval(x + y) : eval(x + dropout(y, *context));
     return norm_first ? all : norm(all);
@@ -58,18 +59,28 @@ struct TransformerEncoderLayer {
 
     TransformerEncoderLayer() = default;
     TransformerEncoderLayer(long width, long heads, Key key, TransformerSettings given = {})
-        : self_attn(width, heads, key.split(0), {given.dropout, given.rotary}), linear1(width, given.feedforward, key.split(1)), linear2(given.feedforward, width, key.split(2)),
-          norm1(width, given.eps), norm2(width, given.eps), dropout(given.dropout, key.split(3)), dropout1(given.dropout, key.split(4)), dropout2(given.dropout, key.split(5)),
+        : self_attn(width, heads, key.split(0), {given.dropout, given.rotary}),
+          linear1(width, given.feedforward, key.split(1)),
+          linear2(given.feedforward, width, key.split(2)),
+          norm1(width, given.eps),
+          norm2(width, given.eps),
+          dropout(given.dropout, key.split(3)),
+          dropout1(given.dropout, key.split(4)),
+          dropout2(given.dropout, key.split(5)),
           settings(given) {}
 
     Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask = {}) const { return run(x, mask, nullptr); }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask, const Context& context) const { return run(x, mask, &context); }
+    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const AttentionMask<T>& mask, const Context& context) const {
+        return run(x, mask, &context);
+    }
 
     // The next positions [B, n, E] of a causal stack. Inference.
     Tensor<T, 3> step(const Tensor<T, 3>& x, KeyValueCache<T>& cache, const AttentionMask<T>& mask = {}) const {
         const no_grad unrecorded;
-        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, settings.norm_first, nullptr, [&](const Tensor<T, 3>& y) { return self_attn.step(y, cache, mask); });
-        return detail::residual(a, norm2, dropout2, settings.norm_first, nullptr, [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, nullptr); });
+        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, settings.norm_first, nullptr,
+                                                [&](const Tensor<T, 3>& y) { return self_attn.step(y, cache, mask); });
+        return detail::residual(a, norm2, dropout2, settings.norm_first, nullptr,
+                                [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, nullptr); });
     }
 
     static void visit(auto& self, auto&& f) {
@@ -82,9 +93,11 @@ struct TransformerEncoderLayer {
 
 private:
     Tensor<T, 3> run(const Tensor<T, 3>& x, const AttentionMask<T>& mask, const Context* context) const {
-        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, settings.norm_first, context,
-                                                [&](const Tensor<T, 3>& y) { return context == nullptr ? self_attn(y, mask) : self_attn(y, mask, *context); });
-        return detail::residual(a, norm2, dropout2, settings.norm_first, context, [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, context); });
+        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, settings.norm_first, context, [&](const Tensor<T, 3>& y) {
+            return context == nullptr ? self_attn(y, mask) : self_attn(y, mask, *context);
+        });
+        return detail::residual(a, norm2, dropout2, settings.norm_first, context,
+                                [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, context); });
     }
 };
 
@@ -105,15 +118,25 @@ struct TransformerDecoderLayer {
 
     TransformerDecoderLayer() = default;
     TransformerDecoderLayer(long width, long heads, Key key, TransformerSettings given = {})
-        : self_attn(width, heads, key.split(0), {given.dropout, given.rotary}), multihead_attn(width, heads, key.split(1), {given.dropout, false}),
-          linear1(width, given.feedforward, key.split(2)), linear2(given.feedforward, width, key.split(3)), norm1(width, given.eps), norm2(width, given.eps), norm3(width, given.eps),
-          dropout(given.dropout, key.split(4)), dropout1(given.dropout, key.split(5)), dropout2(given.dropout, key.split(6)), dropout3(given.dropout, key.split(7)),
+        : self_attn(width, heads, key.split(0), {given.dropout, given.rotary}),
+          multihead_attn(width, heads, key.split(1), {given.dropout, false}),
+          linear1(width, given.feedforward, key.split(2)),
+          linear2(given.feedforward, width, key.split(3)),
+          norm1(width, given.eps),
+          norm2(width, given.eps),
+          norm3(width, given.eps),
+          dropout(given.dropout, key.split(4)),
+          dropout1(given.dropout, key.split(5)),
+          dropout2(given.dropout, key.split(6)),
+          dropout3(given.dropout, key.split(7)),
           settings(given) {}
 
-    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own = {}, const AttentionMask<T>& others = {}) const {
+    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own = {},
+                            const AttentionMask<T>& others = {}) const {
         return run(x, memory, own, others, nullptr);
     }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own, const AttentionMask<T>& others, const Context& context) const {
+    Tensor<T, 3> operator()(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own, const AttentionMask<T>& others,
+                            const Context& context) const {
         return run(x, memory, own, others, &context);
     }
 
@@ -126,9 +149,12 @@ struct TransformerDecoderLayer {
     Tensor<T, 3> step(const Tensor<T, 3>& x, Cache& cache, const AttentionMask<T>& others = {}) const {
         const no_grad unrecorded;
         const bool first = settings.norm_first;
-        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, first, nullptr, [&](const Tensor<T, 3>& y) { return self_attn.step(y, cache.own); });
-        const Tensor<T, 3> b = detail::residual(a, norm2, dropout2, first, nullptr, [&](const Tensor<T, 3>& y) { return multihead_attn.step_over(y, cache.memory, others); });
-        return detail::residual(b, norm3, dropout3, first, nullptr, [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, nullptr); });
+        const Tensor<T, 3> a =
+            detail::residual(x, norm1, dropout1, first, nullptr, [&](const Tensor<T, 3>& y) { return self_attn.step(y, cache.own); });
+        const Tensor<T, 3> b = detail::residual(a, norm2, dropout2, first, nullptr,
+                                                [&](const Tensor<T, 3>& y) { return multihead_attn.step_over(y, cache.memory, others); });
+        return detail::residual(b, norm3, dropout3, first, nullptr,
+                                [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, nullptr); });
     }
 
     static void visit(auto& self, auto&& f) {
@@ -142,14 +168,17 @@ struct TransformerDecoderLayer {
     }
 
 private:
-    Tensor<T, 3> run(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own, const AttentionMask<T>& others, const Context* context) const {
+    Tensor<T, 3> run(const Tensor<T, 3>& x, const Tensor<T, 3>& memory, const AttentionMask<T>& own, const AttentionMask<T>& others,
+                     const Context* context) const {
         const bool first = settings.norm_first;
-        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, first, context,
-                                                [&](const Tensor<T, 3>& y) { return context == nullptr ? self_attn(y, own) : self_attn(y, own, *context); });
+        const Tensor<T, 3> a = detail::residual(x, norm1, dropout1, first, context, [&](const Tensor<T, 3>& y) {
+            return context == nullptr ? self_attn(y, own) : self_attn(y, own, *context);
+        });
         const Tensor<T, 3> b = detail::residual(a, norm2, dropout2, first, context, [&](const Tensor<T, 3>& y) {
             return context == nullptr ? multihead_attn(y, memory, others) : multihead_attn(y, memory, others, *context);
         });
-        return detail::residual(b, norm3, dropout3, first, context, [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, context); });
+        return detail::residual(b, norm3, dropout3, first, context,
+                                [&](const Tensor<T, 3>& y) { return detail::FeedForwardBlock<T>::run(*this, y, context); });
     }
 };
 
@@ -205,10 +234,12 @@ struct TransformerDecoder {
         if (settings.norm_first) norm = LayerNorm<T>(width, settings.eps);
     }
 
-    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own = {}, const AttentionMask<T>& others = {}) const {
+    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own = {},
+                            const AttentionMask<T>& others = {}) const {
         return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others); });
     }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own, const AttentionMask<T>& others, const Context& context) const {
+    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own,
+                            const AttentionMask<T>& others, const Context& context) const {
         return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others, context); });
     }
     Cache start(const Tensor<T, 3>& memory) const {
@@ -217,7 +248,9 @@ struct TransformerDecoder {
         return cache;
     }
     Tensor<T, 3> step(const Tensor<T, 3>& input, Cache& cache, const AttentionMask<T>& others = {}) const {
-        if (cache.size() != layers.size()) fail<ValueError>("TransformerDecoder: a cache of ", cache.size(), " layers, expected ", layers.size(), ": it comes from start(memory)");
+        if (cache.size() != layers.size())
+            fail<ValueError>("TransformerDecoder: a cache of ", cache.size(), " layers, expected ", layers.size(),
+                             ": it comes from start(memory)");
         return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i].step(x, cache[i], others); });
     }
 

@@ -12,11 +12,11 @@
 namespace tenon {
 
 struct AttentionOptions {
-    bool causal = false;                  // query i of Tq sees keys up to i + Tk - Tq: the queries are the last positions
-    double scale = 0;                     // of the scores; 0: 1 / sqrt(D)
-    Tensor<std::int64_t, 1> lengths = {}; // [B]: keys from there on take no part, and are not read
-    double dropout = 0;                   // probability that a weight is set to 0 (the others are divided by 1 - dropout)
-    Key key = {};                         // for it: weights, counted in row-major order, are kept as dropout(weights, p, key) keeps them
+    bool causal = false;                   // query i of Tq sees keys up to i + Tk - Tq: the queries are the last positions
+    double scale = 0;                      // of the scores; 0: 1 / sqrt(D)
+    Tensor<std::int64_t, 1> lengths = {};  // [B]: keys from there on take no part, and are not read
+    double dropout = 0;                    // probability that a weight is set to 0 (the others are divided by 1 - dropout)
+    Key key = {};                          // for it: weights, counted in row-major order, are kept as dropout(weights, p, key) keeps them
 };
 
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -26,8 +26,8 @@ template <class T>
 class AttentionNode final : public detail::OperationNode<4> {
 public:
     using A = kernels::cpu::accumulator<T>;
-    AttentionNode(const kernels::cpu::AttentionProblem<T>& problem, detail::Record* q, detail::Record* k, detail::Record* v, detail::Record* mask, detail::Record* lengths,
-                  detail::Record* y, detail::AnyTensor lse)
+    AttentionNode(const kernels::cpu::AttentionProblem<T>& problem, detail::Record* q, detail::Record* k, detail::Record* v,
+                  detail::Record* mask, detail::Record* lengths, detail::Record* y, detail::AnyTensor lse)
         : OperationNode("scaled_dot_product_attention"), problem_(problem), lse_(static_cast<detail::AnyTensor&&>(lse)) {
         detail::Record* const given[4] = {q, k, v, problem.bias != nullptr ? mask : nullptr};
         for (int i = 0; i < 4; ++i)
@@ -58,7 +58,8 @@ public:
         bool add[3] = {};
         for (int i = 0; i < 3; ++i) {
             bool again = false;
-            for (int before = 0; before < i; ++before) again = again || (wanted(i) && edges_[i].node == edges_[before].node && edges_[i].slot == edges_[before].slot);
+            for (int before = 0; before < i; ++before)
+                again = again || (wanted(i) && edges_[i].node == edges_[before].node && edges_[i].slot == edges_[before].slot);
             if (again) {
                 const Slot& slot = edges_[i].node->slots[edges_[i].slot];
                 apart[i] = detail::AnyTensor(detail::new_record(dtype_of<T>, slot.rank, slot.dims, device));
@@ -72,9 +73,10 @@ public:
         detail::AnyTensor scores;
         const long sizes[4] = {problem_.batch, problem_.heads, problem_.queries, problem_.keys};
         if (wanted(3)) scores = detail::AnyTensor(detail::new_record(dtype_of<T>, 4, sizes, device));
-        TENON_RUN(device, attention_backward(p, reinterpret_cast<const T*>(y_.check(name)->data()), reinterpret_cast<const A*>(lse_->data()),
-                                             reinterpret_cast<const T*>(gradient()->data()), data[0], add[0], data[1], add[1], data[2], add[2],
-                                             wanted(3) ? reinterpret_cast<T*>(scores->data()) : nullptr));
+        TENON_RUN(device,
+                  attention_backward(p, reinterpret_cast<const T*>(y_.check(name)->data()), reinterpret_cast<const A*>(lse_->data()),
+                                     reinterpret_cast<const T*>(gradient()->data()), data[0], add[0], data[1], add[1], data[2], add[2],
+                                     wanted(3) ? reinterpret_cast<T*>(scores->data()) : nullptr));
         for (int i = 0; i < 3; ++i)
             if (apart[i]) add_records(detail::gradient_target(edges_[i]).record, apart[i].get());
         if (!wanted(3)) return;
@@ -86,10 +88,13 @@ public:
         Collector c;
         c.add(scores.get());
         const no_grad unrecorded;
-        const detail::AnyTensor part = evaluate_sum(formula::table<formula::In<T>, true>, c, 4, sizes, kept, slot.rank, slot.dims, device, 1, "sum");
+        const detail::AnyTensor part =
+            evaluate_sum(formula::table<formula::In<T>, true>, c, 4, sizes, kept, slot.rank, slot.dims, device, 1, "sum");
         const detail::GradientTarget to = detail::gradient_target(edges_[3]);
-        if (to.mode == 2) add_records(to.record, part.get());
-        else copy_records(to.record, part.get());
+        if (to.mode == 2)
+            add_records(to.record, part.get());
+        else
+            copy_records(to.record, part.get());
     }
     void set_rank(int rank) { rank_ = rank; }
 
@@ -103,7 +108,8 @@ private:
 // q, k, v of rank 3 [B, T, D] or 4 [B, H, T, D]; mask of bool or T, or null. The result is [B, H, Tq, Dv], with heads_last
 // [B, Tq, H, Dv].
 template <class T>
-detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Record* v, detail::Record* mask, const AttentionOptions& options, bool heads_last) {
+detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Record* v, detail::Record* mask,
+                               const AttentionOptions& options, bool heads_last) {
     constexpr const char* name = "scaled_dot_product_attention";
     using A = kernels::cpu::accumulator<T>;
     const Device device = q->storage->device;
@@ -111,17 +117,23 @@ detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Rec
     const int rank = q->rank;
     kernels::cpu::AttentionProblem<T> p;
     const auto fail_shapes = [&](const char* expected) {
-        fail<ShapeError>(name, ": queries are ", q->description(), ", keys ", k->description(), ", values ", v->description(), ": expected ", expected);
+        fail<ShapeError>(name, ": queries are ", q->description(), ", keys ", k->description(), ", values ", v->description(),
+                         ": expected ", expected);
     };
-    const auto size = [&](const detail::Record* r, int axis) { return axis == 1 && rank == 3 ? 1 : r->dims()[rank == 3 && axis > 0 ? axis - 1 : axis]; };
-    const auto stride = [&](const detail::Record* r, int axis) { return axis == 1 && rank == 3 ? 0 : r->strides()[rank == 3 && axis > 0 ? axis - 1 : axis]; };
+    const auto size = [&](const detail::Record* r, int axis) {
+        return axis == 1 && rank == 3 ? 1 : r->dims()[rank == 3 && axis > 0 ? axis - 1 : axis];
+    };
+    const auto stride = [&](const detail::Record* r, int axis) {
+        return axis == 1 && rank == 3 ? 0 : r->strides()[rank == 3 && axis > 0 ? axis - 1 : axis];
+    };
     p.batch = size(q, 0), p.heads = size(q, 1), p.queries = size(q, 2), p.width = size(q, 3);
     p.key_heads = size(k, 1), p.keys = size(k, 2), p.value_width = size(v, 3);
     if (size(k, 0) != p.batch || size(v, 0) != p.batch) fail_shapes("the same number of sequences (axis 0)");
     if (size(k, 3) != p.width) fail_shapes("queries and keys of the same width (last axis)");
     if (size(v, 2) != p.keys) fail_shapes("as many values as keys (second to last axis)");
     if (size(v, 1) != p.key_heads) fail_shapes("as many heads of values as of keys (axis 1)");
-    if (p.key_heads != p.heads && (p.key_heads == 0 || p.heads % p.key_heads != 0)) fail_shapes("a number of key heads (axis 1) that divides that of query heads");
+    if (p.key_heads != p.heads && (p.key_heads == 0 || p.heads % p.key_heads != 0))
+        fail_shapes("a number of key heads (axis 1) that divides that of query heads");
     if (p.width == 0) fail_shapes("a width (last axis) of at least 1");
     if (!(options.dropout >= 0 && options.dropout <= 1)) fail<ValueError>(name, ": dropout ", options.dropout, ", expected 0 to 1");
     if (!(options.scale - options.scale == 0)) fail<ValueError>(name, ": scale ", options.scale, ", expected a finite number");
@@ -140,15 +152,18 @@ detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Rec
         const long four[4] = {p.batch, p.heads, p.queries, p.keys}, three[3] = {p.batch, p.queries, p.keys};
         const long* sizes = rank == 4 ? four : three;
         bool fits = mask->rank <= rank;
-        for (int i = 1; fits && i <= mask->rank; ++i) fits = mask->dims()[mask->rank - i] == sizes[rank - i] || mask->dims()[mask->rank - i] == 1;
+        for (int i = 1; fits && i <= mask->rank; ++i)
+            fits = mask->dims()[mask->rank - i] == sizes[rank - i] || mask->dims()[mask->rank - i] == 1;
         if (!fits)
-            fail<ShapeError>(name, ": the mask is ", mask->description(), ", queries ", q->description(), ", keys ", k->description(), ": expected a mask that broadcasts to the scores ",
-                             detail::Sizes{rank, sizes});
+            fail<ShapeError>(name, ": the mask is ", mask->description(), ", queries ", q->description(), ", keys ", k->description(),
+                             ": expected a mask that broadcasts to the scores ", detail::Sizes{rank, sizes});
         long strides[max_rank];
         broadcast_strides(strides, rank, mask->rank, mask->dims(), mask->strides());
         for (int i = 0; i < 4; ++i) p.mask_strides[i] = rank == 4 ? strides[i] : i == 0 ? strides[0] : i == 1 ? 0 : strides[i - 1];
-        if (mask->dtype == DType::boolean) p.mask = reinterpret_cast<const bool*>(mask->data());
-        else p.bias = reinterpret_cast<const T*>(mask->data());
+        if (mask->dtype == DType::boolean)
+            p.mask = reinterpret_cast<const bool*>(mask->data());
+        else
+            p.bias = reinterpret_cast<const T*>(mask->data());
     }
     detail::AnyTensor lengths;
     if (options.lengths.has_value()) {
@@ -156,11 +171,13 @@ detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Rec
         lengths = given.any();
         if (!(lengths->storage->device == device)) fail_devices(name, device, lengths->storage->device);
         if (given.size() != p.batch)
-            fail<ShapeError>(name, ": lengths are ", lengths->description(), ", queries ", q->description(), ": expected one for each of the ", p.batch, " sequences");
+            fail<ShapeError>(name, ": lengths are ", lengths->description(), ", queries ", q->description(),
+                             ": expected one for each of the ", p.batch, " sequences");
         p.lengths = given.data();
         for (long b = 0; device.is_cpu() && b < p.batch; ++b)
             if (p.lengths[b] < 0 || p.lengths[b] > p.keys)
-                fail<ValueError>(name, ": length ", static_cast<long>(p.lengths[b]), " of sequence ", b, ", expected 0 to ", p.keys, ", the number of keys");
+                fail<ValueError>(name, ": length ", static_cast<long>(p.lengths[b]), " of sequence ", b, ", expected 0 to ", p.keys,
+                                 ", the number of keys");
     }
     p.causal = options.causal;
     p.scale = options.scale == 0 ? 1 / __builtin_sqrt(static_cast<double>(p.width)) : options.scale;
@@ -168,14 +185,17 @@ detail::AnyTensor attention_of(detail::Record* q, detail::Record* k, detail::Rec
     p.key = options.key;
 
     const long rows[3] = {p.batch, p.heads, p.queries};
-    const long four[4] = {p.batch, heads_last ? p.queries : p.heads, heads_last ? p.heads : p.queries, p.value_width}, three[3] = {p.batch, p.queries, p.value_width};
+    const long four[4] = {p.batch, heads_last ? p.queries : p.heads, heads_last ? p.heads : p.queries, p.value_width},
+               three[3] = {p.batch, p.queries, p.value_width};
     p.y_strides[0] = p.heads * p.queries * p.value_width;
     p.y_strides[1] = heads_last ? p.value_width : p.queries * p.value_width;
     p.y_strides[2] = heads_last ? p.heads * p.value_width : p.value_width;
     p.y_strides[3] = 1;
-    detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, rank == 4 ? four : three, device, name)), lse(detail::new_record(statistics_dtype<A>(), 3, rows, device));
+    detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, rank == 4 ? four : three, device, name)),
+        lse(detail::new_record(statistics_dtype<A>(), 3, rows, device));
     TENON_RUN(device, attention(p, reinterpret_cast<T*>(y->data()), reinterpret_cast<A*>(lse->data())));
-    if (detail::wants_gradient(q) || detail::wants_gradient(k) || detail::wants_gradient(v) || (mask != nullptr && detail::wants_gradient(mask))) {
+    if (detail::wants_gradient(q) || detail::wants_gradient(k) || detail::wants_gradient(v) ||
+        (mask != nullptr && detail::wants_gradient(mask))) {
         auto* node = detail::make_node<AttentionNode<T>>(p, q, k, v, mask, lengths.get(), y.get(), static_cast<detail::AnyTensor&&>(lse));
         node->set_rank(rank);
         node->set_result(y.get());
@@ -191,7 +211,8 @@ auto attention_any(Q&& queries, K&& keys, V&& values, detail::Record* mask, cons
     using X = std::remove_const_t<decltype(q)>;
     using T = typename X::Scalar;
     static_assert(Floating<T>, "tenon: scaled_dot_product_attention: queries must be floating-point: write cast<float>(q) first");
-    static_assert(X::rank == 3 || X::rank == 4, "tenon: scaled_dot_product_attention: queries, keys and values are [B, T, D] or [B, H, T, D]");
+    static_assert(X::rank == 3 || X::rank == 4,
+                  "tenon: scaled_dot_product_attention: queries, keys and values are [B, T, D] or [B, H, T, D]");
     static_assert(std::is_same_v<X, std::remove_const_t<decltype(k)>> && std::is_same_v<X, std::remove_const_t<decltype(v)>>,
                   "tenon: scaled_dot_product_attention: queries, keys and values must have the same element type and rank");
     static_assert(!HeadsLast || X::rank == 4);
@@ -203,7 +224,8 @@ auto masked_attention_any(Q&& queries, K&& keys, V&& values, M&& given, const At
     using S = typename std::remove_const_t<decltype(mask)>::Scalar;
     static_assert(std::is_same_v<S, bool> || std::is_same_v<S, common_scalar_t<Q>>,
                   "tenon: scaled_dot_product_attention: a mask is bool (true: takes part) or has the queries' type (added to the scores)");
-    static_assert(std::remove_const_t<decltype(mask)>::rank <= wrap_t<Q>::rank, "tenon: scaled_dot_product_attention: the mask has more axes than the queries");
+    static_assert(std::remove_const_t<decltype(mask)>::rank <= wrap_t<Q>::rank,
+                  "tenon: scaled_dot_product_attention: the mask has more axes than the queries");
     return attention_any<HeadsLast>(static_cast<Q&&>(queries), static_cast<K&&>(keys), static_cast<V&&>(values), mask.record(), options);
 }
 
@@ -223,7 +245,8 @@ template <Expression Q, Expression K, Expression V>
 // Derivative of the latter too; that one stores the scores' gradient.
 template <Expression Q, Expression K, Expression V, Expression M>
 [[nodiscard]] auto scaled_dot_product_attention(Q&& q, K&& k, V&& v, M&& mask, const AttentionOptions& options = {}) {
-    return impl::masked_attention_any<false>(static_cast<Q&&>(q), static_cast<K&&>(k), static_cast<V&&>(v), static_cast<M&&>(mask), options);
+    return impl::masked_attention_any<false>(static_cast<Q&&>(q), static_cast<K&&>(k), static_cast<V&&>(v), static_cast<M&&>(mask),
+                                             options);
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE

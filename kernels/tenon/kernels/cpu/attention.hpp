@@ -26,8 +26,8 @@ void attention(const AttentionProblem<T>& p, T* y, accumulator<T>* lse);
 // The gradients of q, k, v, packed [batch, heads, positions, features], each written or added to what is there; null where none is
 // wanted. dscores [batch, heads, queries, keys] takes that of the scaled scores, the bias's before it is summed.
 template <class T>
-void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk, bool add_dk, T* dv, bool add_dv,
-                        T* dscores);
+void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk,
+                        bool add_dk, T* dv, bool add_dv, T* dscores);
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 template <class T>
@@ -35,8 +35,8 @@ void attention(const AttentionProblem<T>& p, T* y, accumulator<T>* lse) {
     if (p.batch * p.heads * p.queries > 0) attention_impl::Forward<T>(p, y, lse).run();
 }
 template <class T>
-void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk, bool add_dk, T* dv, bool add_dv,
-                        T* dscores) {
+void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk,
+                        bool add_dk, T* dv, bool add_dv, T* dscores) {
     using A = accumulator<T>;
     const long rows = p.batch * p.heads * p.queries;
     if (dscores != nullptr)
@@ -44,7 +44,8 @@ void attention_backward(const AttentionProblem<T>& p, const T* y, const accumula
     const impl::Scratch<A> delta(rows);
     parallel_for(p.batch * p.heads, 0.2 * double(rows) * double(p.value_width), [&](long head) {
         const long at = head / p.heads * p.y_strides[0] + head % p.heads * p.y_strides[1];
-        dispatch<attention_impl::DeltaBody, Isa::avx2>(p.queries, p.value_width, y + at, dy + at, p.y_strides[2], delta.data() + head * p.queries);
+        dispatch<attention_impl::DeltaBody, Isa::avx2>(p.queries, p.value_width, y + at, dy + at, p.y_strides[2],
+                                                       delta.data() + head * p.queries);
     });
     attention_impl::Backward<T>(p, y, lse, dy, delta.data(), {dq, dk, dv, dscores, add_dq, add_dk, add_dv}).run();
 }
@@ -63,9 +64,10 @@ void attention_backward(const AttentionProblem<T>& p, const T* y, const accumula
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
-#define TENON_ATTENTION_INSTANCES(T)                                                            \
-    TENON_ATTENTION_INSTANCE void attention<T>(const AttentionProblem<T>&, T*, accumulator<T>*); \
-    TENON_ATTENTION_INSTANCE void attention_backward<T>(const AttentionProblem<T>&, const T*, const accumulator<T>*, const T*, T*, bool, T*, bool, T*, bool, T*);
+#define TENON_ATTENTION_INSTANCES(T)                                                                                                     \
+    TENON_ATTENTION_INSTANCE void attention<T>(const AttentionProblem<T>&, T*, accumulator<T>*);                                         \
+    TENON_ATTENTION_INSTANCE void attention_backward<T>(const AttentionProblem<T>&, const T*, const accumulator<T>*, const T*, T*, bool, \
+                                                        T*, bool, T*, bool, T*);
 TENON_ATTENTION_INSTANCES(float)
 TENON_ATTENTION_INSTANCES(double)
 TENON_ATTENTION_INSTANCES(bf16)

@@ -27,8 +27,9 @@ template <class A>
 inline constexpr int score_space = tile_rows<A> * (tile_rows<A> + 1);
 // Two staged operands of a score, or the columns of one of a result.
 template <class A>
-inline constexpr int staging_space = 2 * tile_rows<A> * (staged_columns + 1) > tile_rows<A> * (result_columns + 1) ? 2 * tile_rows<A> * (staged_columns + 1)
-                                                                                                                    : tile_rows<A> * (result_columns + 1);
+inline constexpr int staging_space = 2 * tile_rows<A> * (staged_columns + 1) > tile_rows<A> * (result_columns + 1)
+                                         ? 2 * tile_rows<A> * (staged_columns + 1)
+                                         : tile_rows<A> * (result_columns + 1);
 
 // One head of a problem, and what a launch adds.
 template <class T>
@@ -55,7 +56,8 @@ struct Head {
     __device__ accumulator<T> kept(long i, long j, std::uint64_t threshold) const {
         using A = accumulator<T>;
         if (p.dropout == 0) return A(1);
-        return random_word(random, static_cast<std::uint64_t>(p.score(b, h, i, j))) < threshold ? static_cast<A>(1 / (1 - p.dropout)) : A(0);
+        return random_word(random, static_cast<std::uint64_t>(p.score(b, h, i, j))) < threshold ? static_cast<A>(1 / (1 - p.dropout))
+                                                                                                : A(0);
     }
 #endif
 };
@@ -66,13 +68,15 @@ template <int Columns, class T, class A>
 __device__ void stage(A* to, const T* from, long row_stride, long column_stride, long first, long rows, long column, long columns) {
     for (int k = static_cast<int>(threadIdx.x); k < tile_rows<A> * Columns; k += block_threads) {
         const int r = k / Columns, c = k % Columns;
-        to[r * (Columns + 1) + c] = first + r < rows && column + c < columns ? static_cast<A>(from[(first + r) * row_stride + (column + c) * column_stride]) : A(0);
+        to[r * (Columns + 1) + c] =
+            first + r < rows && column + c < columns ? static_cast<A>(from[(first + r) * row_stride + (column + c) * column_stride]) : A(0);
     }
 }
 // products[a][c] of rows ty * R + a of one operand with rows tx + 16 c of another.
 template <class T, class A, int R>
-__device__ void multiply_rows(A (&products)[R][R], A* staging, const T* left, long left_row, long left_column, long left_first, long left_rows, const T* right, long right_row,
-                              long right_column, long right_first, long right_rows, long width) {
+__device__ void multiply_rows(A (&products)[R][R], A* staging, const T* left, long left_row, long left_column, long left_first,
+                              long left_rows, const T* right, long right_row, long right_column, long right_first, long right_rows,
+                              long width) {
     constexpr int pitch = staged_columns + 1;
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
     A* const other = staging + tile_rows<A> * pitch;
@@ -95,8 +99,8 @@ __device__ void multiply_rows(A (&products)[R][R], A* staging, const T* left, lo
 }
 // sums[a][c] += rows ty * R + a of the scores times the columns tx + 16 c of an operand's rows [first, first + tile).
 template <class T, class A, int R>
-__device__ void add_columns(A (&sums)[R][result_columns / 16], const A* scores, A* staging, const T* from, long row_stride, long column_stride, long first, long rows, long column,
-                            long columns) {
+__device__ void add_columns(A (&sums)[R][result_columns / 16], const A* scores, A* staging, const T* from, long row_stride,
+                            long column_stride, long first, long rows, long column, long columns) {
     constexpr int tile = tile_rows<A>;
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
     __syncthreads();  // what was staged before has been read, the scores are written
@@ -113,7 +117,8 @@ __device__ void add_columns(A (&sums)[R][result_columns / 16], const A* scores, 
     }
 }
 template <class T, class A, int R>
-__device__ void write_columns(const A (&sums)[R][result_columns / 16], T* to, long stride, long first, long rows, long column, long columns, A scale, bool add) {
+__device__ void write_columns(const A (&sums)[R][result_columns / 16], T* to, long stride, long first, long rows, long column, long columns,
+                              A scale, bool add) {
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
     for (int a = 0; a < R; ++a)
         for (int c = 0; c < result_columns / 16; ++c) {
@@ -136,7 +141,8 @@ __global__ void attention_forward(AttentionProblem<T> problem, LaunchKey launch_
     const long head = blockIdx.x / tiles, first = (blockIdx.x - head * tiles) * tile;
     const Head<T> own{problem, launch_key.get(), head / problem.heads, head % problem.heads};
     const AttentionProblem<T>& p = own.p;
-    const long last = first + tile < p.queries ? first + tile : p.queries, n = p.visible(own.b, last - 1), column = blockIdx.y * static_cast<long>(result_columns);
+    const long last = first + tile < p.queries ? first + tile : p.queries, n = p.visible(own.b, last - 1),
+               column = blockIdx.y * static_cast<long>(result_columns);
     const std::uint64_t threshold = bernoulli_threshold(1 - p.dropout);
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
     const int row = static_cast<int>(threadIdx.x) / share, lane = static_cast<int>(threadIdx.x) % share;  // of the softmax
@@ -144,9 +150,11 @@ __global__ void attention_forward(AttentionProblem<T> problem, LaunchKey launch_
     A results[R][result_columns / 16] = {};
     for (long j = 0; j < n; j += tile) {
         A products[R][R];
-        multiply_rows(products, staging, own.query(), p.q_strides[2], p.q_strides[3], first, p.queries, own.key(), p.k_strides[2], p.k_strides[3], j, n, p.width);
+        multiply_rows(products, staging, own.query(), p.q_strides[2], p.q_strides[3], first, p.queries, own.key(), p.k_strides[2],
+                      p.k_strides[3], j, n, p.width);
         for (int a = 0; a < R; ++a)
-            for (int c = 0; c < R; ++c) scores[(ty * R + a) * (tile + 1) + tx + 16 * c] = own.score(first + ty * R + a, j + tx + 16 * c, products[a][c]);
+            for (int c = 0; c < R; ++c)
+                scores[(ty * R + a) * (tile + 1) + tx + 16 * c] = own.score(first + ty * R + a, j + tx + 16 * c, products[a][c]);
         __syncthreads();
         A* const line = scores + row * (tile + 1);
         A top = largest, part = 0;
@@ -190,7 +198,8 @@ __global__ void attention_delta(AttentionProblem<T> p, const T* y, const T* dy, 
     using A = accumulator<T>;
     const long rows = p.batch * p.heads * p.queries, warps = static_cast<long>(gridDim.x) * (block_threads / 32), lane = threadIdx.x % 32;
     for (long r = (static_cast<long>(blockIdx.x) * block_threads + threadIdx.x) / 32; r < rows; r += warps) {
-        const long head = r / p.queries, at = head / p.heads * p.y_strides[0] + head % p.heads * p.y_strides[1] + r % p.queries * p.y_strides[2];
+        const long head = r / p.queries,
+                   at = head / p.heads * p.y_strides[0] + head % p.heads * p.y_strides[1] + r % p.queries * p.y_strides[2];
         A sum = 0;
         for (long c = lane; c < p.value_width; c += 32) sum += static_cast<A>(y[at + c]) * static_cast<A>(dy[at + c]);
         for (int d = 16; d > 0; d /= 2) sum += row_shuffle(sum, d);
@@ -200,8 +209,8 @@ __global__ void attention_delta(AttentionProblem<T> p, const T* y, const T* dy, 
 }
 
 template <class T>
-__global__ void attention_gradient_of_queries(AttentionProblem<T> problem, LaunchKey launch_key, long tiles, const T* dy, const accumulator<T>* lse,
-                                              const accumulator<T>* delta, T* dq, bool add, T* dscores) {
+__global__ void attention_gradient_of_queries(AttentionProblem<T> problem, LaunchKey launch_key, long tiles, const T* dy,
+                                              const accumulator<T>* lse, const accumulator<T>* delta, T* dq, bool add, T* dscores) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     constexpr int tile = tile_rows<A>, R = tile / 16;
@@ -210,7 +219,8 @@ __global__ void attention_gradient_of_queries(AttentionProblem<T> problem, Launc
     const long head = blockIdx.x / tiles, first = (blockIdx.x - head * tiles) * tile;
     const Head<T> own{problem, launch_key.get(), head / problem.heads, head % problem.heads};
     const AttentionProblem<T>& p = own.p;
-    const long last = first + tile < p.queries ? first + tile : p.queries, n = p.visible(own.b, last - 1), column = blockIdx.y * static_cast<long>(result_columns);
+    const long last = first + tile < p.queries ? first + tile : p.queries, n = p.visible(own.b, last - 1),
+               column = blockIdx.y * static_cast<long>(result_columns);
     const std::uint64_t threshold = bernoulli_threshold(1 - p.dropout);
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
     A logs[R], deltas[R];
@@ -222,31 +232,36 @@ __global__ void attention_gradient_of_queries(AttentionProblem<T> problem, Launc
     A results[R][result_columns / 16] = {};
     for (long j = 0; j < n; j += tile) {
         A products[R][R], along[R][R];
-        multiply_rows(products, staging, own.query(), p.q_strides[2], p.q_strides[3], first, p.queries, own.key(), p.k_strides[2], p.k_strides[3], j, n, p.width);
-        multiply_rows(along, staging, dy + own.result(), p.y_strides[2], p.y_strides[3], first, p.queries, own.value(), p.v_strides[2], p.v_strides[3], j, n, p.value_width);
+        multiply_rows(products, staging, own.query(), p.q_strides[2], p.q_strides[3], first, p.queries, own.key(), p.k_strides[2],
+                      p.k_strides[3], j, n, p.width);
+        multiply_rows(along, staging, dy + own.result(), p.y_strides[2], p.y_strides[3], first, p.queries, own.value(), p.v_strides[2],
+                      p.v_strides[3], j, n, p.value_width);
         for (int a = 0; a < R; ++a)
             for (int c = 0; c < R; ++c) {
                 const long i = first + ty * R + a, k = j + tx + 16 * c;
                 const A w = math::exp(own.score(i, k, products[a][c]) - logs[a]);
                 const A ds = w == A(0) ? A(0) : w * (along[a][c] * own.kept(i, k, threshold) - deltas[a]);
                 scores[(ty * R + a) * (tile + 1) + tx + 16 * c] = ds;
-                if (dscores != nullptr && blockIdx.y == 0 && i < p.queries && k < p.visible(own.b, i)) dscores[p.score(own.b, own.h, i, k)] = static_cast<T>(ds);
+                if (dscores != nullptr && blockIdx.y == 0 && i < p.queries && k < p.visible(own.b, i))
+                    dscores[p.score(own.b, own.h, i, k)] = static_cast<T>(ds);
             }
         if (dq != nullptr) add_columns(results, scores, staging, own.key(), p.k_strides[2], p.k_strides[3], j, n, column, p.width);
     }
-    if (dq != nullptr) write_columns(results, dq + head * p.queries * p.width, p.width, first, p.queries, column, p.width, static_cast<A>(p.scale), add);
+    if (dq != nullptr)
+        write_columns(results, dq + head * p.queries * p.width, p.width, first, p.queries, column, p.width, static_cast<A>(p.scale), add);
 #endif
 }
 
 template <class T>
-__global__ void attention_gradient_of_keys(AttentionProblem<T> problem, LaunchKey launch_key, long tiles, const T* dy, const accumulator<T>* lse, const accumulator<T>* delta,
-                                           T* dk, bool add_dk, T* dv, bool add_dv) {
+__global__ void attention_gradient_of_keys(AttentionProblem<T> problem, LaunchKey launch_key, long tiles, const T* dy,
+                                           const accumulator<T>* lse, const accumulator<T>* delta, T* dk, bool add_dk, T* dv, bool add_dv) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     constexpr int tile = tile_rows<A>, R = tile / 16;
     TENON_SHARED(A, staging, staging_space<A>);
     TENON_SHARED(A, scores, score_space<A>);
-    const long key_head = blockIdx.x / tiles, first = (blockIdx.x - key_head * tiles) * tile, b = key_head / problem.key_heads, column = blockIdx.y * static_cast<long>(result_columns);
+    const long key_head = blockIdx.x / tiles, first = (blockIdx.x - key_head * tiles) * tile, b = key_head / problem.key_heads,
+               column = blockIdx.y * static_cast<long>(result_columns);
     const Key key = launch_key.get();
     const std::uint64_t threshold = bernoulli_threshold(1 - problem.dropout);
     const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
@@ -260,8 +275,10 @@ __global__ void attention_gradient_of_keys(AttentionProblem<T> problem, LaunchKe
             const long last = i + tile < p.queries ? i + tile : p.queries;
             if (p.visible(b, last - 1) <= first) continue;
             A products[R][R], along[R][R];
-            multiply_rows(products, staging, own.key(), p.k_strides[2], p.k_strides[3], first, n, own.query(), p.q_strides[2], p.q_strides[3], i, p.queries, p.width);
-            multiply_rows(along, staging, own.value(), p.v_strides[2], p.v_strides[3], first, n, dy + own.result(), p.y_strides[2], p.y_strides[3], i, p.queries, p.value_width);
+            multiply_rows(products, staging, own.key(), p.k_strides[2], p.k_strides[3], first, n, own.query(), p.q_strides[2],
+                          p.q_strides[3], i, p.queries, p.width);
+            multiply_rows(along, staging, own.value(), p.v_strides[2], p.v_strides[3], first, n, dy + own.result(), p.y_strides[2],
+                          p.y_strides[3], i, p.queries, p.value_width);
             for (int a = 0; a < R; ++a)
                 for (int c = 0; c < R; ++c) {
                     const long q = i + tx + 16 * c, k = first + ty * R + a;
@@ -273,7 +290,8 @@ __global__ void attention_gradient_of_keys(AttentionProblem<T> problem, LaunchKe
             if (dv != nullptr) {
                 for (int a = 0; a < R; ++a)
                     for (int c = 0; c < R; ++c) scores[(ty * R + a) * (tile + 1) + tx + 16 * c] = products[a][c];
-                add_columns(values, scores, staging, dy + own.result(), p.y_strides[2], p.y_strides[3], i, p.queries, column, p.value_width);
+                add_columns(values, scores, staging, dy + own.result(), p.y_strides[2], p.y_strides[3], i, p.queries, column,
+                            p.value_width);
                 __syncthreads();  // the scores have been read
             }
             if (dk != nullptr) {
@@ -284,8 +302,11 @@ __global__ void attention_gradient_of_keys(AttentionProblem<T> problem, LaunchKe
         }
     }
     if (dk != nullptr)
-        write_columns(keys, dk + key_head * problem.keys * problem.width, problem.width, first, problem.keys, column, problem.width, static_cast<A>(problem.scale), add_dk);
-    if (dv != nullptr) write_columns(values, dv + key_head * problem.keys * problem.value_width, problem.value_width, first, problem.keys, column, problem.value_width, A(1), add_dv);
+        write_columns(keys, dk + key_head * problem.keys * problem.width, problem.width, first, problem.keys, column, problem.width,
+                      static_cast<A>(problem.scale), add_dk);
+    if (dv != nullptr)
+        write_columns(values, dv + key_head * problem.keys * problem.value_width, problem.value_width, first, problem.keys, column,
+                      problem.value_width, A(1), add_dv);
 #endif
 }
 
@@ -296,7 +317,8 @@ struct ZeroStep {
 };
 inline dim3 grid(long heads, long tiles, long columns) {
     const long chunks = (columns + result_columns - 1) / result_columns;
-    if (heads * tiles >= (1l << 31) || chunks > 65535) fail<ShapeError>("scaled_dot_product_attention: too many heads, positions or columns for one launch");
+    if (heads * tiles >= (1l << 31) || chunks > 65535)
+        fail<ShapeError>("scaled_dot_product_attention: too many heads, positions or columns for one launch");
     return dim3(static_cast<unsigned>(heads * tiles), static_cast<unsigned>(chunks < 1 ? 1 : chunks));
 }
 
@@ -307,12 +329,13 @@ void attention(const AttentionProblem<T>& p, T* y, accumulator<T>* lse) {
     constexpr long tile = attention_impl::tile_rows<accumulator<T>>;
     const long tiles = (p.queries + tile - 1) / tile;
     if (p.batch * p.heads * tiles == 0) return;
-    launch("scaled_dot_product_attention", attention_impl::attention_forward<T>, attention_impl::grid(p.batch * p.heads, tiles, p.value_width), dim3(block_threads), std::size_t(0), p,
-           LaunchKey(p.key), tiles, y, lse);
+    launch("scaled_dot_product_attention", attention_impl::attention_forward<T>,
+           attention_impl::grid(p.batch * p.heads, tiles, p.value_width), dim3(block_threads), std::size_t(0), p, LaunchKey(p.key), tiles,
+           y, lse);
 }
 template <class T>
-void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk, bool add_dk, T* dv, bool add_dv,
-                        T* dscores) {
+void attention_backward(const AttentionProblem<T>& p, const T* y, const accumulator<T>* lse, const T* dy, T* dq, bool add_dq, T* dk,
+                        bool add_dk, T* dv, bool add_dv, T* dscores) {
     using A = accumulator<T>;
     constexpr const char* name = "scaled_dot_product_attention";
     constexpr long tile = attention_impl::tile_rows<A>;
@@ -320,14 +343,16 @@ void attention_backward(const AttentionProblem<T>& p, const T* y, const accumula
     const LaunchKey key(p.key);
     if (dscores != nullptr) for_each_index(name, rows * p.keys, attention_impl::ZeroStep<T>{dscores});
     const Scratch<A> delta(rows);
-    if (rows > 0) launch(name, attention_impl::attention_delta<T>, blocks_for(rows, block_threads / 32), block_threads, p, y, dy, delta.get());
+    if (rows > 0)
+        launch(name, attention_impl::attention_delta<T>, blocks_for(rows, block_threads / 32), block_threads, p, y, dy, delta.get());
     if ((dq != nullptr || dscores != nullptr) && rows > 0)
-        launch(name, attention_impl::attention_gradient_of_queries<T>, attention_impl::grid(p.batch * p.heads, tiles, dq == nullptr ? 1 : p.width), dim3(block_threads), std::size_t(0), p,
-               key, tiles, dy, lse, static_cast<const A*>(delta.get()), dq, add_dq, dscores);
+        launch(name, attention_impl::attention_gradient_of_queries<T>,
+               attention_impl::grid(p.batch * p.heads, tiles, dq == nullptr ? 1 : p.width), dim3(block_threads), std::size_t(0), p, key,
+               tiles, dy, lse, static_cast<const A*>(delta.get()), dq, add_dq, dscores);
     const long columns = p.width > p.value_width ? p.width : p.value_width;
     if ((dk != nullptr || dv != nullptr) && p.batch * p.key_heads * key_tiles > 0)
-        launch(name, attention_impl::attention_gradient_of_keys<T>, attention_impl::grid(p.batch * p.key_heads, key_tiles, columns), dim3(block_threads), std::size_t(0), p, key, key_tiles,
-               dy, lse, static_cast<const A*>(delta.get()), dk, add_dk, dv, add_dv);
+        launch(name, attention_impl::attention_gradient_of_keys<T>, attention_impl::grid(p.batch * p.key_heads, key_tiles, columns),
+               dim3(block_threads), std::size_t(0), p, key, key_tiles, dy, lse, static_cast<const A*>(delta.get()), dk, add_dk, dv, add_dv);
 }
 
 }  // namespace kernels::cuda

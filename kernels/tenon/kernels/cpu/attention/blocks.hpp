@@ -45,7 +45,11 @@ struct Blocks {
     long lanes, strip, panel, ld;  // of a vector; queries of a strip; keys of a packed tile; queries of a block, filled up to strips
 
     explicit Blocks(const AttentionProblem<T>& problem)
-        : p(problem), table(gemm_impl::kernels<A>(p.queries)), lanes(table.lanes), strip(p.queries <= lanes ? lanes : 2 * lanes), panel(table.packed_rows[0]),
+        : p(problem),
+          table(gemm_impl::kernels<A>(p.queries)),
+          lanes(table.lanes),
+          strip(p.queries <= lanes ? lanes : 2 * lanes),
+          panel(table.packed_rows[0]),
           ld(round_up(p.queries < block_queries ? p.queries : block_queries, strip)) {}
 
     static constexpr long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -69,12 +73,15 @@ struct Blocks {
         return {staging, columns, 1};
     }
     // For products over the columns: rows become lanes, `width` of them a panel.
-    void pack_lanes(A* out, long width, long count, long columns, const Rows<A>& x) const { table.pack(out, width, count, x.data, x.row_stride, x.column_stride, columns); }
+    void pack_lanes(A* out, long width, long count, long columns, const Rows<A>& x) const {
+        table.pack(out, width, count, x.data, x.row_stride, x.column_stride, columns);
+    }
     // For products over the rows: panels of two vectors of columns, then one if there is one left.
     void pack_steps(A* out, long count, long columns, const Rows<A>& x) const {
         const long wide = padded(columns) / (2 * lanes) * 2 * lanes, first = wide < columns ? wide : columns;
         if (first > 0) table.pack(out, 2 * lanes, first, x.data, x.column_stride, x.row_stride, count);
-        if (first < columns) table.pack(out + wide * count, lanes, columns - first, x.data + first * x.column_stride, x.column_stride, x.row_stride, count);
+        if (first < columns)
+            table.pack(out + wide * count, lanes, columns - first, x.data + first * x.column_stride, x.column_stride, x.row_stride, count);
     }
 
     // scores[k, c] for `keys` keys (whole tiles are written) and `queries` queries (whole strips).
@@ -82,8 +89,22 @@ struct Blocks {
         const auto run = table.packed[0][strip / lanes];
         for (long c = 0; c < queries; c += strip)
             for (long k = 0; k < keys; k += panel) {
-                const gemm_impl::Tile<A> tile{packed_keys + k * width, 1, panel, packed_queries + c * width, strip, out + k * ld + c, ld, 0, panel, strip,
-                                              width, gemm_impl::chunk_of<A>(width), nullptr, A(1), false, false};
+                const gemm_impl::Tile<A> tile{packed_keys + k * width,
+                                              1,
+                                              panel,
+                                              packed_queries + c * width,
+                                              strip,
+                                              out + k * ld + c,
+                                              ld,
+                                              0,
+                                              panel,
+                                              strip,
+                                              width,
+                                              gemm_impl::chunk_of<A>(width),
+                                              nullptr,
+                                              A(1),
+                                              false,
+                                              false};
                 run(&tile);
             }
     }
@@ -95,8 +116,22 @@ struct Blocks {
             const auto* kernel = table.strided[vectors];
             for (long i = 0; i < rows; i += kernel->rows) {
                 while (kernel->rows > rows - i) ++kernel;
-                const gemm_impl::Tile<A> tile{a + i * a_row, a_row, a_step, b + j * packed, vectors * lanes, c + i * ldc + j, ldc, 0, kernel->rows, vectors * lanes,
-                                              steps, steps, nullptr, A(1), true, false};
+                const gemm_impl::Tile<A> tile{a + i * a_row,
+                                              a_row,
+                                              a_step,
+                                              b + j * packed,
+                                              vectors * lanes,
+                                              c + i * ldc + j,
+                                              ldc,
+                                              0,
+                                              kernel->rows,
+                                              vectors * lanes,
+                                              steps,
+                                              steps,
+                                              nullptr,
+                                              A(1),
+                                              true,
+                                              false};
                 kernel->run(&tile);
             }
             j += vectors * lanes;
@@ -106,8 +141,10 @@ struct Blocks {
     // Runs a body over strips in the widest vectors that divide one.
     template <class Body, class... Arguments>
     void over_strips(Arguments... arguments) const {
-        if (strip * long(sizeof(A)) % 64 == 0) dispatch<Body>(arguments...);
-        else dispatch<Body, Isa::avx2>(arguments...);
+        if (strip * long(sizeof(A)) % 64 == 0)
+            dispatch<Body>(arguments...);
+        else
+            dispatch<Body, Isa::avx2>(arguments...);
     }
 
     // What masks and dropout need of a block: its elements row by row, and turned.
@@ -122,8 +159,10 @@ struct Blocks {
         if (p.mask == nullptr && p.bias == nullptr) return;
         const long* s = p.mask_strides;
         const long at = b * s[0] + h * s[1] + i * s[2] + j * s[3], lines = s[2] == 0 ? 1 : rows;
-        if (p.mask != nullptr) dispatch<FlagsBody<false>, Isa::avx2>(lines, keys, p.mask + at, s[2], s[3], A(0), flat);
-        else dispatch<StageBody, Isa::avx2>(lines, keys, p.bias + at, s[2], s[3], A(1), flat);
+        if (p.mask != nullptr)
+            dispatch<FlagsBody<false>, Isa::avx2>(lines, keys, p.mask + at, s[2], s[3], A(0), flat);
+        else
+            dispatch<StageBody, Isa::avx2>(lines, keys, p.bias + at, s[2], s[3], A(1), flat);
         if (s[2] != 0) turn(rows, keys, flat, turned);
         dispatch<AddBiasBody, Isa::avx2>(keys, width, scores, ld, static_cast<const A*>(s[2] == 0 ? flat : turned), s[2] == 0 ? 0l : ld);
     }

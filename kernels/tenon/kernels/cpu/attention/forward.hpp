@@ -44,7 +44,8 @@ struct Forward : Blocks<T> {
         lay_out();
         for (long q = 0; q < blocks; ++q) {
             const long i = (first + q) * block_queries, rows = Base::rows_of(p.queries, i, block_queries);
-            this->pack_lanes(queries + q * ld * width, this->strip, rows, width, this->rows(rows, width, this->query(b, h, i), p.q_strides[2], p.q_strides[3], A(p.scale), staging));
+            this->pack_lanes(queries + q * ld * width, this->strip, rows, width,
+                             this->rows(rows, width, this->query(b, h, i), p.q_strides[2], p.q_strides[3], A(p.scale), staging));
         }
         for (long c = 0; c < blocks * ld; ++c) largest[c] = -A(__builtin_inf()), sums[c] = 0;
         for (long c = 0; c < blocks * block_queries * out; ++c) results[c] = 0;
@@ -52,16 +53,20 @@ struct Forward : Blocks<T> {
         const long end = last * block_queries < p.queries ? last * block_queries : p.queries, n = p.visible(b, end - 1);
         for (long j = 0; j < n; j += block_keys) {
             const long there = Base::rows_of(p.length(b), j, block_keys);
-            this->pack_lanes(keys, this->panel, there, width, this->rows(there, width, this->key(b, kh, j), p.k_strides[2], p.k_strides[3], A(1), staging));
-            this->pack_steps(values, there, p.value_width, this->rows(there, p.value_width, this->value(b, kh, j), p.v_strides[2], p.v_strides[3], A(1), staging));
+            this->pack_lanes(keys, this->panel, there, width,
+                             this->rows(there, width, this->key(b, kh, j), p.k_strides[2], p.k_strides[3], A(1), staging));
+            this->pack_steps(values, there, p.value_width,
+                             this->rows(there, p.value_width, this->value(b, kh, j), p.v_strides[2], p.v_strides[3], A(1), staging));
             for (long q = 0; q < blocks; ++q) {
-                const long i = (first + q) * block_queries, rows = Base::rows_of(p.queries, i, block_queries), seen = this->seen(b, i, rows, j);
+                const long i = (first + q) * block_queries, rows = Base::rows_of(p.queries, i, block_queries),
+                           seen = this->seen(b, i, rows, j);
                 if (seen == 0) continue;
                 this->scores(seen, rows, width, keys, queries + q * ld * width, scores);
                 this->apply_mask(b, h, i, rows, j, seen, scores, flat, turned);
                 if (drops) this->draw_kept(b, h, i, rows, j, seen, flat, kept);
-                this->template over_strips<SoftmaxStripBody>(seen, Base::round_up(rows, this->strip), scores, ld, static_cast<const A*>(drops ? kept : nullptr),
-                                                             largest + q * ld, sums + q * ld, factor);
+                this->template over_strips<SoftmaxStripBody>(seen, Base::round_up(rows, this->strip), scores, ld,
+                                                             static_cast<const A*>(drops ? kept : nullptr), largest + q * ld, sums + q * ld,
+                                                             factor);
                 A* const to = results + q * block_queries * out;
                 dispatch<ScaleRowsBody, Isa::avx2>(rows, out, to, static_cast<const A*>(factor));
                 this->add_product(rows, scores, 1, ld, seen, values, there, p.value_width, to);
@@ -75,8 +80,8 @@ struct Forward : Blocks<T> {
                 factor[r] = sum == A(0) ? A(0) : A(1) / sum;
                 log[r] = sum == A(0) ? A(__builtin_inf()) : largest[q * ld + r] + A(math::log(sum));
             }
-            dispatch<WriteRowsBody, Isa::avx2>(rows, p.value_width, static_cast<const A*>(results + q * block_queries * out), out, static_cast<const A*>(factor), 1l,
-                                               y + this->result(b, h, i), p.y_strides[2], false);
+            dispatch<WriteRowsBody, Isa::avx2>(rows, p.value_width, static_cast<const A*>(results + q * block_queries * out), out,
+                                               static_cast<const A*>(factor), 1l, y + this->result(b, h, i), p.y_strides[2], false);
         }
     }
 

@@ -16,13 +16,13 @@ struct AttentionProblem {
     long batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, width = 0, value_width = 0;
     const T *q = nullptr, *k = nullptr, *v = nullptr;
     long q_strides[4] = {}, k_strides[4] = {}, v_strides[4] = {};
-    long y_strides[4] = {};            // of the result and its gradient; the last is 1
+    long y_strides[4] = {};  // of the result and its gradient; the last is 1
     // At most one of the two, over [batch, head, query, key]; stride 0 where it is broadcast.
-    const bool* mask = nullptr;        // true: takes part
-    const T* bias = nullptr;           // added to the scaled scores
+    const bool* mask = nullptr;  // true: takes part
+    const T* bias = nullptr;     // added to the scaled scores
     long mask_strides[4] = {};
     const std::int64_t* lengths = nullptr;  // for each of the batch: keys from there on take no part and are not read; null: all
-    bool causal = false;               // query i sees the keys up to i + keys - queries
+    bool causal = false;                    // query i sees the keys up to i + keys - queries
     double scale = 1, dropout = 0;
     Key key;
 

@@ -179,7 +179,8 @@ struct ScaleRowsBody {
 // Rows out into memory, times a factor (each its own, or factors[0] with step 0), perhaps added to what is there.
 struct WriteRowsBody {
     template <int Lanes, class T, class A>
-    static TENON_ALWAYS_INLINE void run(long rows, long columns, const A* from, long from_stride, const A* factors, long step, T* to, long to_stride, bool add) {
+    static TENON_ALWAYS_INLINE void run(long rows, long columns, const A* from, long from_stride, const A* factors, long step, T* to,
+                                        long to_stride, bool add) {
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
         for (long r = 0; r < rows; ++r, from += from_stride, to += to_stride) {
