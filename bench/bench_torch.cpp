@@ -344,6 +344,32 @@ void images() {
 
 }  // namespace
 
+// The cases of bench_attention.cpp.
+void attention() {
+    const auto run = [](long batch, long heads, long positions, long width, bool causal) {
+        const std::string name =
+            "attention " + std::to_string(batch) + "x" + std::to_string(heads) + "x" + std::to_string(positions) + "x" + std::to_string(width) + (causal ? " causal" : "");
+        if (!wanted(name + " F+B")) return;
+        auto q = torch::randn({batch, heads, positions, width}, torch::requires_grad()), k = torch::randn_like(q).requires_grad_(), v = torch::randn_like(q).requires_grad_();
+        const auto dy = torch::randn({batch, heads, positions, width});
+        {
+            const torch::NoGradGuard guard;
+            report(name, "us", 1e6, seconds([&] { auto y = at::scaled_dot_product_attention(q, k, v, {}, 0, causal); }));
+        }
+        report(name + " F+B", "us", 1e6, seconds([&] {
+                   at::scaled_dot_product_attention(q, k, v, {}, 0, causal).backward(dy);
+                   for (auto* leaf : {&q, &k, &v}) leaf->mutable_grad().reset();
+               }));
+    };
+    for (const bool causal : {false, true}) {
+        run(8, 8, 512, 64, causal);
+        run(8, 8, 128, 64, causal);
+        run(1, 8, 2048, 64, causal);
+    }
+    run(1, 1, 2048, 64, false);
+    run(32, 4, 34, 32, false);
+}
+
 int main(int argc, char** argv) {
     if (const char* wish = std::getenv("TENON_BENCH_FILTER")) filter = wish;
     if (argc > 1) filter = argv[1];
@@ -358,6 +384,7 @@ int main(int argc, char** argv) {
         mlp("mlp 784-256-128-10 b128 adam step", {784, 256, 128, 10}, 128);
         sorting();
         layers();
+        attention();
         gemm();
         gemm_types();
         images();
