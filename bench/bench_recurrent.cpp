@@ -61,7 +61,8 @@ void measure(const Case& c, const M& module) {
 int main(int argc, char** argv) {
     if (const char* wish = std::getenv("TENON_BENCH_FILTER")) filter = wish;
     if (argc > 1) filter = argv[1];
-    for (const int threads : {1, 2}) {
+    const int most = std::min(num_threads(), 2);
+    for (int threads = 1; threads <= most; ++threads) {
         set_num_threads(threads);
         for (const Case& c : {Case{"LSTM", 35, 20, 200}, Case{"LSTM", 20, 128, 1024}, Case{"LSTM", 20, 32, 64}, Case{"GRU", 60, 160, 64}, Case{"GRU", 20, 96, 64}}) {
             if (c.cell[0] == 'L') measure(c, nn::LSTM<float>(c.width, c.width, Key{3}));

@@ -11,6 +11,8 @@
 
 #include <tenon/nn/recurrent/stack.hpp>
 
+#include <concepts>
+
 namespace tenon::nn {
 
 struct RecurrentOptions {
@@ -56,9 +58,12 @@ struct OneState {
     RecurrentStack<T> stack;
 
     RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& h = {}, const Tensor<std::int64_t, 1>& lengths = {}) const { return run(x, h, lengths, nullptr); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const Context& context) const { return run(x, {}, {}, &context); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& h, const Context& context) const { return run(x, h, {}, &context); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& h, const Tensor<std::int64_t, 1>& lengths, const Context& context) const {
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const C& context) const { return run(x, {}, {}, &context); }
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& h, const C& context) const { return run(x, h, {}, &context); }
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& h, const Tensor<std::int64_t, 1>& lengths, const C& context) const {
         return run(x, h, lengths, &context);
     }
     static void visit(auto& self, auto&& f) { RecurrentStack<T>::visit(self.stack, f); }
@@ -100,7 +105,7 @@ struct OneStep {
 // h = tanh(W x + b_ih + U h + b_hh) (Elman 1990), or relu.
 template <class T = float>
 struct RNN : detail::OneState<T> {
-    RNN() = default;
+    RNN() { this->stack.name = "RNN"; }
     // Throws ShapeError and ValueError.
     RNN(long in, long hidden, Key key, const RnnOptions& o = {})
         : detail::OneState<T>{detail::RecurrentStack<T>("RNN", o.relu ? RecurrentCell::relu : RecurrentCell::tanh, in, hidden, key, detail::stack_options(o))} {}
@@ -108,7 +113,7 @@ struct RNN : detail::OneState<T> {
 // Gated recurrent units (Cho et al. 2014), the reset gate after the product, as PyTorch.
 template <class T = float>
 struct GRU : detail::OneState<T> {
-    GRU() = default;
+    GRU() { this->stack.name = "GRU"; }
     // Throws ShapeError and ValueError.
     GRU(long in, long hidden, Key key, const RecurrentOptions& o = {})
         : detail::OneState<T>{detail::RecurrentStack<T>("GRU", RecurrentCell::gru, in, hidden, key, detail::stack_options(o))} {}
@@ -120,14 +125,17 @@ struct LSTM {
     using State = LstmState<T>;
     detail::RecurrentStack<T> stack;
 
-    LSTM() = default;
+    LSTM() { stack.name = "LSTM"; }
     // Throws ShapeError and ValueError.
     LSTM(long in, long hidden, Key key, const LstmOptions& o = {}) : stack("LSTM", RecurrentCell::lstm, in, hidden, key, detail::stack_options(o)) {}
 
     RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& state = {}, const Tensor<std::int64_t, 1>& lengths = {}) const { return run(x, state, lengths, nullptr); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const Context& context) const { return run(x, {}, {}, &context); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& state, const Context& context) const { return run(x, state, {}, &context); }
-    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& state, const Tensor<std::int64_t, 1>& lengths, const Context& context) const {
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const C& context) const { return run(x, {}, {}, &context); }
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& state, const C& context) const { return run(x, state, {}, &context); }
+    template <std::same_as<Context> C>  // a braced state is no context
+    RecurrentResult<T, State> operator()(const Tensor<T, 3>& x, const State& state, const Tensor<std::int64_t, 1>& lengths, const C& context) const {
         return run(x, state, lengths, &context);
     }
     static void visit(auto& self, auto&& f) { detail::RecurrentStack<T>::visit(self.stack, f); }
@@ -142,20 +150,20 @@ private:
 // One step of a cell: x [B, F] and the state [B, hidden] (empty: zero) to the state after it.
 template <class T = float>
 struct RNNCell : detail::OneStep<T> {
-    RNNCell() = default;
+    RNNCell() { this->name = "RNNCell"; }
     RNNCell(long in, long hidden, Key key, const RnnOptions& o = {})
         : detail::OneStep<T>("RNNCell", o.relu ? RecurrentCell::relu : RecurrentCell::tanh, in, hidden, key, detail::stack_options(o)) {}
     Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Tensor<T, 2>& h = {}) const { return this->run(x, h, {}).h; }
 };
 template <class T = float>
 struct GRUCell : detail::OneStep<T> {
-    GRUCell() = default;
+    GRUCell() { this->name = "GRUCell"; }
     GRUCell(long in, long hidden, Key key, const RecurrentOptions& o = {}) : detail::OneStep<T>("GRUCell", RecurrentCell::gru, in, hidden, key, detail::stack_options(o)) {}
     Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Tensor<T, 2>& h = {}) const { return this->run(x, h, {}).h; }
 };
 template <class T = float>
 struct LSTMCell : detail::OneStep<T> {
-    LSTMCell() = default;
+    LSTMCell() { this->name = "LSTMCell"; }
     LSTMCell(long in, long hidden, Key key, const LstmOptions& o = {}) : detail::OneStep<T>("LSTMCell", RecurrentCell::lstm, in, hidden, key, options(o)) {}
     LstmState<T, 2> operator()(const Tensor<T, 2>& x, const LstmState<T, 2>& state = {}) const {
         const auto r = this->run(x, state.h, state.c);

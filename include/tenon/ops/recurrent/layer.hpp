@@ -86,13 +86,17 @@ public:
         }
         const T* const d = data(dgates);
         const long weight_rows = s.weight_gates() * n, features = saved_[ih_in].tensor->dims()[1];
-        if (const OptionalTarget<T> dx(edge(x_in)); dx.data != nullptr)
-            multiply(device, rows, features, weight_rows, {d, kept, 1}, {saved(ih_in), features, 1}, dx.data, dx.add);
+        if (const OptionalTarget<T> dx(edge(x_in)); dx.data != nullptr) {
+            kernels::cpu::GemmOptions<T> options;
+            options.accumulate = dx.add;
+            const kernels::cpu::MatrixView<T> left{d, kept, 1}, right{saved(ih_in), features, 1};
+            TENON_RUN(device, gemm<T>(rows, features, weight_rows, left, right, dx.data, features, options));
+        }
         if (const OptionalTarget<T> dw(edge(ih_in)); dw.data != nullptr)
-            multiply(device, weight_rows, features, rows, {d, 1, kept}, {saved(x_in), features, 1}, dw.data, dw.add);
+            TENON_RUN(device, gemm_over_rows(weight_rows, features, rows, d, kept, saved(x_in), dw.data, dw.add));
         if (const OptionalTarget<T> dw(edge(hh_in)); dw.data != nullptr) hidden_weights(device, d, y, dw);
         if (const OptionalTarget<T> dw(edge(hr_in)); dw.data != nullptr)
-            multiply(device, s.out, n, rows, {data(dh), 1, s.out}, {data(projected), n, 1}, dw.data, dw.add);
+            TENON_RUN(device, gemm_over_rows<T>(s.out, n, rows, data(dh), s.out, data(projected), dw.data, dw.add));
         if (wanted(bias_ih_in) || wanted(bias_hh_in)) {
             const detail::AnyTensor sums = fresh(1, kept);
             TENON_RUN(device, reduce_sum(1l, rows, kept, d, data(sums)));
@@ -114,11 +118,6 @@ private:
     Edge edge(Input k) const { return wanted(k) ? edges_[k] : Edge{}; }
     const T* saved(Input k) const { return saved_[k].tensor ? reinterpret_cast<const T*>(saved_[k].check(name)->data()) : nullptr; }
     const T* arrived(int k) const { return slots_[k].has ? reinterpret_cast<const T*>(slots_[k].gradient->data()) : nullptr; }
-    static void multiply(Device device, long m, long n, long k, kernels::cpu::MatrixView<T> a, kernels::cpu::MatrixView<T> b, T* c, bool add) {
-        kernels::cpu::GemmOptions<T> options;
-        options.accumulate = add;
-        TENON_RUN(device, gemm<T>(m, n, k, a, b, c, n, options));
-    }
     // dW_hh: the gradients of all rows times the states that they started from.
     void hidden_weights(Device device, const T* d, const T* y, const OptionalTarget<T>& dw) const {
         const kernels::cpu::RecurrentShape& s = shape_;
@@ -126,7 +125,7 @@ private:
         const bool gru = s.cell == RecurrentCell::gru;
         // Rows of the weight from `top` on, gradients from column `column` on.
         const auto part = [&](long top, long count, long column, long first, long k, const T* before, bool add) {
-            multiply(device, count, out, k, {d + first * kept + column, 1, kept}, {before, out, 1}, dw.data + top * out, add);
+            TENON_RUN(device, gemm_over_rows(count, out, k, d + first * kept + column, kept, before, dw.data + top * out, add));
         };
         const auto all = [&](long first, long k, const T* before, bool add) {
             part(0, gru ? 2 * n : kept, 0, first, k, before, add);

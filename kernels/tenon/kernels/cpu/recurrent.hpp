@@ -4,6 +4,7 @@
 // As gemm.hpp, compiled once in a program built with TENON_EXTERN_KERNELS.
 #pragma once
 
+#include <tenon/kernels/cpu/gemm.hpp>
 #include <tenon/kernels/cpu/recurrent/cells.hpp>
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
@@ -22,6 +23,9 @@ void recurrent_forward(const RecurrentShape& s, const RecurrentForward<T>& a);
 // From dy, dh_n, dc_n to the gradients of the sums before the activations, of h0 and c0.
 template <class T>
 void recurrent_backward(const RecurrentShape& s, const RecurrentBackward<T>& a);
+// C[m, n] = A' B, or C + A' B, for A[k, m] and B[k, n] with rows lda and n apart: gradients of weights, sums over all steps.
+template <class T>
+void gemm_over_rows(long m, long n, long k, const T* a, long lda, const T* b, T* c, bool accumulate);
 
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 template <class T>
@@ -31,6 +35,16 @@ void recurrent_forward(const RecurrentShape& s, const RecurrentForward<T>& a) {
 template <class T>
 void recurrent_backward(const RecurrentShape& s, const RecurrentBackward<T>& a) {
     if (s.batch > 0 && s.hidden > 0) with_cell(s.cell, [&]<RecurrentCell cell>() { impl::backward_sequences<cell>(s, a); });
+}
+template <class T>
+void gemm_over_rows(long m, long n, long k, const T* a, long lda, const T* b, T* c, bool accumulate) {
+    GemmOptions<T> options;
+    options.accumulate = accumulate;
+    const MatrixView<T> left{a, 1, lda}, right{b, n, 1};
+    // A is read across its rows: packed once, whatever C is like, rather than by every tile.
+    if (m < 24 || n < 2 || k < 64) return gemm<T>(m, n, k, left, right, c, n, options);
+    const auto pack = gemm_impl::kernels<T>().pack;
+    gemm_impl::gemm_blocked(m, n, k, gemm_impl::PackRows<T>{left, pack}, gemm_impl::PackColumns<T>{right, pack}, c, n, options);
 }
 #endif
 
@@ -44,6 +58,8 @@ TENON_RECURRENT_INSTANCE void recurrent_forward<float>(const RecurrentShape&, co
 TENON_RECURRENT_INSTANCE void recurrent_forward<double>(const RecurrentShape&, const RecurrentForward<double>&);
 TENON_RECURRENT_INSTANCE void recurrent_backward<float>(const RecurrentShape&, const RecurrentBackward<float>&);
 TENON_RECURRENT_INSTANCE void recurrent_backward<double>(const RecurrentShape&, const RecurrentBackward<double>&);
+TENON_RECURRENT_INSTANCE void gemm_over_rows<float>(long, long, long, const float*, long, const float*, float*, bool);
+TENON_RECURRENT_INSTANCE void gemm_over_rows<double>(long, long, long, const double*, long, const double*, double*, bool);
 #undef TENON_RECURRENT_INSTANCE
 #endif
 

@@ -127,6 +127,13 @@ void recurrent_backward(const RecurrentShape& s, const RecurrentBackward<T>& a) 
     if (a.dc0 != nullptr) set_state(s.batch * n, static_cast<const T*>(dc.get()), a.dc0, a.add_dc0);
 }
 
+template <class T>
+void gemm_over_rows(long m, long n, long k, const T* a, long lda, const T* b, T* c, bool accumulate) {
+    GemmOptions<T> options;
+    options.accumulate = accumulate;
+    cuda::gemm<T>(m, n, k, MatrixView<T>{a, 1, lda}, MatrixView<T>{b, n, 1}, c, n, options);
+}
+
 }  // namespace kernels::cuda
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
