@@ -98,8 +98,9 @@ void recurrent_backward(const RecurrentShape& s, const RecurrentBackward<T>& a) 
             const long skip = from_before ? 0 : known, count = from_before ? known : m - known;
             if (count <= 0) continue;
             T* const dgates = a.dgates + (at + skip) * kept;
-            cpu::CellGradients<T> job{count, n, {a.gates + (at + skip) * kept, kept}, {}, {}, {}, {}, {}, {dstate.get() + skip * out, out}, {dc.get() + skip * n, n}, {dgates, kept}, {}, {}, {},
+            cpu::CellGradients<T> job{count, n, {a.gates + (at + skip) * kept, kept}, {}, {}, {}, {}, {}, {dstate.get() + skip * out, out}, {}, {dgates, kept}, {}, {}, {},
                                       a.peephole};
+            if (lstm) job.dc = {dc.get() + skip * n, n};
             if (lstm) job.c = {a.cells + (at + skip) * n, n};
             if (from_before) {
                 job.h_before = {a.y + s.offsets[before] * out, out};

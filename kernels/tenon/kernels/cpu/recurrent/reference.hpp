@@ -26,7 +26,7 @@ void recurrent_forward(const RecurrentShape& s, const RecurrentForward<T>& a, T*
         const long t = s.step(index);
         for (long row = 0; row < s.sizes[t]; ++row) {
             const long at = s.offsets[t] + row;
-            T *gates = a.gates + at * kept, *h = state + row * s.out, *c = cell + row * n;
+            T *gates = a.gates + at * kept, *h = state + row * s.out, *c = cell != nullptr ? cell + row * n : nullptr;
             if (s.cell == RecurrentCell::gru) {
                 add_product(2 * n, s.out, a.weight_hh, false, h, gates);
                 for (long j = 0; j < n; ++j) gates[3 * n + j] = a.bias_q != nullptr ? a.bias_q[j] : T(0);
@@ -79,7 +79,7 @@ void recurrent_backward(const RecurrentShape& s, const RecurrentBackward<T>& a, 
                                   {s.projected() ? inner : total},
                                   {},
                                   {dh},
-                                  {dcell + row * n},
+                                  {dcell != nullptr ? dcell + row * n : nullptr},
                                   {a.dgates + at * kept},
                                   {},
                                   {a.projected != nullptr ? a.projected + at * n : nullptr},
