@@ -134,3 +134,23 @@ TEMPLATE_TEST_CASE("recurrent sequences agree with the plain version", "", float
             for (const long hidden : {5, 33}) check_cell<TestType>(RecurrentCell::lstm, {9, 7, 7, 2}, hidden, 4, reverse, true, peepholes);
     check_cell<TestType>(RecurrentCell::lstm, {9, 7, 7, 2}, 19, 0, false, false, true);
 }
+
+TEMPLATE_TEST_CASE("products over rows are sums over all of them", "", float, double) {
+    Numbers<TestType> numbers{5};
+    struct Size { long m, n, k, lda; };
+    for (const Size& s : {Size{1, 1, 1, 1}, Size{23, 5, 63, 23}, Size{24, 2, 64, 30}, Size{192, 64, 1100, 256}, Size{80, 70, 65, 80}, Size{30, 1, 200, 30}, Size{25, 33, 0, 25}})
+        for (const bool add : {false, true}) {
+            INFO(s.m << " x " << s.n << " over " << s.k << (add ? ", added" : ""));
+            const std::vector<TestType> a = numbers(s.k * s.lda), b = numbers(s.k * s.n), old = numbers(s.m * s.n);
+            std::vector<TestType> got = old, expected = old;
+            gemm_over_rows(s.m, s.n, s.k, a.data(), s.lda, b.data(), got.data(), add);
+            for (long i = 0; i < s.m; ++i)
+                for (long j = 0; j < s.n; ++j) {
+                    double sum = 0;
+                    for (long l = 0; l < s.k; ++l) sum += static_cast<double>(a[static_cast<std::size_t>(l * s.lda + i)]) * static_cast<double>(b[static_cast<std::size_t>(l * s.n + j)]);
+                    TestType& to = expected[static_cast<std::size_t>(i * s.n + j)];
+                    to = static_cast<TestType>(sum + (add ? static_cast<double>(to) : 0));
+                }
+            check_close(got, expected, "C");
+        }
+}
