@@ -342,6 +342,21 @@ void images() {
     run("batch_norm2d train", x, [&](const auto& a) { return torch::batch_norm(a, weight, bias, mean, variance, true, 0.1, 1e-5, false); });
 }
 
+// The cases of bench_recurrent.cpp.
+template <class M>
+void recurrent(const char* cell, long steps, long batch, long width) {
+    const std::string name = std::string(cell) + " T" + std::to_string(steps) + " b" + std::to_string(batch) + " h" + std::to_string(width) + " F+B";
+    if (!wanted(name)) return;
+    M module(width, width);
+    auto x = torch::randn({steps, batch, width}, torch::requires_grad());
+    const auto dy = torch::randn({steps, batch, width});
+    report(name, "us", 1e6, seconds([&] {
+               std::get<0>(module(x)).backward(dy);
+               x.mutable_grad().reset();
+               module->zero_grad();
+           }));
+}
+
 }  // namespace
 
 // The cases of bench_attention.cpp.
@@ -388,5 +403,10 @@ int main(int argc, char** argv) {
         gemm();
         gemm_types();
         images();
+        recurrent<torch::nn::LSTM>("LSTM", 35, 20, 200);
+        recurrent<torch::nn::LSTM>("LSTM", 20, 128, 1024);
+        recurrent<torch::nn::LSTM>("LSTM", 20, 32, 64);
+        recurrent<torch::nn::GRU>("GRU", 60, 160, 64);
+        recurrent<torch::nn::GRU>("GRU", 20, 96, 64);
     }
 }

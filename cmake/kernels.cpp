@@ -5,3 +5,4 @@
 #include <tenon/kernels/cpu/gemm.hpp>
 #include <tenon/kernels/cpu/gemm_half.hpp>
 #include <tenon/kernels/cpu/gemm_int8.hpp>
+#include <tenon/kernels/cpu/recurrent.hpp>
