@@ -3,11 +3,14 @@
 
 #include <tenon/kernels/cpu/conv/reference.hpp>
 #include <tenon/kernels/cuda/conv.cuh>
+#include <tenon/runtime/precision.hpp>
 
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <string>
 #include <vector>
 
 namespace {
@@ -97,7 +100,8 @@ bool forward(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& 
     switch (way) {
         case Way::library: device::conv_forward<T, D>(s, x, xs, w, y, ys, e); return true;
         case Way::own: device::own::conv_forward<T>(lift(s), x, lift(xs), w, y, lift(ys), e); return true;
-        default: device::reference::conv_forward<T, D>(s, x, xs, w, y, ys, e); return true;
+        case Way::reference: device::reference::conv_forward<T, D>(s, x, xs, w, y, ys, e); return true;
+        default: return device::cudnn::conv_forward<T>(lift(s), x, lift(xs), w, y, lift(ys), e);
     }
 }
 template <class T, int D>
@@ -106,7 +110,8 @@ bool backward_data(Way way, const ConvShape<D>& s, const T* dy, const ImageStrid
     switch (way) {
         case Way::library: device::conv_backward_data<T, D>(s, dy, dys, w, dx, dxs, e); return true;
         case Way::own: device::own::conv_backward_data<T>(lift(s), dy, lift(dys), w, dx, lift(dxs), e); return true;
-        default: device::reference::conv_backward_data<T, D>(s, dy, dys, w, dx, dxs, e); return true;
+        case Way::reference: device::reference::conv_backward_data<T, D>(s, dy, dys, w, dx, dxs, e); return true;
+        default: return device::cudnn::conv_backward_data<T>(lift(s), dy, lift(dys), w, dx, lift(dxs), e);
     }
 }
 template <class T, int D>
@@ -115,7 +120,8 @@ bool backward_weights(Way way, const ConvShape<D>& s, const T* x, const ImageStr
     switch (way) {
         case Way::library: device::conv_backward_weights<T, D>(s, x, xs, dy, dys, dw, accumulate); return true;
         case Way::own: device::own::conv_backward_weights<T>(lift(s), x, lift(xs), dy, lift(dys), dw, accumulate); return true;
-        default: device::reference::conv_backward_weights<T, D>(s, x, xs, dy, dys, dw, accumulate); return true;
+        case Way::reference: device::reference::conv_backward_weights<T, D>(s, x, xs, dy, dys, dw, accumulate); return true;
+        default: return device::cudnn::conv_backward_weights<T>(lift(s), x, lift(xs), dy, lift(dys), dw, accumulate);
     }
 }
 
@@ -259,11 +265,28 @@ const Case<2> tiled[] = {
 }  // namespace
 
 TEMPLATE_TEST_CASE("the library's own convolutions", "", float, double) {
-    const double most = sizeof(TestType) == 4 ? 4e5 : 1e5;
+    const double most = sizeof(TestType) == 4 ? 2e5 : 5e4;
     check_all<TestType>(Way::own, cases_1d, most);
     check_all<TestType>(Way::own, cases_2d, most);
     check_all<TestType>(Way::own, cases_3d, most);
     check_all<TestType>(Way::own, tiled, 1e6);
+}
+
+// The test runs with cuDNN and without (TENON_CUDNN=0).
+TEMPLATE_TEST_CASE("cuDNN's convolutions", "", float, double) {
+    const bool usable = cuda_detail::cudnn_library().usable;
+    const Made one = check_all<TestType>(Way::cudnn, cases_1d, 3e4), two = check_all<TestType>(Way::cudnn, cases_2d, 5e4), three = check_all<TestType>(Way::cudnn, cases_3d, 5e4);
+    for (const Made& made : {one, two, three}) {
+        CHECK((made.forward > 0) == usable);
+        CHECK((made.data > 0) == usable);
+        CHECK((made.weights > 0) == usable);
+    }
+}
+
+TEST_CASE("the library takes cuDNN or its own") {
+    check_all<float>(Way::library, cases_1d, 3e4);
+    check_all<float>(Way::library, cases_2d, 3e4);
+    check_all<float>(Way::library, cases_3d, 3e4);
 }
 
 TEST_CASE("the plain reference") {
@@ -271,3 +294,180 @@ TEST_CASE("the plain reference") {
     check_all<float>(Way::reference, cases_2d, 1e5);
     check_all<float>(Way::reference, cases_3d, 1e5);
 }
+
+namespace {
+
+// One 3 x 3 convolution of 8 channels to 8, in the three directions.
+template <class T>
+struct Small {
+    ConvShape<2> s;
+    ImageStrides<2> xs, ys;
+    Array<T> x, w, dy, y, dx, dw;
+    explicit Small(long dilation = 1)
+        : s(Case<2>{2, 8, 8, 1, {17, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {dilation, dilation}}.shape()), xs(ImageStrides<2>::contiguous(8, s.in)),
+          ys(ImageStrides<2>::contiguous(8, s.out)), x(numbers<T>(2 * 8 * s.in_size(), 1)), w(numbers<T>(8 * 8 * 9, 2)), dy(numbers<T>(2 * 8 * s.out_size(), 3)),
+          y(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.out_size()))), dx(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.in_size()))),
+          dw(std::vector<T>(8 * 8 * 9)) {}
+    void forward() const { device::conv_forward<T, 2>(s, x.get(), xs, w.get(), y.get(), ys); }
+    void backward_data() const { device::conv_backward_data<T, 2>(s, dy.get(), ys, w.get(), dx.get(), xs); }
+    void backward_weights() const { device::conv_backward_weights<T, 2>(s, x.get(), xs, dy.get(), ys, dw.get()); }
+    std::vector<double> exact() const {
+        std::vector<double> r(static_cast<std::size_t>(2 * 8 * s.out_size()));
+        const auto xv = wide(x.values()), wv = wide(w.values());
+        host::conv_forward<double, 2>(s, xv.data(), xs, wv.data(), r.data(), ys);
+        return r;
+    }
+    double error() const {
+        forward();
+        const auto got = y.values();
+        const auto wanted = exact();
+        double most = 0;
+        for (std::size_t i = 0; i < got.size(); ++i) most = std::max(most, std::abs(static_cast<double>(got[i]) - wanted[i]));
+        return most;
+    }
+};
+
+template <class F>
+std::string message_of(F f) {
+    try {
+        f();
+    } catch (const DeviceError& e) {
+        return e.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("floats keep their precision unless TF32 is allowed") {
+    const Small<float> small;
+    CHECK(small.error() < 1e-5);
+    if (!cuda_detail::cudnn_library().usable) return;
+    allow_tf32(true);
+    const double rounded = small.error();
+    allow_tf32(false);
+    CHECK(rounded < 2e-2);
+#if defined(TENON_CUDA_EMULATOR)
+    CHECK(rounded > 1e-5);
+#endif
+    CHECK(small.error() < 1e-5);
+}
+
+// Stands for the offsets of images of more than 2^30 elements, of which the emulator has no room: few images, far apart.
+TEST_CASE("images beyond 32 bits are convolved some at a time") {
+    const ConvShape<3> s = device::conv_impl::lift(Case<2>{5, 2, 3, 1, {4, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}.shape());
+    ImageStrides<3> xs = ImageStrides<3>::contiguous(2, s.in);
+    const ImageStrides<3> ys = ImageStrides<3>::contiguous(3, s.out);
+    xs.n = 1l << 29;
+    std::vector<long> firsts, counts;
+    device::conv_impl::for_images(s, xs, ys, [&](const ConvShape<3>& part, long first) {
+        firsts.push_back(first);
+        counts.push_back(part.n);
+    });
+    CHECK(firsts == std::vector<long>{0, 2, 4});
+    CHECK(counts == std::vector<long>{2, 2, 1});
+    xs.channel = 1l << 40;
+    counts.clear();
+    device::conv_impl::for_images(s, xs, ys, [&](const ConvShape<3>& part, long) { counts.push_back(part.n); });
+    CHECK(counts == std::vector<long>{5});
+    ConvShape<3> none = s;
+    none.n = 0;
+    counts.clear();
+    device::conv_impl::for_images(none, ImageStrides<3>::contiguous(2, s.in), ys, [&](const ConvShape<3>& part, long) { counts.push_back(part.n); });
+    CHECK(counts == std::vector<long>{0});
+}
+
+#if defined(TENON_CUDA_EMULATOR)
+
+TEST_CASE("cuDNN is found by its name, or by what TENON_CUDNN names") {
+    using cuda_detail::load_cudnn;
+    struct Restore {
+        const bool there = cuda_emulator::open_library("libcudnn.so.9") != nullptr;
+        ~Restore() {
+            cuda_emulator::install_cudnn(there);
+            cuda_emulator::hide_symbol(nullptr);
+            cuda_emulator::set_cudnn_version(91900);
+        }
+    } restore;
+    cuda_emulator::install_cudnn(false);
+    CHECK_FALSE(load_cudnn(nullptr).usable);
+    CHECK(std::string(load_cudnn(nullptr).reason) == "libcudnn.so.9 was not found");
+    CHECK(std::string(load_cudnn("/elsewhere").reason) == "TENON_CUDNN=/elsewhere cannot be loaded: no such library is emulated");
+    cuda_emulator::install_cudnn(true);
+    CHECK(load_cudnn(nullptr).usable);
+    CHECK(load_cudnn("/somewhere/libcudnn.so.9").usable);
+    CHECK_FALSE(load_cudnn("/somewhere/libother.so").usable);
+    const auto none = load_cudnn("0");
+    CHECK_FALSE(none.usable);
+    CHECK_FALSE(none.wanted);
+    cuda_emulator::hide_symbol("cudnnConvolutionBackwardFilter");
+    const auto lacking = load_cudnn(nullptr);
+    CHECK_FALSE(lacking.usable);
+    CHECK(lacking.wanted);
+    CHECK(std::string(lacking.reason) == "the library found has no entry point cudnnConvolutionBackwardFilter");
+    cuda_emulator::hide_symbol(nullptr);
+    cuda_emulator::set_cudnn_version(8902);
+    CHECK(std::string(load_cudnn(nullptr).reason) == "the library found is version 8902, wanted is 9.x (9xxxx)");
+}
+
+TEST_CASE("what cuDNN refuses") {
+    if (!cuda_detail::cudnn_library().usable) return;
+    const Small<double> small(2);
+    const auto count = [] { return cuda_emulator::cudnn_convolutions(); };
+    // A failure is an exception that names the call and the status.
+    cuda_emulator::fail_next("cudnnGetConvolutionForwardAlgorithm_v7", 4000);
+    CHECK(message_of([&] { small.forward(); }) ==
+          "tenon: cudnnGetConvolutionForwardAlgorithm_v7: cuDNN reports CUDNN_STATUS_INTERNAL_ERROR (4000): cudnnGetConvolutionForwardAlgorithm_v7 was told to fail");
+    small.forward();
+    cuda_emulator::fail_next("cudnnConvolutionForward", 5000);
+    CHECK(message_of([&] { small.forward(); }) ==
+          "tenon: cudnnConvolutionForward: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED (5000): cudnnConvolutionForward was told to fail");
+    cuda_emulator::fail_next("cudnnConvolutionBackwardData", 5000);
+    CHECK(message_of([&] { small.backward_data(); }).find("cudnnConvolutionBackwardData: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") != std::string::npos);
+    cuda_emulator::fail_next("cudnnConvolutionBackwardFilter", 5000);
+    CHECK(message_of([&] { small.backward_weights(); }).find("cudnnConvolutionBackwardFilter: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") != std::string::npos);
+    // It works again.
+    long before = count();
+    small.forward();
+    small.backward_data();
+    small.backward_weights();
+    CHECK(count() == before + 3);
+    // An algorithm that its call does not support after all is left for the next, and then for the library's own.
+    const double error = small.error();
+    cuda_emulator::fail_next("cudnnConvolutionForward", 3000);
+    before = count();
+    CHECK(small.error() <= 1e-12);
+    CHECK(error <= 1e-12);
+    CHECK(count() == before);
+    // No algorithm at all (the emulated heuristic has none for this dilation).
+    const Small<double> strange(7);
+    before = count();
+    CHECK(strange.error() <= 1e-12);
+    CHECK(count() == before);
+}
+
+TEST_CASE("cuDNN's algorithms") {
+    if (!cuda_detail::cudnn_library().usable) return;
+    const Small<float> small;
+    // The heuristic's first supported one would be algorithm 0, which adds in no fixed order backward.
+    small.forward();
+    CHECK(cuda_emulator::cudnn_algorithm() == 6);
+    small.backward_data();
+    CHECK(cuda_emulator::cudnn_algorithm() == 4);
+    small.backward_weights();
+    CHECK(cuda_emulator::cudnn_algorithm() == 5);
+    set_conv_precision(ConvPrecision::exact);
+    small.forward();
+    CHECK(cuda_emulator::cudnn_algorithm() == 1);
+    small.backward_data();
+    CHECK(cuda_emulator::cudnn_algorithm() == 1);
+    small.backward_weights();
+    CHECK(cuda_emulator::cudnn_algorithm() == 1);
+    set_conv_precision(ConvPrecision::fast);
+    // Depthwise convolutions stay with the library's own kernels.
+    const long before = cuda_emulator::cudnn_convolutions();
+    check<float>(Way::library, Case<2>{1, 4, 4, 4, {5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}});
+    CHECK(cuda_emulator::cudnn_convolutions() == before);
+}
+
+#endif
