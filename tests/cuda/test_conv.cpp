@@ -439,6 +439,13 @@ TEST_CASE("what cuDNN refuses") {
     CHECK(small.error() <= 1e-12);
     CHECK(error <= 1e-12);
     CHECK(count() == before);
+    // Channels last with nothing for a weight that has its own last: with the weight as it is.
+    const Small<double> last(3);
+    const auto lx = ImageStrides<2>::channels_last(8, last.s.in), ly = ImageStrides<2>::channels_last(8, last.s.out);
+    cuda_emulator::fail_next("cudnnGetConvolutionBackwardFilterAlgorithm_v7", 3000);
+    before = count();
+    device::conv_backward_weights<double, 2>(last.s, last.x.get(), lx, last.dy.get(), ly, last.dw.get());
+    CHECK(count() == before + 1);
     // No algorithm at all (the emulated heuristic has none for this dilation).
     const Small<double> strange(7);
     before = count();

@@ -276,20 +276,12 @@ struct WeightLayout {
     }
 };
 
-// result = result * accumulate + the product; false where the library has nothing for it. The weight, if it is read, is `b` forward
-// and backward to the data; backward to the weights a is x and b dy.
+// result = result * accumulate + the product of a described convolution; false where the library has nothing for it. The weight, if
+// it is read, is `b` forward and backward to the data; backward to the weights a is x and b dy.
 template <class T>
-bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const ImageStrides<3>& xs, const T* b, const ImageStrides<3>& ys, T* result, bool accumulate) {
+bool multiply_described(const cuda_detail::CudnnShape& shape, const ConvShape<3>& s, const T* a, const T* b, T* result, bool accumulate) {
     const cuda_detail::CudnnLibrary& library = cuda_detail::cudnn_library();
-    if (!library.usable || s.n * s.out_size() * s.in_size() == 0) return false;
-    cuda_detail::CudnnShape shape{};
-    if (!describe(s, xs, ys, shape)) return false;
-    shape.direction = static_cast<int>(direction);
-    shape.type = std::is_same_v<T, double> ? api::data_double : api::data_float;
-    const bool tf32 = std::is_same_v<T, double> || __atomic_load_n(&tenon::detail::tf32_allowed, __ATOMIC_RELAXED);
-    shape.math = tf32 ? api::default_math : api::fma_math;
-    shape.exact = __atomic_load_n(&tenon::detail::winograd_outputs, __ATOMIC_RELAXED) == 0;
-    shape.device = cuda_detail::current_device();
+    const ConvDirection direction = static_cast<ConvDirection>(shape.direction);
     cuda_detail::CudnnPlan& plan = cuda_detail::cudnn_thread().find(shape);
     if (plan.count == 0) return false;
 
@@ -332,6 +324,22 @@ bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const 
         else copy_strided(5, layout.dims, result, layout.contiguous, copy.get(), layout.last, static_cast<int>(sizeof(T)));
     }
     return true;
+}
+template <class T>
+bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const ImageStrides<3>& xs, const T* b, const ImageStrides<3>& ys, T* result, bool accumulate) {
+    if (!cuda_detail::cudnn_library().usable || s.n * s.out_size() * s.in_size() == 0) return false;
+    cuda_detail::CudnnShape shape{};
+    if (!describe(s, xs, ys, shape)) return false;
+    shape.direction = static_cast<int>(direction);
+    shape.type = std::is_same_v<T, double> ? api::data_double : api::data_float;
+    const bool tf32 = std::is_same_v<T, double> || __atomic_load_n(&tenon::detail::tf32_allowed, __ATOMIC_RELAXED);
+    shape.math = tf32 ? api::default_math : api::fma_math;
+    shape.exact = __atomic_load_n(&tenon::detail::winograd_outputs, __ATOMIC_RELAXED) == 0;
+    shape.device = cuda_detail::current_device();
+    if (multiply_described(shape, s, a, b, result, accumulate)) return true;
+    if (shape.format == api::nchw) return false;
+    shape.format = api::nchw;  // the weight as it is: what there are no algorithms for with channels last may have one so
+    return multiply_described(shape, s, a, b, result, accumulate);
 }
 
 // Bias and relu of images that have been made: reads and writes them once.
