@@ -136,7 +136,7 @@ __global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageSt
                 }
                 if (inside) sum += x[conv_offset(xs, b, channel, in)] * dy[conv_offset(dys, b, p.image, out)];
             }
-        for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, offset);
+        for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset));
         if (lane == 0) dw[i] = accumulate ? dw[i] + sum : sum;
     }
 #endif
