@@ -7,9 +7,9 @@
 // What the next step needs is read while the current one is multiplied; shared memory is doubled, so that one barrier is enough.
 //
 // Costs of a tile in float: 16 steps read 4 KiB of weights and at most 4 KiB of the source, mostly from the L2 cache (tiles of
-// different channels of the same pixels run side by side), for 131072 FLOP: 16 FLOP per byte. 17.4 KiB of shared memory (34.4 in
-// double) and 256 threads: four blocks, 1024 threads, on a multiprocessor at 64 registers a thread. In shared memory a warp's
-// 2 reads of 16 bytes a thread pass three wavefronts for 512 multiply-adds, four cycles.
+// different channels of the same pixels run side by side), for 131072 FLOP: 16 FLOP per byte. 17.5 KiB of shared memory (34.5 in
+// double), 256 threads and 80 registers each: three blocks, 768 threads, on a multiprocessor. In shared memory a warp's 2 reads of 16
+// bytes a thread pass three wavefronts for 512 multiply-adds, four cycles.
 //
 // One chain of sums per result, in order of its steps: its bits depend on neither layout nor neighbours.
 #pragma once
