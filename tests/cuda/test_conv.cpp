@@ -95,7 +95,8 @@ std::vector<T> gathered(const std::vector<T>& memory, const std::vector<std::siz
 enum class Way { library, own, reference, cudnn };
 
 template <class T, int D>
-bool forward(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& xs, const T* w, T* y, const ImageStrides<D>& ys, const ConvEpilogue<T>& e) {
+bool forward(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& xs, const T* w, T* y, const ImageStrides<D>& ys,
+             const ConvEpilogue<T>& e) {
     using namespace device::conv_impl;
     switch (way) {
         case Way::library: device::conv_forward<T, D>(s, x, xs, w, y, ys, e); return true;
@@ -105,7 +106,8 @@ bool forward(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& 
     }
 }
 template <class T, int D>
-bool backward_data(Way way, const ConvShape<D>& s, const T* dy, const ImageStrides<D>& dys, const T* w, T* dx, const ImageStrides<D>& dxs, const ConvEpilogue<T>& e) {
+bool backward_data(Way way, const ConvShape<D>& s, const T* dy, const ImageStrides<D>& dys, const T* w, T* dx, const ImageStrides<D>& dxs,
+                   const ConvEpilogue<T>& e) {
     using namespace device::conv_impl;
     switch (way) {
         case Way::library: device::conv_backward_data<T, D>(s, dy, dys, w, dx, dxs, e); return true;
@@ -115,7 +117,8 @@ bool backward_data(Way way, const ConvShape<D>& s, const T* dy, const ImageStrid
     }
 }
 template <class T, int D>
-bool backward_weights(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& xs, const T* dy, const ImageStrides<D>& dys, T* dw, bool accumulate) {
+bool backward_weights(Way way, const ConvShape<D>& s, const T* x, const ImageStrides<D>& xs, const T* dy, const ImageStrides<D>& dys, T* dw,
+                      bool accumulate) {
     using namespace device::conv_impl;
     switch (way) {
         case Way::library: device::conv_backward_weights<T, D>(s, x, xs, dy, dys, dw, accumulate); return true;
@@ -132,7 +135,8 @@ double worst(const std::vector<T>& got, const std::vector<double>& wanted, const
     const double epsilon = sizeof(T) == 8 ? 0x1p-52 : 0x1p-23;
     double most = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
-        const double error = std::abs(static_cast<double>(got[i]) - wanted[i]) / (epsilon * static_cast<double>(products + 4) * (sizes[i] + 2));
+        const double error =
+            std::abs(static_cast<double>(got[i]) - wanted[i]) / (epsilon * static_cast<double>(products + 4) * (sizes[i] + 2));
         if (!(error <= most)) most = error == error ? error : INFINITY;
     }
     return most;
@@ -153,16 +157,20 @@ struct Made { int forward = 0, data = 0, weights = 0; };
 template <class T, int D>
 Made check(Way way, const Case<D>& given) {
     const ConvShape<D> s = given.shape();
-    INFO(D << "-d, n " << s.n << ", " << s.c_in << " -> " << s.c_out << " in " << s.groups << " groups, in " << s.in[0] << " x " << s.in[D - 1] << ", kernel "
-           << s.kernel[0] << " x " << s.kernel[D - 1] << ", stride " << s.stride[D - 1]);
-    const long x_size = s.n * s.c_in * s.in_size(), y_size = s.n * s.c_out * s.out_size(), w_size = s.c_out * s.group_in() * s.kernel_size();
-    const auto x = numbers<T>(x_size, 1), w = numbers<T>(w_size, 2), dy = numbers<T>(y_size, 3), bias = numbers<T>(s.c_out, 4), scale = numbers<T>(s.c_out, 5);
-    const auto x_start = numbers<T>(x_size, 6), y_start = numbers<T>(y_size, 7), w_start = numbers<T>(w_size, 8), x_bias = numbers<T>(s.c_in, 9);
+    INFO(D << "-d, n " << s.n << ", " << s.c_in << " -> " << s.c_out << " in " << s.groups << " groups, in " << s.in[0] << " x "
+           << s.in[D - 1] << ", kernel " << s.kernel[0] << " x " << s.kernel[D - 1] << ", stride " << s.stride[D - 1]);
+    const long x_size = s.n * s.c_in * s.in_size(), y_size = s.n * s.c_out * s.out_size(),
+               w_size = s.c_out * s.group_in() * s.kernel_size();
+    const auto x = numbers<T>(x_size, 1), w = numbers<T>(w_size, 2), dy = numbers<T>(y_size, 3), bias = numbers<T>(s.c_out, 4),
+               scale = numbers<T>(s.c_out, 5);
+    const auto x_start = numbers<T>(x_size, 6), y_start = numbers<T>(y_size, 7), w_start = numbers<T>(w_size, 8),
+               x_bias = numbers<T>(s.c_in, 9);
     const auto xc = ImageStrides<D>::contiguous(s.c_in, s.in), yc = ImageStrides<D>::contiguous(s.c_out, s.out);
-    const auto y_count = static_cast<std::size_t>(y_size), x_count = static_cast<std::size_t>(x_size), w_count = static_cast<std::size_t>(w_size);
+    const auto y_count = static_cast<std::size_t>(y_size), x_count = static_cast<std::size_t>(x_size),
+               w_count = static_cast<std::size_t>(w_size);
     std::vector<double> y_sum(y_count), y_bound(y_count), dx_sum(x_count), dx_bound(x_count), dw_sum(w_count), dw_bound(w_count);
-    const auto sums = [&](const std::vector<double>& a, const std::vector<double>& b, const std::vector<double>& c, std::vector<double>& y, std::vector<double>& dx,
-                          std::vector<double>& dw) {
+    const auto sums = [&](const std::vector<double>& a, const std::vector<double>& b, const std::vector<double>& c, std::vector<double>& y,
+                          std::vector<double>& dx, std::vector<double>& dw) {
         host::conv_forward<double, D>(s, a.data(), xc, b.data(), y.data(), yc);
         host::conv_backward_data<double, D>(s, c.data(), yc, b.data(), dx.data(), xc);
         host::conv_backward_weights<double, D>(s, a.data(), xc, c.data(), yc, dw.data());
@@ -214,7 +222,8 @@ Made check(Way way, const Case<D>& given) {
                     const auto memory = result.values(), dx = gathered(memory, x_at);
                     auto wanted = dx_sum;
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i)
-                        wanted[i] += static_cast<double>(x_start[i]) + static_cast<double>(x_bias[i / static_cast<std::size_t>(in) % static_cast<std::size_t>(s.c_in)]);
+                        wanted[i] += static_cast<double>(x_start[i]) +
+                                     static_cast<double>(x_bias[i / static_cast<std::size_t>(in) % static_cast<std::size_t>(s.c_in)]);
                     CHECK(worst(dx, wanted, dx_bound, s.group_out() * s.kernel_size()) <= 1);
                     CHECK(untouched(memory, x_at));
                     if (way == Way::own && !rich) {
@@ -275,7 +284,8 @@ TEMPLATE_TEST_CASE("the library's own convolutions", "", float, double) {
 // The test runs with cuDNN and without (TENON_CUDNN=0).
 TEMPLATE_TEST_CASE("cuDNN's convolutions", "", float, double) {
     const bool usable = cuda_detail::cudnn_library().usable;
-    const Made one = check_all<TestType>(Way::cudnn, cases_1d, 3e4), two = check_all<TestType>(Way::cudnn, cases_2d, 5e4), three = check_all<TestType>(Way::cudnn, cases_3d, 5e4);
+    const Made one = check_all<TestType>(Way::cudnn, cases_1d, 3e4), two = check_all<TestType>(Way::cudnn, cases_2d, 5e4),
+               three = check_all<TestType>(Way::cudnn, cases_3d, 5e4);
     for (const Made& made : {one, two, three}) {
         CHECK((made.forward > 0) == usable);
         CHECK((made.data > 0) == usable);
@@ -304,9 +314,14 @@ struct Small {
     ImageStrides<2> xs, ys;
     Array<T> x, w, dy, y, dx, dw;
     explicit Small(long dilation = 1)
-        : s(Case<2>{2, 8, 8, 1, {17, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {dilation, dilation}}.shape()), xs(ImageStrides<2>::contiguous(8, s.in)),
-          ys(ImageStrides<2>::contiguous(8, s.out)), x(numbers<T>(2 * 8 * s.in_size(), 1)), w(numbers<T>(8 * 8 * 9, 2)), dy(numbers<T>(2 * 8 * s.out_size(), 3)),
-          y(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.out_size()))), dx(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.in_size()))),
+        : s(Case<2>{2, 8, 8, 1, {17, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {dilation, dilation}}.shape()),
+          xs(ImageStrides<2>::contiguous(8, s.in)),
+          ys(ImageStrides<2>::contiguous(8, s.out)),
+          x(numbers<T>(2 * 8 * s.in_size(), 1)),
+          w(numbers<T>(8 * 8 * 9, 2)),
+          dy(numbers<T>(2 * 8 * s.out_size(), 3)),
+          y(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.out_size()))),
+          dx(std::vector<T>(static_cast<std::size_t>(2 * 8 * s.in_size()))),
           dw(std::vector<T>(8 * 8 * 9)) {}
     void forward() const { device::conv_forward<T, 2>(s, x.get(), xs, w.get(), y.get(), ys); }
     void backward_data() const { device::conv_backward_data<T, 2>(s, dy.get(), ys, w.get(), dx.get(), xs); }
@@ -373,7 +388,8 @@ TEST_CASE("images beyond 32 bits are convolved some at a time") {
     ConvShape<3> none = s;
     none.n = 0;
     counts.clear();
-    device::conv_impl::for_images(none, ImageStrides<3>::contiguous(2, s.in), ys, [&](const ConvShape<3>& part, long) { counts.push_back(part.n); });
+    device::conv_impl::for_images(none, ImageStrides<3>::contiguous(2, s.in), ys,
+                                  [&](const ConvShape<3>& part, long) { counts.push_back(part.n); });
     CHECK(counts == std::vector<long>{0});
 }
 
@@ -417,15 +433,19 @@ TEST_CASE("what cuDNN refuses") {
     // A failure is an exception that names the call and the status.
     cuda_emulator::fail_next("cudnnGetConvolutionForwardAlgorithm_v7", 4000);
     CHECK(message_of([&] { small.forward(); }) ==
-          "tenon: cudnnGetConvolutionForwardAlgorithm_v7: cuDNN reports CUDNN_STATUS_INTERNAL_ERROR (4000): cudnnGetConvolutionForwardAlgorithm_v7 was told to fail");
+          "tenon: cudnnGetConvolutionForwardAlgorithm_v7: cuDNN reports CUDNN_STATUS_INTERNAL_ERROR (4000): "
+          "cudnnGetConvolutionForwardAlgorithm_v7 was told to fail");
     small.forward();
     cuda_emulator::fail_next("cudnnConvolutionForward", 5000);
     CHECK(message_of([&] { small.forward(); }) ==
           "tenon: cudnnConvolutionForward: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED (5000): cudnnConvolutionForward was told to fail");
     cuda_emulator::fail_next("cudnnConvolutionBackwardData", 5000);
-    CHECK(message_of([&] { small.backward_data(); }).find("cudnnConvolutionBackwardData: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") != std::string::npos);
+    CHECK(message_of([&] { small.backward_data(); }).find("cudnnConvolutionBackwardData: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") !=
+          std::string::npos);
     cuda_emulator::fail_next("cudnnConvolutionBackwardFilter", 5000);
-    CHECK(message_of([&] { small.backward_weights(); }).find("cudnnConvolutionBackwardFilter: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") != std::string::npos);
+    CHECK(message_of([&] {
+              small.backward_weights();
+          }).find("cudnnConvolutionBackwardFilter: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED") != std::string::npos);
     // It works again.
     long before = count();
     small.forward();

@@ -82,24 +82,29 @@ cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t*);
 cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t, cudnnDataType_t, cudnnTensorFormat_t, int rank, const int sizes[]);
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t);
 cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t*);
-cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t, int axes, const int padding[], const int strides[], const int dilations[],
-                                              cudnnConvolutionMode_t, cudnnDataType_t compute);
+cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t, int axes, const int padding[], const int strides[],
+                                              const int dilations[], cudnnConvolutionMode_t, cudnnDataType_t compute);
 cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t, int);
 cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t);
 cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t);
-cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t,
-                                                     cudnnTensorDescriptor_t y, int requested, int* returned, cudnnConvolutionFwdAlgoPerf_t*);
-cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t,
-                                                          cudnnTensorDescriptor_t dx, int requested, int* returned, cudnnConvolutionBwdDataAlgoPerf_t*);
-cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t,
-                                                            cudnnFilterDescriptor_t dw, int requested, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t*);
-cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t, const void* x, cudnnFilterDescriptor_t, const void* w,
-                                      cudnnConvolutionDescriptor_t, cudnnConvolutionFwdAlgo_t, void* workspace, size_t bytes, const void* beta,
-                                      cudnnTensorDescriptor_t, void* y);
-cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t, const void* alpha, cudnnFilterDescriptor_t, const void* w, cudnnTensorDescriptor_t, const void* dy,
-                                           cudnnConvolutionDescriptor_t, cudnnConvolutionBwdDataAlgo_t, void* workspace, size_t bytes, const void* beta,
+cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                                                     cudnnConvolutionDescriptor_t, cudnnTensorDescriptor_t y, int requested, int* returned,
+                                                     cudnnConvolutionFwdAlgoPerf_t*);
+cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                                          cudnnConvolutionDescriptor_t, cudnnTensorDescriptor_t dx, int requested,
+                                                          int* returned, cudnnConvolutionBwdDataAlgoPerf_t*);
+cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
+                                                            cudnnConvolutionDescriptor_t, cudnnFilterDescriptor_t dw, int requested,
+                                                            int* returned, cudnnConvolutionBwdFilterAlgoPerf_t*);
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t, const void* x, cudnnFilterDescriptor_t,
+                                      const void* w, cudnnConvolutionDescriptor_t, cudnnConvolutionFwdAlgo_t, void* workspace, size_t bytes,
+                                      const void* beta, cudnnTensorDescriptor_t, void* y);
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t, const void* alpha, cudnnFilterDescriptor_t, const void* w,
+                                           cudnnTensorDescriptor_t, const void* dy, cudnnConvolutionDescriptor_t,
+                                           cudnnConvolutionBwdDataAlgo_t, void* workspace, size_t bytes, const void* beta,
                                            cudnnTensorDescriptor_t, void* dx);
-cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t, const void* x, cudnnTensorDescriptor_t, const void* dy,
-                                             cudnnConvolutionDescriptor_t, cudnnConvolutionBwdFilterAlgo_t, void* workspace, size_t bytes, const void* beta,
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t, const void* x,
+                                             cudnnTensorDescriptor_t, const void* dy, cudnnConvolutionDescriptor_t,
+                                             cudnnConvolutionBwdFilterAlgo_t, void* workspace, size_t bytes, const void* beta,
                                              cudnnFilterDescriptor_t, void* dw);
 }

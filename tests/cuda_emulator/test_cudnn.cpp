@@ -17,7 +17,8 @@ std::string fault() { return cuda_emulator::last_fault(); }
 
 // y [2, 3, 2, 2] = conv(x [2, 2, 4, 3], w [3, 2, 3, 2]), every part of which a test can spoil.
 struct Convolution {
-    int x_sizes[4] = {2, 2, 4, 3}, x_strides[4] = {24, 12, 3, 1}, w_sizes[4] = {3, 2, 3, 2}, y_sizes[4] = {2, 3, 2, 2}, y_strides[4] = {12, 4, 2, 1};
+    int x_sizes[4] = {2, 2, 4, 3}, x_strides[4] = {24, 12, 3, 1}, w_sizes[4] = {3, 2, 3, 2}, y_sizes[4] = {2, 3, 2, 2},
+        y_strides[4] = {12, 4, 2, 1};
     int padding[2] = {0, 0}, stride[2] = {1, 1}, dilation[2] = {1, 1}, groups = 1;
     cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW;
     cudnnMathType_t math = CUDNN_FMA_MATH;
@@ -55,14 +56,15 @@ struct Convolution {
         REQUIRE(cudnnSetTensorNdDescriptor(x, CUDNN_DATA_FLOAT, 4, x_sizes, x_strides) == CUDNN_STATUS_SUCCESS);
         REQUIRE(cudnnSetTensorNdDescriptor(y, CUDNN_DATA_FLOAT, 4, y_sizes, y_strides) == CUDNN_STATUS_SUCCESS);
         REQUIRE(cudnnSetFilterNdDescriptor(w, CUDNN_DATA_FLOAT, format, 4, w_sizes) == CUDNN_STATUS_SUCCESS);
-        REQUIRE(cudnnSetConvolutionNdDescriptor(c, 2, padding, stride, dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS);
+        REQUIRE(cudnnSetConvolutionNdDescriptor(c, 2, padding, stride, dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ==
+                CUDNN_STATUS_SUCCESS);
         REQUIRE(cudnnSetConvolutionGroupCount(c, groups) == CUDNN_STATUS_SUCCESS);
         REQUIRE(cudnnSetConvolutionMathType(c, math) == CUDNN_STATUS_SUCCESS);
     }
     cudnnStatus_t forward(int algorithm = 1, const void* from = nullptr, size_t bytes = size_t(1) << 16) {
         describe();
-        return cudnnConvolutionForward(handle, &alpha, x, from == nullptr ? x_data.data : from, w, w_data.data, c, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm),
-                                       workspace.data, bytes, &beta, y, y_data.data);
+        return cudnnConvolutionForward(handle, &alpha, x, from == nullptr ? x_data.data : from, w, w_data.data, c,
+                                       static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), workspace.data, bytes, &beta, y, y_data.data);
     }
     // The definition.
     std::vector<float> expected() const {
@@ -76,7 +78,8 @@ struct Convolution {
                         for (int k = 0; k < 2; ++k)
                             for (int i = 0; i < 3; ++i)
                                 for (int j = 0; j < 2; ++j)
-                                    sum += xv[static_cast<size_t>(b * 24 + k * 12 + (p + i) * 3 + q + j)] * wv[static_cast<size_t>(o * 12 + k * 6 + i * 2 + j)];
+                                    sum += xv[static_cast<size_t>(b * 24 + k * 12 + (p + i) * 3 + q + j)] *
+                                           wv[static_cast<size_t>(o * 12 + k * 6 + i * 2 + j)];
                         r.push_back(sum);
                     }
         return r;
@@ -135,7 +138,8 @@ TEST_CASE("wrong descriptors") {
     CHECK(fault() == "");
     t.format = CUDNN_TENSOR_NCHW;
     t.padding[0] = -1;
-    CHECK(cudnnSetConvolutionNdDescriptor(t.c, 2, t.padding, t.stride, t.dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) == CUDNN_STATUS_BAD_PARAM);
+    CHECK(cudnnSetConvolutionNdDescriptor(t.c, 2, t.padding, t.stride, t.dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ==
+          CUDNN_STATUS_BAD_PARAM);
     cuda_emulator::clear();
 }
 
@@ -175,11 +179,13 @@ TEST_CASE("algorithms: those in no fixed order are named as such, and refused") 
     CHECK(found[1].determinism == CUDNN_NON_DETERMINISTIC);
     CHECK(found[3].determinism == CUDNN_DETERMINISTIC);
     CHECK(found[3].mathType == CUDNN_FMA_MATH);
-    CHECK(cudnnConvolutionBackwardFilter(t.handle, &t.alpha, t.x, t.x_data.data, t.y, t.y_data.data, t.c, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, nullptr, 0, &t.beta, t.w,
+    CHECK(cudnnConvolutionBackwardFilter(t.handle, &t.alpha, t.x, t.x_data.data, t.y, t.y_data.data, t.c,
+                                         CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, nullptr, 0, &t.beta, t.w,
                                          t.w_data.data) == CUDNN_STATUS_NOT_SUPPORTED);
     CHECK_THAT(fault(), Contains("adds in no fixed order"));
     cuda_emulator::clear();
-    CHECK(cudnnConvolutionBackwardFilter(t.handle, &t.alpha, t.x, t.x_data.data, t.y, t.y_data.data, t.c, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, t.workspace.data, 1 << 16,
-                                         &t.beta, t.w, t.w_data.data) == CUDNN_STATUS_SUCCESS);
+    CHECK(cudnnConvolutionBackwardFilter(t.handle, &t.alpha, t.x, t.x_data.data, t.y, t.y_data.data, t.c,
+                                         CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, t.workspace.data, 1 << 16, &t.beta, t.w,
+                                         t.w_data.data) == CUDNN_STATUS_SUCCESS);
     cuda_emulator::clear();
 }

@@ -127,26 +127,33 @@ bool packed_channels_last(const cudnnTensorStruct& t) {
     return axis(0) && r;
 }
 
-cudnnStatus_t convolution_of(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y,
-                             Convolution& r) {
+cudnnStatus_t convolution_of(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t c,
+                             cudnnTensorDescriptor_t y, Convolution& r) {
     if (!exists(handle)) return reject(CUDNN_STATUS_NOT_INITIALIZED, "cuDNN: a handle that does not exist");
-    if (!exists(x) || !exists(w) || !exists(c) || !exists(y)) return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: a descriptor that does not exist");
-    if (x->rank == 0 || y->rank == 0 || w->rank == 0 || c->axes == 0) return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: a descriptor that was not set");
+    if (!exists(x) || !exists(w) || !exists(c) || !exists(y))
+        return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: a descriptor that does not exist");
+    if (x->rank == 0 || y->rank == 0 || w->rank == 0 || c->axes == 0)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: a descriptor that was not set");
     r = {*x, *y, *w, *c};
     if (x->rank != y->rank || x->rank != w->rank || x->rank != c->axes + 2)
-        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: ranks %d, %d, %d with %d spatial axes", x->rank, w->rank, y->rank, c->axes);
+        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: ranks %d, %d, %d with %d spatial axes", x->rank, w->rank, y->rank,
+                      c->axes);
     if (x->type != y->type || x->type != w->type || c->compute != x->type)
         return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: types %d, %d, %d, computed in %d", x->type, w->type, y->type, c->compute);
     const int groups = c->groups;
     if (x->sizes[1] % groups != 0 || w->sizes[0] % groups != 0 || w->sizes[1] * groups != x->sizes[1])
-        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: %d channels in %d groups, a weight of %d x %d", x->sizes[1], groups, w->sizes[0], w->sizes[1]);
+        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: %d channels in %d groups, a weight of %d x %d", x->sizes[1], groups,
+                      w->sizes[0], w->sizes[1]);
     if (y->sizes[1] != w->sizes[0] || y->sizes[0] != x->sizes[0])
-        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: results [%d, %d], expected [%d, %d]", y->sizes[0], y->sizes[1], x->sizes[0], w->sizes[0]);
+        return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: results [%d, %d], expected [%d, %d]", y->sizes[0], y->sizes[1],
+                      x->sizes[0], w->sizes[0]);
     for (int i = 0; i < c->axes; ++i) {
         const auto a = static_cast<size_t>(i), s = a + 2;
-        const int room = x->sizes[s] + 2 * c->padding[a] - c->dilations[a] * (w->sizes[s] - 1) - 1, size = room < 0 ? 0 : room / c->strides[a] + 1;
+        const int room = x->sizes[s] + 2 * c->padding[a] - c->dilations[a] * (w->sizes[s] - 1) - 1,
+                  size = room < 0 ? 0 : room / c->strides[a] + 1;
         if (y->sizes[s] != size)
-            return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: results of size %d along spatial axis %d, expected %d", y->sizes[s], i, size);
+            return reject(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "cuDNN: results of size %d along spatial axis %d, expected %d",
+                          y->sizes[s], i, size);
     }
     if (w->format == CUDNN_TENSOR_NHWC && !(packed_channels_last(*x) && packed_channels_last(*y)))
         return unsupported(CUDNN_STATUS_NOT_SUPPORTED_LAYOUT, "a weight with its channels last needs packed images with theirs last");
@@ -155,7 +162,9 @@ cudnnStatus_t convolution_of(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cu
 
 enum class Direction { forward, data, weights };
 // Algorithms that add in no fixed order, and those that transform.
-bool fixed_order(Direction d, int algorithm) { return d == Direction::forward || (algorithm != 0 && !(d == Direction::weights && algorithm == 3)); }
+bool fixed_order(Direction d, int algorithm) {
+    return d == Direction::forward || (algorithm != 0 && !(d == Direction::weights && algorithm == 3));
+}
 // So that a forgotten workspace is found.
 size_t workspace_of(int algorithm) { return algorithm == 0 ? 0 : static_cast<size_t>(algorithm) * 4096 + 512; }
 
@@ -163,7 +172,8 @@ size_t workspace_of(int algorithm) { return algorithm == 0 ? 0 : static_cast<siz
 // dilation of 7, which stands for shapes that the library has nothing for.
 template <class Performance>
 cudnnStatus_t recommend(Direction d, const Convolution& c, int requested, int* returned, Performance* results) {
-    if (requested < 1 || returned == nullptr || results == nullptr) return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: %d results requested", requested);
+    if (requested < 1 || returned == nullptr || results == nullptr)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cuDNN: %d results requested", requested);
     const int orders[3][4] = {{5, 0, 6, 1}, {3, 0, 4, 1}, {6, 0, 5, 1}};
     *returned = 0;
     const bool none = std::count(c.c.dilations.begin(), c.c.dilations.end(), 7) > 0;
@@ -178,7 +188,8 @@ cudnnStatus_t recommend(Direction d, const Convolution& c, int requested, int* r
         p.status = i == 0 || none || (i == 2 && !transforms) ? CUDNN_STATUS_NOT_SUPPORTED : CUDNN_STATUS_SUCCESS;
         p.time = -1.0f;
         p.memory = workspace_of(algorithm);
-        p.determinism = fixed_order(d, algorithm) && !(d == Direction::forward && algorithm == 0) ? CUDNN_DETERMINISTIC : CUDNN_NON_DETERMINISTIC;
+        p.determinism =
+            fixed_order(d, algorithm) && !(d == Direction::forward && algorithm == 0) ? CUDNN_DETERMINISTIC : CUDNN_NON_DETERMINISTIC;
         p.mathType = c.c.math;
         results[(*returned)++] = p;
     }
@@ -208,12 +219,16 @@ bool for_elements(const std::vector<int>& sizes, const Strides& strides, F f) {
 template <class Strides>
 bool readable(const std::vector<int>& sizes, const Strides& strides, cudnnDataType_t type, const void* data, const char* what) {
     const size_t size = size_of_type(type);
-    return for_elements(sizes, strides, [&](int64_t at, int64_t) { return check_read(static_cast<const char*>(data) + at * static_cast<int64_t>(size), size, what); });
+    return for_elements(sizes, strides, [&](int64_t at, int64_t) {
+        return check_read(static_cast<const char*>(data) + at * static_cast<int64_t>(size), size, what);
+    });
 }
 template <class Strides>
 bool writable(const std::vector<int>& sizes, const Strides& strides, cudnnDataType_t type, void* data, const char* what) {
     const size_t size = size_of_type(type);
-    return for_elements(sizes, strides, [&](int64_t at, int64_t) { return check_write(static_cast<char*>(data) + at * static_cast<int64_t>(size), size, what); });
+    return for_elements(sizes, strides, [&](int64_t at, int64_t) {
+        return check_write(static_cast<char*>(data) + at * static_cast<int64_t>(size), size, what);
+    });
 }
 template <class Strides>
 int64_t extent(const std::vector<int>& sizes, const Strides& strides) {
@@ -231,11 +246,16 @@ cudaError_t run(Direction d, const Convolution& c, double alpha, double beta, co
     if (d != Direction::weights && !readable(c.w.sizes, w_strides, type, w, "cuDNN: w")) return failed();
     if (d != Direction::forward && !readable(c.y.sizes, c.y.strides, type, y, "cuDNN: dy")) return failed();
     const auto with_result = [&](auto f) {
-        return d == Direction::forward ? f(c.y.sizes, c.y.strides) : d == Direction::data ? f(c.x.sizes, c.x.strides) : f(c.w.sizes, w_strides);
+        return d == Direction::forward ? f(c.y.sizes, c.y.strides)
+               : d == Direction::data  ? f(c.x.sizes, c.x.strides)
+                                       : f(c.w.sizes, w_strides);
     };
-    if (beta != 0 && !with_result([&](const auto& sizes, const auto& strides) { return readable(sizes, strides, type, result, "cuDNN: the result, which beta adds to"); }))
+    if (beta != 0 && !with_result([&](const auto& sizes, const auto& strides) {
+            return readable(sizes, strides, type, result, "cuDNN: the result, which beta adds to");
+        }))
         return failed();
-    if (!with_result([&](const auto& sizes, const auto& strides) { return writable(sizes, strides, type, result, "cuDNN: the result"); })) return failed();
+    if (!with_result([&](const auto& sizes, const auto& strides) { return writable(sizes, strides, type, result, "cuDNN: the result"); }))
+        return failed();
 
     const bool rounds = type == CUDNN_DATA_FLOAT && c.c.math != CUDNN_FMA_MATH;  // to TF32
     const auto factor = [&](const void* from, int64_t at) {
@@ -244,7 +264,8 @@ cudaError_t run(Direction d, const Convolution& c, double alpha, double beta, co
     };
     const size_t axes = static_cast<size_t>(c.c.axes);
     const int ins = c.w.sizes[1], outs = c.w.sizes[0] / c.c.groups;
-    std::vector<double> sums(static_cast<size_t>(with_result([](const auto& sizes, const auto& strides) { return extent(sizes, strides); })));
+    std::vector<double> sums(
+        static_cast<size_t>(with_result([](const auto& sizes, const auto& strides) { return extent(sizes, strides); })));
     std::vector<int> kernel(c.w.sizes.begin() + 2, c.w.sizes.end()), none(axes, 0);
     for_elements(c.y.sizes, c.y.strides, [&](int64_t y_at, int64_t index) {
         std::vector<int> at(axes);
@@ -253,17 +274,22 @@ cudaError_t run(Direction d, const Convolution& c, double alpha, double beta, co
         const int out = static_cast<int>(rest % c.y.sizes[1]);
         const int64_t image = rest / c.y.sizes[1];
         return for_elements(kernel, none, [&](int64_t, int64_t tap) {
-            int64_t x_at = image * c.x.strides[0] + static_cast<int64_t>(out / outs) * ins * c.x.strides[1], w_at = out * w_strides[0], left = tap;
+            int64_t x_at = image * c.x.strides[0] + static_cast<int64_t>(out / outs) * ins * c.x.strides[1], w_at = out * w_strides[0],
+                    left = tap;
             for (size_t a = axes; a-- > 0; left /= kernel[a]) {
-                const int64_t t = left % kernel[a], in = static_cast<int64_t>(at[a]) * c.c.strides[a] - c.c.padding[a] + t * c.c.dilations[a];
+                const int64_t t = left % kernel[a],
+                              in = static_cast<int64_t>(at[a]) * c.c.strides[a] - c.c.padding[a] + t * c.c.dilations[a];
                 if (in < 0 || in >= c.x.sizes[2 + a]) return true;
                 x_at += in * c.x.strides[2 + a];
                 w_at += t * w_strides[2 + a];
             }
             for (int k = 0; k < ins; ++k, x_at += c.x.strides[1], w_at += w_strides[1]) {
-                if (d == Direction::forward) sums[static_cast<size_t>(y_at)] += factor(x, x_at) * factor(w, w_at);
-                else if (d == Direction::data) sums[static_cast<size_t>(x_at)] += factor(y, y_at) * factor(w, w_at);
-                else sums[static_cast<size_t>(w_at)] += factor(x, x_at) * factor(y, y_at);
+                if (d == Direction::forward)
+                    sums[static_cast<size_t>(y_at)] += factor(x, x_at) * factor(w, w_at);
+                else if (d == Direction::data)
+                    sums[static_cast<size_t>(x_at)] += factor(y, y_at) * factor(w, w_at);
+                else
+                    sums[static_cast<size_t>(w_at)] += factor(x, x_at) * factor(y, y_at);
             }
             return true;
         });
@@ -277,9 +303,9 @@ cudaError_t run(Direction d, const Convolution& c, double alpha, double beta, co
     return cudaSuccess;
 }
 
-cudnnStatus_t convolve(const char* name, Direction d, cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x, cudnnFilterDescriptor_t wd,
-                       const void* w, cudnnConvolutionDescriptor_t cd, cudnnTensorDescriptor_t yd, const void* y, void* result, int algorithm, void* workspace,
-                       size_t bytes, const void* beta) {
+cudnnStatus_t convolve(const char* name, Direction d, cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x,
+                       cudnnFilterDescriptor_t wd, const void* w, cudnnConvolutionDescriptor_t cd, cudnnTensorDescriptor_t yd,
+                       const void* y, void* result, int algorithm, void* workspace, size_t bytes, const void* beta) {
     std::lock_guard lock(mutex());
     if (cudnnStatus_t status; told_to_fail(name, status)) return status;
     Convolution c;
@@ -295,12 +321,14 @@ cudnnStatus_t convolve(const char* name, Direction d, cudnnHandle_t handle, cons
         const uintptr_t at = reinterpret_cast<uintptr_t>(i == target ? result : all[i].data), to = reinterpret_cast<uintptr_t>(result);
         if (at == 0) return reject(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "%s: an operand is null", name);
         if (at % size != 0) return reject(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "%s: an operand is not aligned to its type", name);
-        if (i != target && at < to + static_cast<size_t>(all[target].elements) * size && to < at + static_cast<size_t>(all[i].elements) * size)
+        if (i != target && at < to + static_cast<size_t>(all[target].elements) * size &&
+            to < at + static_cast<size_t>(all[i].elements) * size)
             return reject(CUDNN_STATUS_BAD_PARAM, "%s: the result overlaps an operand", name);
     }
     if (!fixed_order(d, algorithm)) return reject(CUDNN_STATUS_NOT_SUPPORTED, "%s: algorithm %d adds in no fixed order", name, algorithm);
     if (bytes < workspace_of(algorithm))
-        return reject(CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT, "%s: algorithm %d needs %zu bytes of workspace, got %zu", name, algorithm, workspace_of(algorithm), bytes);
+        return reject(CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT, "%s: algorithm %d needs %zu bytes of workspace, got %zu", name, algorithm,
+                      workspace_of(algorithm), bytes);
     if (bytes != 0) {
         if (workspace == nullptr || reinterpret_cast<uintptr_t>(workspace) % 16 != 0)
             return reject(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "%s: the workspace is null or not aligned to 16 bytes", name);
@@ -348,7 +376,9 @@ void cudnnGetLastErrorString(char* message, size_t most) {
     snprintf(message, most, "%s", last_message.c_str());
 }
 
-cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) { return sticky() != cudaSuccess ? CUDNN_STATUS_NOT_INITIALIZED : create(handle, "cudnnCreate"); }
+cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+    return sticky() != cudaSuccess ? CUDNN_STATUS_NOT_INITIALIZED : create(handle, "cudnnCreate");
+}
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) { return destroy(handle, "cudnnDestroy"); }
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
     std::lock_guard lock(mutex());
@@ -360,15 +390,18 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
 
 cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* t) { return create(t, "cudnnCreateTensorDescriptor"); }
 cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t t) { return destroy(t, "cudnnDestroyTensorDescriptor"); }
-cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataType_t type, int rank, const int sizes[], const int strides[]) {
+cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataType_t type, int rank, const int sizes[],
+                                         const int strides[]) {
     std::lock_guard lock(mutex());
     if (!exists(t)) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetTensorNdDescriptor: a descriptor that does not exist");
     if (rank < 4 || rank > 8) return reject(CUDNN_STATUS_NOT_SUPPORTED, "cudnnSetTensorNdDescriptor: rank %d, expected 4 to 8", rank);
-    if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetTensorNdDescriptor: type %d is not emulated", type);
+    if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_DOUBLE)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetTensorNdDescriptor: type %d is not emulated", type);
     int64_t last = 0;
     for (int i = 0; i < rank; ++i) {
         if (sizes[i] < 1 || strides[i] < 1)
-            return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetTensorNdDescriptor: size %d and stride %d of axis %d, expected 1 or more", sizes[i], strides[i], i);
+            return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetTensorNdDescriptor: size %d and stride %d of axis %d, expected 1 or more",
+                          sizes[i], strides[i], i);
         last += static_cast<int64_t>(sizes[i] - 1) * strides[i];
     }
     if (last >= int64_t(1) << 31) return reject(CUDNN_STATUS_NOT_SUPPORTED, "cudnnSetTensorNdDescriptor: more than 2^31 elements");
@@ -381,11 +414,13 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
 
 cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* f) { return create(f, "cudnnCreateFilterDescriptor"); }
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t f) { return destroy(f, "cudnnDestroyFilterDescriptor"); }
-cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t f, cudnnDataType_t type, cudnnTensorFormat_t format, int rank, const int sizes[]) {
+cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t f, cudnnDataType_t type, cudnnTensorFormat_t format, int rank,
+                                         const int sizes[]) {
     std::lock_guard lock(mutex());
     if (!exists(f)) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetFilterNdDescriptor: a descriptor that does not exist");
     if (rank < 4 || rank > 8) return reject(CUDNN_STATUS_NOT_SUPPORTED, "cudnnSetFilterNdDescriptor: rank %d, expected 4 to 8", rank);
-    if (format != CUDNN_TENSOR_NCHW && format != CUDNN_TENSOR_NHWC) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetFilterNdDescriptor: format %d", format);
+    if (format != CUDNN_TENSOR_NCHW && format != CUDNN_TENSOR_NHWC)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetFilterNdDescriptor: format %d", format);
     for (int i = 0; i < rank; ++i)
         if (sizes[i] < 1) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetFilterNdDescriptor: size %d of axis %d", sizes[i], i);
     f->rank = rank;
@@ -397,15 +432,17 @@ cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t f, cudnnDataTyp
 
 cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t* c) { return create(c, "cudnnCreateConvolutionDescriptor"); }
 cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t c) { return destroy(c, "cudnnDestroyConvolutionDescriptor"); }
-cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t c, int axes, const int padding[], const int strides[], const int dilations[],
-                                              cudnnConvolutionMode_t mode, cudnnDataType_t compute) {
+cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t c, int axes, const int padding[], const int strides[],
+                                              const int dilations[], cudnnConvolutionMode_t mode, cudnnDataType_t compute) {
     std::lock_guard lock(mutex());
     if (!exists(c)) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionNdDescriptor: a descriptor that does not exist");
     if (axes < 2 || axes > 6) return reject(CUDNN_STATUS_NOT_SUPPORTED, "cudnnSetConvolutionNdDescriptor: %d spatial axes", axes);
     for (int i = 0; i < axes; ++i)
         if (padding[i] < 0 || strides[i] < 1 || dilations[i] < 1)
-            return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionNdDescriptor: padding %d, stride %d, dilation %d", padding[i], strides[i], dilations[i]);
-    if (mode != CUDNN_CROSS_CORRELATION) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionNdDescriptor: mode %d is not emulated", mode);
+            return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionNdDescriptor: padding %d, stride %d, dilation %d", padding[i],
+                          strides[i], dilations[i]);
+    if (mode != CUDNN_CROSS_CORRELATION)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionNdDescriptor: mode %d is not emulated", mode);
     c->axes = axes;
     c->padding.assign(padding, padding + axes);
     c->strides.assign(strides, strides + axes);
@@ -421,21 +458,24 @@ cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t c, int 
 }
 cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t c, cudnnMathType_t math) {
     std::lock_guard lock(mutex());
-    if (!exists(c) || math < CUDNN_DEFAULT_MATH || math > CUDNN_FMA_MATH) return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionMathType: %d", math);
+    if (!exists(c) || math < CUDNN_DEFAULT_MATH || math > CUDNN_FMA_MATH)
+        return reject(CUDNN_STATUS_BAD_PARAM, "cudnnSetConvolutionMathType: %d", math);
     c->math = math;
     return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t cd,
-                                                     cudnnTensorDescriptor_t y, int requested, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
+cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                                                     cudnnConvolutionDescriptor_t cd, cudnnTensorDescriptor_t y, int requested,
+                                                     int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
     std::lock_guard lock(mutex());
     Convolution c;
     if (cudnnStatus_t status; told_to_fail("cudnnGetConvolutionForwardAlgorithm_v7", status)) return status;
     if (cudnnStatus_t s = convolution_of(handle, x, w, cd, y, c)) return s;
     return recommend(Direction::forward, c, requested, returned, results);
 }
-cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t handle, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t cd,
-                                                          cudnnTensorDescriptor_t dx, int requested, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
+cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t handle, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                                          cudnnConvolutionDescriptor_t cd, cudnnTensorDescriptor_t dx, int requested,
+                                                          int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
     std::lock_guard lock(mutex());
     Convolution c;
     if (cudnnStatus_t status; told_to_fail("cudnnGetConvolutionBackwardDataAlgorithm_v7", status)) return status;
@@ -443,8 +483,8 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t handle, 
     return recommend(Direction::data, c, requested, returned, results);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
-                                                            cudnnConvolutionDescriptor_t cd, cudnnFilterDescriptor_t dw, int requested, int* returned,
-                                                            cudnnConvolutionBwdFilterAlgoPerf_t* results) {
+                                                            cudnnConvolutionDescriptor_t cd, cudnnFilterDescriptor_t dw, int requested,
+                                                            int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
     std::lock_guard lock(mutex());
     Convolution c;
     if (cudnnStatus_t status; told_to_fail("cudnnGetConvolutionBackwardFilterAlgorithm_v7", status)) return status;
@@ -452,20 +492,26 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t handle
     return recommend(Direction::weights, c, requested, returned, results);
 }
 
-cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x, cudnnFilterDescriptor_t wd, const void* w,
-                                      cudnnConvolutionDescriptor_t cd, cudnnConvolutionFwdAlgo_t algorithm, void* workspace, size_t bytes, const void* beta,
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x,
+                                      cudnnFilterDescriptor_t wd, const void* w, cudnnConvolutionDescriptor_t cd,
+                                      cudnnConvolutionFwdAlgo_t algorithm, void* workspace, size_t bytes, const void* beta,
                                       cudnnTensorDescriptor_t yd, void* y) {
-    return convolve("cudnnConvolutionForward", Direction::forward, handle, alpha, xd, x, wd, w, cd, yd, nullptr, y, algorithm, workspace, bytes, beta);
+    return convolve("cudnnConvolutionForward", Direction::forward, handle, alpha, xd, x, wd, w, cd, yd, nullptr, y, algorithm, workspace,
+                    bytes, beta);
 }
-cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha, cudnnFilterDescriptor_t wd, const void* w, cudnnTensorDescriptor_t yd, const void* dy,
-                                           cudnnConvolutionDescriptor_t cd, cudnnConvolutionBwdDataAlgo_t algorithm, void* workspace, size_t bytes, const void* beta,
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha, cudnnFilterDescriptor_t wd, const void* w,
+                                           cudnnTensorDescriptor_t yd, const void* dy, cudnnConvolutionDescriptor_t cd,
+                                           cudnnConvolutionBwdDataAlgo_t algorithm, void* workspace, size_t bytes, const void* beta,
                                            cudnnTensorDescriptor_t xd, void* dx) {
-    return convolve("cudnnConvolutionBackwardData", Direction::data, handle, alpha, xd, nullptr, wd, w, cd, yd, dy, dx, algorithm, workspace, bytes, beta);
+    return convolve("cudnnConvolutionBackwardData", Direction::data, handle, alpha, xd, nullptr, wd, w, cd, yd, dy, dx, algorithm,
+                    workspace, bytes, beta);
 }
-cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x, cudnnTensorDescriptor_t yd,
-                                             const void* dy, cudnnConvolutionDescriptor_t cd, cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace, size_t bytes,
-                                             const void* beta, cudnnFilterDescriptor_t wd, void* dw) {
-    return convolve("cudnnConvolutionBackwardFilter", Direction::weights, handle, alpha, xd, x, wd, nullptr, cd, yd, dy, dw, algorithm, workspace, bytes, beta);
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t xd, const void* x,
+                                             cudnnTensorDescriptor_t yd, const void* dy, cudnnConvolutionDescriptor_t cd,
+                                             cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace, size_t bytes, const void* beta,
+                                             cudnnFilterDescriptor_t wd, void* dw) {
+    return convolve("cudnnConvolutionBackwardFilter", Direction::weights, handle, alpha, xd, x, wd, nullptr, cd, yd, dy, dw, algorithm,
+                    workspace, bytes, beta);
 }
 }
 

@@ -30,8 +30,8 @@ inline bool depthwise(const ConvShape<3>& s) { return s.groups > 1 && s.group_in
 }  // namespace conv_impl
 
 template <class T, int D>
-void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
-                  const ConvEpilogue<T>& epilogue = {}) {
+void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y,
+                  const ImageStrides<D>& y_strides, const ConvEpilogue<T>& epilogue = {}) {
     const ImageStrides<3> xs = conv_impl::lift(x_strides), ys = conv_impl::lift(y_strides);
     conv_impl::for_images(conv_impl::lift(shape), xs, ys, [&](const ConvShape<3>& s, long first) {
         if (conv_impl::depthwise(s) || !cudnn::conv_forward<T>(s, x + first * xs.n, xs, w, y + first * ys.n, ys, epilogue))

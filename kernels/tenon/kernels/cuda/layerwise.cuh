@@ -99,7 +99,8 @@ __global__ void layer_ratio_kernel(LayerJob<Rule, T> job, LayerBatch batch) {
     }
     sum0 = block_sum(sum0, block_threads);
     sum1 = block_sum(sum1, block_threads);
-    if (threadIdx.x == 0) job.sums[2 * batch.block[batch.count] + layer] = batch.adapt[layer] ? static_cast<double>(numbers.rule.ratio(sum0, sum1)) : 1.0;
+    if (threadIdx.x == 0)
+        job.sums[2 * batch.block[batch.count] + layer] = batch.adapt[layer] ? static_cast<double>(numbers.rule.ratio(sum0, sum1)) : 1.0;
 #endif
 }
 template <class Rule, class T>
@@ -139,14 +140,15 @@ void run_layers(LayerJob<Rule, T> job, long count, const Layer* layers) {
 }
 // coefficient lies in the host's memory.
 template <class Rule, class T>
-void layerwise_steps(const Rule& rule, long count, const Layer* layers, T* p, T* g, T* state0, T* state1, bool clear_gradients, const T* coefficient = nullptr,
-                     std::type_identity_t<T> limit = cpu::unlimited<T>) {
+void layerwise_steps(const Rule& rule, long count, const Layer* layers, T* p, T* g, T* state0, T* state1, bool clear_gradients,
+                     const T* coefficient = nullptr, std::type_identity_t<T> limit = cpu::unlimited<T>) {
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
     run_layers(LayerJob<Rule, T>{{rule, scale, limit}, nullptr, p, g, state0, state1, nullptr, clear_gradients}, count, layers);
 }
 // The steps of a captured graph, whose numbers are on the device.
 template <class Rule, class T>
-void layerwise_steps(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long count, const Layer* layers, T* p, T* g, T* state0, T* state1) {
+void layerwise_steps(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long count, const Layer* layers, T* p, T* g,
+                     T* state0, T* state1) {
     run_layers(LayerJob<Rule, T>{now, fresh, p, g, state0, state1, nullptr, false}, count, layers);
 }
 

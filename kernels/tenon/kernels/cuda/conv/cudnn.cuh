@@ -65,7 +65,8 @@ struct CudnnPlan {
         if (!knows(library.cudnnSetTensorNdDescriptor(x, s.type, s.rank, s.sizes_x, s.strides_x), "cudnnSetTensorNdDescriptor")) return;
         if (!knows(library.cudnnSetTensorNdDescriptor(y, s.type, s.rank, s.sizes_y, s.strides_y), "cudnnSetTensorNdDescriptor")) return;
         if (!knows(library.cudnnSetFilterNdDescriptor(w, s.type, s.format, s.rank, s.sizes_w), "cudnnSetFilterNdDescriptor")) return;
-        if (!knows(library.cudnnSetConvolutionNdDescriptor(convolution, s.rank - 2, s.padding, s.stride, s.dilation, cudnn::cross_correlation, s.type),
+        if (!knows(library.cudnnSetConvolutionNdDescriptor(convolution, s.rank - 2, s.padding, s.stride, s.dilation,
+                                                           cudnn::cross_correlation, s.type),
                    "cudnnSetConvolutionNdDescriptor"))
             return;
         must(library.cudnnSetConvolutionGroupCount(convolution, s.groups), "cudnnSetConvolutionGroupCount");
@@ -74,7 +75,8 @@ struct CudnnPlan {
         int some = 0;
         switch (static_cast<ConvDirection>(s.direction)) {
             case ConvDirection::forward:
-                if (!knows(library.cudnnGetConvolutionForwardAlgorithm_v7(handle, x, w, convolution, y, most, &some, found), "cudnnGetConvolutionForwardAlgorithm_v7"))
+                if (!knows(library.cudnnGetConvolutionForwardAlgorithm_v7(handle, x, w, convolution, y, most, &some, found),
+                           "cudnnGetConvolutionForwardAlgorithm_v7"))
                     return;
                 break;
             case ConvDirection::data:
@@ -232,7 +234,8 @@ inline bool describe(const ConvShape<3>& s, const ImageStrides<3>& xs, const Ima
     r.format = last ? api::nhwc : api::nchw;
     if (!conv_impl::offsets_fit(xs, s.n, s.c_in, s.in) || !conv_impl::offsets_fit(ys, s.n, s.c_out, s.out)) return false;
     const auto images = [&](int* sizes, int* strides, const ImageStrides<3>& given, long channels, const long* spatial) {
-        const ImageStrides<3> packed = last ? ImageStrides<3>::channels_last(channels, spatial) : ImageStrides<3>::contiguous(channels, spatial);
+        const ImageStrides<3> packed =
+            last ? ImageStrides<3>::channels_last(channels, spatial) : ImageStrides<3>::contiguous(channels, spatial);
         bool possible = true;
         const auto axis = [&](int at, long size, long stride, long otherwise) {
             if (size == 1) stride = otherwise;  // says nothing, and may be what cuDNN would refuse
@@ -257,7 +260,9 @@ inline bool describe(const ConvShape<3>& s, const ImageStrides<3>& xs, const Ima
         // cuDNN pads both ends alike: as long as it comes to the same size, what the far end has more or less is not read.
         const long room = s.in[a] + 2 * s.padding_begin[a] - s.dilation[a] * (s.kernel[a] - 1) - 1;
         if (room < 0 || room / s.stride[a] + 1 != s.out[a]) return false;
-        if (!conv_impl::fits_int(s.kernel[a] * s.dilation[a]) || !conv_impl::fits_int(s.padding_begin[a]) || !conv_impl::fits_int(s.stride[a])) return false;
+        if (!conv_impl::fits_int(s.kernel[a] * s.dilation[a]) || !conv_impl::fits_int(s.padding_begin[a]) ||
+            !conv_impl::fits_int(s.stride[a]))
+            return false;
     }
     r.groups = static_cast<int>(s.groups);
     return conv_impl::fits_int(s.c_out * s.group_in() * s.kernel_size());
@@ -266,7 +271,8 @@ inline bool describe(const ConvShape<3>& s, const ImageStrides<3>& xs, const Ima
 // The weight with its channels last: copied there and back.
 struct WeightLayout {
     long dims[5], contiguous[5], last[5];
-    explicit WeightLayout(const ConvShape<3>& s) : dims{s.c_out, s.group_in(), s.kernel[0], s.kernel[1], s.kernel[2]}, contiguous{}, last{} {
+    explicit WeightLayout(const ConvShape<3>& s)
+        : dims{s.c_out, s.group_in(), s.kernel[0], s.kernel[1], s.kernel[2]}, contiguous{}, last{} {
         long step = 1;
         for (int i = 4; i >= 0; --i) contiguous[i] = step, step *= dims[i];
         step = dims[1];
@@ -303,15 +309,18 @@ bool multiply_described(const cuda_detail::CudnnShape& shape, const ConvShape<3>
         switch (direction) {
             case ConvDirection::forward:
                 call = "cudnnConvolutionForward";
-                status = library.cudnnConvolutionForward(handle, &one, plan.x, a, plan.w, w, plan.convolution, algorithm, workspace.get(), bytes, &beta, plan.y, to);
+                status = library.cudnnConvolutionForward(handle, &one, plan.x, a, plan.w, w, plan.convolution, algorithm, workspace.get(),
+                                                         bytes, &beta, plan.y, to);
                 break;
             case ConvDirection::data:
                 call = "cudnnConvolutionBackwardData";
-                status = library.cudnnConvolutionBackwardData(handle, &one, plan.w, w, plan.y, a, plan.convolution, algorithm, workspace.get(), bytes, &beta, plan.x, to);
+                status = library.cudnnConvolutionBackwardData(handle, &one, plan.w, w, plan.y, a, plan.convolution, algorithm,
+                                                              workspace.get(), bytes, &beta, plan.x, to);
                 break;
             case ConvDirection::weights:
                 call = "cudnnConvolutionBackwardFilter";
-                status = library.cudnnConvolutionBackwardFilter(handle, &one, plan.x, a, plan.y, b, plan.convolution, algorithm, workspace.get(), bytes, &beta, plan.w, to);
+                status = library.cudnnConvolutionBackwardFilter(handle, &one, plan.x, a, plan.y, b, plan.convolution, algorithm,
+                                                                workspace.get(), bytes, &beta, plan.w, to);
         }
         if (status == api::success) break;
         // What the heuristic promised and the call refuses: the next one, and none in the end.
@@ -326,7 +335,8 @@ bool multiply_described(const cuda_detail::CudnnShape& shape, const ConvShape<3>
     return true;
 }
 template <class T>
-bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const ImageStrides<3>& xs, const T* b, const ImageStrides<3>& ys, T* result, bool accumulate) {
+bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const ImageStrides<3>& xs, const T* b, const ImageStrides<3>& ys,
+              T* result, bool accumulate) {
     if (!cuda_detail::cudnn_library().usable || s.n * s.out_size() * s.in_size() == 0) return false;
     cuda_detail::CudnnShape shape{};
     if (!describe(s, xs, ys, shape)) return false;
@@ -344,8 +354,8 @@ bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const 
 
 // Bias and relu of images that have been made: reads and writes them once.
 template <class T>
-__global__ void finish_images(T* images, conv_impl::IntStrides s, Divisor channels, Divisor pixels, Divisor d1, Divisor d2, unsigned count, bool channels_first,
-                              ConvEpilogue<T> epilogue) {
+__global__ void finish_images(T* images, conv_impl::IntStrides s, Divisor channels, Divisor pixels, Divisor d1, Divisor d2, unsigned count,
+                              bool channels_first, ConvEpilogue<T> epilogue) {
 #if TENON_DEVICE_CODE
     for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         unsigned image, channel, pixel;
@@ -361,35 +371,41 @@ __global__ void finish_images(T* images, conv_impl::IntStrides s, Divisor channe
             channel = rest - image * channels.divisor;
         }
         const conv_impl::Digits p(pixel, d1, d2);
-        T* const to = images + static_cast<int>(image) * s.n + static_cast<int>(channel) * s.channel + p.at[0] * s.axis[0] + p.at[1] * s.axis[1] + p.at[2] * s.axis[2];
+        T* const to = images + static_cast<int>(image) * s.n + static_cast<int>(channel) * s.channel + p.at[0] * s.axis[0] +
+                      p.at[1] * s.axis[1] + p.at[2] * s.axis[2];
         conv_impl::finish_result(epilogue, to, static_cast<int>(channel), *to);
     }
 #endif
 }
 template <class T>
-void finish(const char* name, T* images, const ImageStrides<3>& s, long n, long channels, const long* sizes, const ConvEpilogue<T>& epilogue) {
+void finish(const char* name, T* images, const ImageStrides<3>& s, long n, long channels, const long* sizes,
+            const ConvEpilogue<T>& epilogue) {
     if (epilogue.bias == nullptr && !epilogue.relu) return;
     const auto divisor = [](long d) { return Divisor(static_cast<unsigned>(d)); };
     const long pixels = sizes[0] * sizes[1] * sizes[2], count = n * channels * pixels;
-    launch(name, finish_images<T>, blocks_for(count, block_threads), block_threads, images, conv_impl::IntStrides(s), divisor(channels), divisor(pixels), divisor(sizes[1]),
-           divisor(sizes[2]), static_cast<unsigned>(count), s.channel == 1 && channels > 1, ConvEpilogue<T>{nullptr, epilogue.bias, epilogue.relu, false});
+    launch(name, finish_images<T>, blocks_for(count, block_threads), block_threads, images, conv_impl::IntStrides(s), divisor(channels),
+           divisor(pixels), divisor(sizes[1]), divisor(sizes[2]), static_cast<unsigned>(count), s.channel == 1 && channels > 1,
+           ConvEpilogue<T>{nullptr, epilogue.bias, epilogue.relu, false});
 }
 
 // Each says whether it has made its result.
 template <class T>
-bool conv_forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* w, T* y, const ImageStrides<3>& ys, const ConvEpilogue<T>& epilogue) {
+bool conv_forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* w, T* y, const ImageStrides<3>& ys,
+                  const ConvEpilogue<T>& epilogue) {
     if (epilogue.scale != nullptr || !multiply<T>(ConvDirection::forward, s, x, xs, w, ys, y, epilogue.accumulate)) return false;
     finish("conv_forward", y, ys, s.n, s.c_out, s.out, epilogue);
     return true;
 }
 template <class T>
-bool conv_backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dys, const T* w, T* dx, const ImageStrides<3>& dxs, const ConvEpilogue<T>& epilogue) {
+bool conv_backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dys, const T* w, T* dx, const ImageStrides<3>& dxs,
+                        const ConvEpilogue<T>& epilogue) {
     if (epilogue.scale != nullptr || !multiply<T>(ConvDirection::data, s, dy, dxs, w, dys, dx, epilogue.accumulate)) return false;
     finish("conv_backward_data", dx, dxs, s.n, s.c_in, s.in, epilogue);
     return true;
 }
 template <class T>
-bool conv_backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw, bool accumulate) {
+bool conv_backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw,
+                           bool accumulate) {
     return multiply<T>(ConvDirection::weights, s, x, xs, dy, dys, dw, accumulate);
 }
 

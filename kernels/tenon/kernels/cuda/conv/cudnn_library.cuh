@@ -58,22 +58,26 @@ struct CudnnLibrary {
     int (*cudnnSetFilterNdDescriptor)(cudnn::Filter, int type, int format, int rank, const int* sizes);
     int (*cudnnDestroyFilterDescriptor)(cudnn::Filter);
     int (*cudnnCreateConvolutionDescriptor)(cudnn::Convolution*);
-    int (*cudnnSetConvolutionNdDescriptor)(cudnn::Convolution, int axes, const int* padding, const int* strides, const int* dilations, int mode, int type);
+    int (*cudnnSetConvolutionNdDescriptor)(cudnn::Convolution, int axes, const int* padding, const int* strides, const int* dilations,
+                                           int mode, int type);
     int (*cudnnSetConvolutionGroupCount)(cudnn::Convolution, int);
     int (*cudnnSetConvolutionMathType)(cudnn::Convolution, int);
     int (*cudnnDestroyConvolutionDescriptor)(cudnn::Convolution);
-    int (*cudnnGetConvolutionForwardAlgorithm_v7)(cudnn::Handle, cudnn::Tensor x, cudnn::Filter w, cudnn::Convolution, cudnn::Tensor y, int wanted, int* found,
-                                                  cudnn::Performance*);
-    int (*cudnnGetConvolutionBackwardDataAlgorithm_v7)(cudnn::Handle, cudnn::Filter w, cudnn::Tensor dy, cudnn::Convolution, cudnn::Tensor dx, int wanted, int* found,
-                                                       cudnn::Performance*);
-    int (*cudnnGetConvolutionBackwardFilterAlgorithm_v7)(cudnn::Handle, cudnn::Tensor x, cudnn::Tensor dy, cudnn::Convolution, cudnn::Filter dw, int wanted, int* found,
-                                                         cudnn::Performance*);
-    int (*cudnnConvolutionForward)(cudnn::Handle, const void* alpha, cudnn::Tensor, const void* x, cudnn::Filter, const void* w, cudnn::Convolution, int algorithm,
-                                   void* workspace, std::size_t bytes, const void* beta, cudnn::Tensor, void* y);
-    int (*cudnnConvolutionBackwardData)(cudnn::Handle, const void* alpha, cudnn::Filter, const void* w, cudnn::Tensor, const void* dy, cudnn::Convolution, int algorithm,
-                                        void* workspace, std::size_t bytes, const void* beta, cudnn::Tensor, void* dx);
-    int (*cudnnConvolutionBackwardFilter)(cudnn::Handle, const void* alpha, cudnn::Tensor, const void* x, cudnn::Tensor, const void* dy, cudnn::Convolution,
-                                          int algorithm, void* workspace, std::size_t bytes, const void* beta, cudnn::Filter, void* dw);
+    int (*cudnnGetConvolutionForwardAlgorithm_v7)(cudnn::Handle, cudnn::Tensor x, cudnn::Filter w, cudnn::Convolution, cudnn::Tensor y,
+                                                  int wanted, int* found, cudnn::Performance*);
+    int (*cudnnGetConvolutionBackwardDataAlgorithm_v7)(cudnn::Handle, cudnn::Filter w, cudnn::Tensor dy, cudnn::Convolution,
+                                                       cudnn::Tensor dx, int wanted, int* found, cudnn::Performance*);
+    int (*cudnnGetConvolutionBackwardFilterAlgorithm_v7)(cudnn::Handle, cudnn::Tensor x, cudnn::Tensor dy, cudnn::Convolution,
+                                                         cudnn::Filter dw, int wanted, int* found, cudnn::Performance*);
+    int (*cudnnConvolutionForward)(cudnn::Handle, const void* alpha, cudnn::Tensor, const void* x, cudnn::Filter, const void* w,
+                                   cudnn::Convolution, int algorithm, void* workspace, std::size_t bytes, const void* beta, cudnn::Tensor,
+                                   void* y);
+    int (*cudnnConvolutionBackwardData)(cudnn::Handle, const void* alpha, cudnn::Filter, const void* w, cudnn::Tensor, const void* dy,
+                                        cudnn::Convolution, int algorithm, void* workspace, std::size_t bytes, const void* beta,
+                                        cudnn::Tensor, void* dx);
+    int (*cudnnConvolutionBackwardFilter)(cudnn::Handle, const void* alpha, cudnn::Tensor, const void* x, cudnn::Tensor, const void* dy,
+                                          cudnn::Convolution, int algorithm, void* workspace, std::size_t bytes, const void* beta,
+                                          cudnn::Filter, void* dw);
 
     bool usable = false;
     bool wanted = true;  // not forbidden by TENON_CUDNN=0
@@ -201,8 +205,8 @@ inline const CudnnLibrary& cudnn_library() {
     char detail[512] = {};
     library.cudnnGetLastErrorString(detail, sizeof detail);
     const char* const name = library.cudnnGetErrorString(status);
-    fail<DeviceError>(call, ": cuDNN reports ", name == nullptr ? "an unknown status" : name, " (", status, ")", detail[0] == '\0' ? "" : ": ",
-                      static_cast<const char*>(detail));
+    fail<DeviceError>(call, ": cuDNN reports ", name == nullptr ? "an unknown status" : name, " (", status, ")",
+                      detail[0] == '\0' ? "" : ": ", static_cast<const char*>(detail));
 }
 inline void check(const CudnnLibrary& library, int status, const char* call) {
     if (TENON_UNLIKELY(status != cudnn::success)) fail_cudnn(library, status, call);

@@ -42,13 +42,16 @@ __global__ void conv_direct(DirectJob<T> job, Part part, unsigned count) {
         const T* const w = job.w + group * job.weights.group + result * job.weights.result;
         T sum = 0;
         for (unsigned a = 0; a < part.axis[0].taps.divisor; ++a) {
-            const int d0 = static_cast<int>(a) * part.axis[0].offset_step, t0 = part.axis[0].tap + static_cast<int>(a) * part.axis[0].tap_step;
+            const int d0 = static_cast<int>(a) * part.axis[0].offset_step,
+                      t0 = part.axis[0].tap + static_cast<int>(a) * part.axis[0].tap_step;
             if (!inside(origin.at[0] + d0, part.axis[0].in)) continue;
             for (unsigned b = 0; b < part.axis[1].taps.divisor; ++b) {
-                const int d1 = static_cast<int>(b) * part.axis[1].offset_step, t1 = part.axis[1].tap + static_cast<int>(b) * part.axis[1].tap_step;
+                const int d1 = static_cast<int>(b) * part.axis[1].offset_step,
+                          t1 = part.axis[1].tap + static_cast<int>(b) * part.axis[1].tap_step;
                 if (!inside(origin.at[1] + d1, part.axis[1].in)) continue;
                 for (unsigned c = 0; c < part.axis[2].taps.divisor; ++c) {
-                    const int d2 = static_cast<int>(c) * part.axis[2].offset_step, t2 = part.axis[2].tap + static_cast<int>(c) * part.axis[2].tap_step;
+                    const int d2 = static_cast<int>(c) * part.axis[2].offset_step,
+                              t2 = part.axis[2].tap + static_cast<int>(c) * part.axis[2].tap_step;
                     if (!inside(origin.at[2] + d2, part.axis[2].in)) continue;
                     const T* const x = source + d0 * s.axis[0] + d1 * s.axis[1] + d2 * s.axis[2];
                     const T* const tap = w + (t0 * part.axis[1].kernel + t1) * part.axis[2].kernel + t2;
@@ -56,7 +59,8 @@ __global__ void conv_direct(DirectJob<T> job, Part part, unsigned count) {
                 }
             }
         }
-        finish_result(pass.epilogue, pass.result + result_offset(p, part, pass.result_strides) + static_cast<int>(channel) * pass.result_strides.channel,
+        finish_result(pass.epilogue,
+                      pass.result + result_offset(p, part, pass.result_strides) + static_cast<int>(channel) * pass.result_strides.channel,
                       static_cast<int>(channel), sum);
     }
 #endif

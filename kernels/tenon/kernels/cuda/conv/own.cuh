@@ -34,7 +34,8 @@ void run_passes(const char* name, const PassOperands<T>& operands, const T* w, c
 }
 
 template <class T>
-void conv_forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* w, T* y, const ImageStrides<3>& ys, const ConvEpilogue<T>& epilogue) {
+void conv_forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* w, T* y, const ImageStrides<3>& ys,
+                  const ConvEpilogue<T>& epilogue) {
     if (!fits(s, xs, ys)) return reference::conv_forward<T, 3>(s, x, xs, w, y, ys, epilogue);
     const int ins = static_cast<int>(s.group_in()), outs = static_cast<int>(s.group_out());
     const long kernel = s.kernel_size();
@@ -61,7 +62,8 @@ void conv_backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3
 }
 
 template <class T>
-void conv_backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw, bool accumulate) {
+void conv_backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw,
+                           bool accumulate) {
     if (!fits(s, xs, dys) || s.groups > 65535) return reference::conv_backward_weights<T, 3>(s, x, xs, dy, dys, dw, accumulate);
     const long columns = s.group_in() * s.kernel_size();
     conv_impl::run_gradient(s, x, xs, dy, dys, dw, accumulate, s.group_out() <= few_results || columns <= few_results);

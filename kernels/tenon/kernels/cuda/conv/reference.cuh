@@ -115,7 +115,8 @@ __global__ void conv_backward_data_kernel(ConvJob<T> job) {
 }
 
 template <class T>
-__global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageStrides<3> xs, const T* dy, ImageStrides<3> dys, T* dw, bool accumulate) {
+__global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageStrides<3> xs, const T* dy, ImageStrides<3> dys, T* dw,
+                                             bool accumulate) {
 #if TENON_DEVICE_CODE
     const long ins = s.c_in / s.groups, outs = s.c_out / s.groups, total = s.c_out * ins * s.kernel[0] * s.kernel[1] * s.kernel[2];
     // Threads of a warp share a sum: each takes every 32nd pixel, and the sums are added pairwise.
@@ -143,8 +144,8 @@ __global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageSt
 }
 
 template <class T, int D>
-void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
-                  const ConvEpilogue<T>& epilogue = {}) {
+void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y,
+                  const ImageStrides<D>& y_strides, const ConvEpilogue<T>& epilogue = {}) {
     const long total = shape.n * shape.c_out * shape.out_size();
     if (total == 0) return;
     const ConvJob<T> job{cpu::conv_impl::lift(shape), x, cpu::conv_impl::lift(x_strides), w, y, cpu::conv_impl::lift(y_strides), epilogue};
@@ -156,7 +157,8 @@ void conv_backward_data(const ConvShape<D>& shape, const T* dy, const ImageStrid
                         const ImageStrides<D>& dx_strides, const ConvEpilogue<T>& epilogue = {}) {
     const long total = shape.n * shape.c_in * shape.in_size();
     if (total == 0) return;
-    const ConvJob<T> job{cpu::conv_impl::lift(shape), dy, cpu::conv_impl::lift(dy_strides), w, dx, cpu::conv_impl::lift(dx_strides), epilogue};
+    const ConvJob<T> job{cpu::conv_impl::lift(shape),      dy,      cpu::conv_impl::lift(dy_strides), w, dx,
+                         cpu::conv_impl::lift(dx_strides), epilogue};
     launch("conv_backward_data", conv_backward_data_kernel<T>, blocks_for(total, block_threads), block_threads, job);
 }
 
@@ -165,8 +167,8 @@ void conv_backward_weights(const ConvShape<D>& shape, const T* x, const ImageStr
                            const ImageStrides<D>& dy_strides, T* dw, bool accumulate = false) {
     const long total = shape.c_out * shape.group_in() * shape.kernel_size();
     if (total == 0) return;
-    launch("conv_backward_weights", conv_backward_weights_kernel<T>, blocks_for(total, block_threads / 32), block_threads, cpu::conv_impl::lift(shape), x,
-           cpu::conv_impl::lift(x_strides), dy, cpu::conv_impl::lift(dy_strides), dw, accumulate);
+    launch("conv_backward_weights", conv_backward_weights_kernel<T>, blocks_for(total, block_threads / 32), block_threads,
+           cpu::conv_impl::lift(shape), x, cpu::conv_impl::lift(x_strides), dy, cpu::conv_impl::lift(dy_strides), dw, accumulate);
 }
 
 }  // namespace reference

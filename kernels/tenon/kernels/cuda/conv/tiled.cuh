@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, P
         source += origin.offset;
         for (int i = 0; i < 3; ++i) at[i] = origin.at[i];
     }
-    const T* weights = job.packed + group * job.group_weights + part.weights + static_cast<long>(t / 16) * job.packed_results + first_result + t % 16 * share;
+    const T* weights = job.packed + group * job.group_weights + part.weights + static_cast<long>(t / 16) * job.packed_results +
+                       first_result + t % 16 * share;
 
     Quad<T> a, b;
     const auto fetch = [&](int first, const TapRow* row) {
@@ -99,7 +100,8 @@ __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, P
         TENON_UNROLL(4)
         for (int q = 0; q < (Quads ? 1 : share); ++q) {
             const TapRow r = row[Quads ? t % 4 * share : t / side + q * share];
-            const bool here = inside(at[0] + r.by[0], part.axis[0].in) && inside(at[1] + r.by[1], part.axis[1].in) && inside(at[2] + r.by[2], part.axis[2].in);
+            const bool here = inside(at[0] + r.by[0], part.axis[0].in) && inside(at[1] + r.by[1], part.axis[1].in) &&
+                              inside(at[2] + r.by[2], part.axis[2].in);
             if constexpr (Quads) {
                 b = Quad<T>{};
                 if (here) b = *reinterpret_cast<const Quad<T>*>(source + r.offset);
@@ -119,7 +121,8 @@ __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, P
         left[now * buffer + t / 16 * (pitch / share) + t % 16] = a;
         T* const to = reinterpret_cast<T*>(right + now * buffer);
         TENON_UNROLL(4)
-        for (int q = 0; q < share; ++q) to[Quads ? (t % 4 * share + q) * pitch + column : (t / side + q * share) * pitch + column] = b.at[q];
+        for (int q = 0; q < share; ++q)
+            to[Quads ? (t % 4 * share + q) * pitch + column : (t / side + q * share) * pitch + column] = b.at[q];
         if (t < depth) rows[next * depth + t] = tap_row((k + 1) * depth + t, part, job.channels, pass.source_strides);
         __syncthreads();
         if (k + 1 < tiles) fetch((k + 1) * depth, rows + next * depth);
@@ -142,8 +145,8 @@ __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, P
 
 // packed[group, part, step, channel] = w: read once each, so that tiles read whole rows.
 template <class T>
-__global__ void conv_pack_weights(const T* w, WeightStrides strides, T* packed, long group_weights, int packed_results, int results, Divisor channels,
-                                  Parts parts) {
+__global__ void conv_pack_weights(const T* w, WeightStrides strides, T* packed, long group_weights, int packed_results, int results,
+                                  Divisor channels, Parts parts) {
 #if TENON_DEVICE_CODE
     const Part& part = parts.part[blockIdx.z];
     const int rows = (part.steps + depth - 1) / depth * depth, group = static_cast<int>(blockIdx.y);
@@ -154,7 +157,8 @@ __global__ void conv_pack_weights(const T* w, WeightStrides strides, T* packed, 
         if (step < part.steps && result < results) {
             const int tap = static_cast<int>(channels.quotient(static_cast<unsigned>(step)));
             const Tap place(tap, part, IntStrides{});
-            value = w[group * strides.group + result * strides.result + (step - tap * static_cast<int>(channels.divisor)) * strides.channel + place.index];
+            value = w[group * strides.group + result * strides.result +
+                      (step - tap * static_cast<int>(channels.divisor)) * strides.channel + place.index];
         }
         packed[group * group_weights + part.weights + static_cast<long>(step) * packed_results + result] = value;
     }
@@ -187,11 +191,19 @@ void run_tiles(const char* name, const PassOperands<T>& pass, const T* w, const 
     const dim3 threads(static_cast<unsigned>(block_threads));
     constexpr long most = 65535;  // of the grid's second axis
     for (long first = 0; first < groups; first += most) {
-        const unsigned some = static_cast<unsigned>(groups - first < most ? groups - first : most), count = static_cast<unsigned>(parts.count);
-        TileJob<T> job{pass, packed.get() + first * group_weights, group_weights, static_cast<int>(packed_results), Divisor(static_cast<unsigned>(result_tiles)), channels};
+        const unsigned some = static_cast<unsigned>(groups - first < most ? groups - first : most),
+                       count = static_cast<unsigned>(parts.count);
+        TileJob<T> job{pass,
+                       packed.get() + first * group_weights,
+                       group_weights,
+                       static_cast<int>(packed_results),
+                       Divisor(static_cast<unsigned>(result_tiles)),
+                       channels};
         if (most_steps > 0)
-            launch("conv_pack_weights", conv_pack_weights<T>, dim3(static_cast<unsigned>(result_tiles * blocks_for(most_steps, share, 4)), some, count), threads, std::size_t(0),
-                   w + first * weights.group, weights, packed.get() + first * group_weights, group_weights, static_cast<int>(packed_results), pass.results, channels, parts);
+            launch("conv_pack_weights", conv_pack_weights<T>,
+                   dim3(static_cast<unsigned>(result_tiles * blocks_for(most_steps, share, 4)), some, count), threads, std::size_t(0),
+                   w + first * weights.group, weights, packed.get() + first * group_weights, group_weights,
+                   static_cast<int>(packed_results), pass.results, channels, parts);
         job.pass.source += first * pass.channels * pass.source_strides.channel;
         job.pass.result += first * pass.results * pass.result_strides.channel;
         if (job.pass.epilogue.scale != nullptr) job.pass.epilogue.scale += first * pass.results;

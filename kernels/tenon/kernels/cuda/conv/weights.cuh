@@ -71,14 +71,16 @@ __global__ void __launch_bounds__(block_threads, 3) conv_gradient_tiles(Gradient
     constexpr int buffer = depth * pitch / share;
     const int t = static_cast<int>(threadIdx.x), group = static_cast<int>(blockIdx.y);
     const int row_tile = static_cast<int>(job.column_tiles.quotient(blockIdx.x));
-    const int first_row = row_tile * side, first_column = (static_cast<int>(blockIdx.x) - row_tile * static_cast<int>(job.column_tiles.divisor)) * side;
+    const int first_row = row_tile * side,
+              first_column = (static_cast<int>(blockIdx.x) - row_tile * static_cast<int>(job.column_tiles.divisor)) * side;
     const int begin = static_cast<int>(blockIdx.z) * job.chunk, end = part.pixels - begin < job.chunk ? part.pixels : begin + job.chunk;
     const T* const x = job.x + group * job.ins * job.x_strides.channel;
     const T* const dy = job.dy + (group * job.outs + first_row) * job.dy_strides.channel;
 
     Quad<T> a, b;
     const auto here = [&](const PixelRow& r, const TapRow& c) {
-        return inside(r.at[0] + c.by[0], part.axis[0].in) && inside(r.at[1] + c.by[1], part.axis[1].in) && inside(r.at[2] + c.by[2], part.axis[2].in);
+        return inside(r.at[0] + c.by[0], part.axis[0].in) && inside(r.at[1] + c.by[1], part.axis[1].in) &&
+               inside(r.at[2] + c.by[2], part.axis[2].in);
     };
     const auto fetch = [&](const PixelRow* row) {
         if constexpr (Quads) {
@@ -130,7 +132,8 @@ __global__ void __launch_bounds__(block_threads, 3) conv_gradient_tiles(Gradient
         for (int j = 0; j < share; ++j) {
             const int row = first_row + t / 16 * share + i, column = first_column + t % 16 * share + j;
             if (row < job.outs && column < job.columns)
-                finish_gradient(job, blockIdx.z, static_cast<long>(gridDim.y) * job.outs, static_cast<long>(group) * job.outs + row, column, sums[i][j]);
+                finish_gradient(job, blockIdx.z, static_cast<long>(gridDim.y) * job.outs, static_cast<long>(group) * job.outs + row, column,
+                                sums[i][j]);
         }
     }
 #endif
@@ -150,7 +153,8 @@ __global__ void conv_gradient_direct(GradientJob<T> job, Part part, Divisor colu
     T sum = 0;
     for (int pixel = begin + static_cast<int>(threadIdx.x); pixel < end; pixel += block_threads) {
         const PixelRow r = pixel_row(pixel, end, part, job.x_strides, job.dy_strides);
-        if (inside(r.at[0] + c.by[0], part.axis[0].in) && inside(r.at[1] + c.by[1], part.axis[1].in) && inside(r.at[2] + c.by[2], part.axis[2].in))
+        if (inside(r.at[0] + c.by[0], part.axis[0].in) && inside(r.at[1] + c.by[1], part.axis[1].in) &&
+            inside(r.at[2] + c.by[2], part.axis[2].in))
             sum += x[r.x] * dy[r.dy];
     }
     for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset));
@@ -164,7 +168,8 @@ __global__ void conv_gradient_direct(GradientJob<T> job, Part part, Divisor colu
 }
 
 template <class T>
-__global__ void conv_gradient_add(const T* parts, int splits, T* dw, long rows, int columns, int kernel, Divisor columns_divisor, Divisor ins, bool accumulate) {
+__global__ void conv_gradient_add(const T* parts, int splits, T* dw, long rows, int columns, int kernel, Divisor columns_divisor,
+                                  Divisor ins, bool accumulate) {
 #if TENON_DEVICE_CODE
     const long count = rows * columns;
     for (long i = blockIdx.x * static_cast<long>(blockDim.x) + threadIdx.x; i < count; i += static_cast<long>(gridDim.x) * blockDim.x) {
@@ -188,14 +193,28 @@ inline long gradient_splits(long blocks, long pixels, long least, long longest) 
 }
 
 template <class T>
-void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw, bool accumulate, bool direct) {
+void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw,
+                  bool accumulate, bool direct) {
     const Part part(cpu::conv_impl::forward_pass(s));
     const long ins = s.group_in(), outs = s.group_out(), columns = ins * part.taps, rows = s.c_out;
     if (rows * columns == 0) return;
-    GradientJob<T> job{x, dy, IntStrides(xs), IntStrides(dys), dw, static_cast<int>(ins), static_cast<int>(outs), static_cast<int>(columns), part.taps, 0, false, accumulate,
-                       Divisor(static_cast<unsigned>((columns + side - 1) / side)), Divisor(static_cast<unsigned>(ins))};
+    GradientJob<T> job{x,
+                       dy,
+                       IntStrides(xs),
+                       IntStrides(dys),
+                       dw,
+                       static_cast<int>(ins),
+                       static_cast<int>(outs),
+                       static_cast<int>(columns),
+                       part.taps,
+                       0,
+                       false,
+                       accumulate,
+                       Divisor(static_cast<unsigned>((columns + side - 1) / side)),
+                       Divisor(static_cast<unsigned>(ins))};
     const long tiles = (columns + side - 1) / side * ((outs + side - 1) / side);
-    long splits = direct ? gradient_splits(rows * columns, part.pixels, 2048, 1 << 20) : gradient_splits(tiles * s.groups, part.pixels, 256, 8192);
+    long splits =
+        direct ? gradient_splits(rows * columns, part.pixels, 2048, 1 << 20) : gradient_splits(tiles * s.groups, part.pixels, 256, 8192);
     const long chunk = ((part.pixels + splits - 1) / splits + depth - 1) / depth * depth;
     splits = chunk == 0 ? 1 : (part.pixels + chunk - 1) / chunk;
     job.chunk = static_cast<int>(chunk);
@@ -204,8 +223,8 @@ void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, 
     if (job.parts) job.dw = sums.get();
     const dim3 threads(static_cast<unsigned>(block_threads));
     if (direct) {
-        launch("conv_backward_weights", conv_gradient_direct<T>, dim3(static_cast<unsigned>(rows * columns), static_cast<unsigned>(splits)), threads, std::size_t(0), job, part,
-               Divisor(static_cast<unsigned>(columns)), Divisor(static_cast<unsigned>(outs)), rows);
+        launch("conv_backward_weights", conv_gradient_direct<T>, dim3(static_cast<unsigned>(rows * columns), static_cast<unsigned>(splits)),
+               threads, std::size_t(0), job, part, Divisor(static_cast<unsigned>(columns)), Divisor(static_cast<unsigned>(outs)), rows);
     } else {
         const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(s.groups), static_cast<unsigned>(splits));
         const bool quads = in_quads(x, job.x_strides, ins) && in_quads(dy, job.dy_strides, outs);
@@ -213,8 +232,9 @@ void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, 
         else launch("conv_backward_weights", conv_gradient_tiles<T, false>, grid, threads, std::size_t(0), job, part);
     }
     if (job.parts)
-        launch("conv_backward_weights", conv_gradient_add<T>, blocks_for(rows * columns, block_threads), block_threads, sums.get(), static_cast<int>(splits), dw, rows,
-               static_cast<int>(columns), part.taps, Divisor(static_cast<unsigned>(columns)), Divisor(static_cast<unsigned>(ins)), accumulate);
+        launch("conv_backward_weights", conv_gradient_add<T>, blocks_for(rows * columns, block_threads), block_threads, sums.get(),
+               static_cast<int>(splits), dw, rows, static_cast<int>(columns), part.taps, Divisor(static_cast<unsigned>(columns)),
+               Divisor(static_cast<unsigned>(ins)), accumulate);
 }
 
 }  // namespace conv_impl
