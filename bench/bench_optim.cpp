@@ -2,9 +2,11 @@
 // Prints one JSON line per case. Usage: bench_optim [repeats] [threads]
 #include <tenon/kernels/cpu/layerwise.hpp>
 #include <tenon/kernels/cpu/multi_tensor.hpp>
+#include <tenon/kernels/cpu/perturb.hpp>
 #include <tenon/kernels/cpu/rules/adam_moments.hpp>
 #include <tenon/kernels/cpu/rules/adam_variants.hpp>
 #include <tenon/kernels/cpu/rules/average.hpp>
+#include <tenon/kernels/cpu/rules/noise.hpp>
 #include <tenon/kernels/cpu/rules/rmsprop.hpp>
 #include <tenon/kernels/cpu/rules/sign.hpp>
 
@@ -14,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace kernels = tenon::kernels::cpu;
 
@@ -111,6 +114,10 @@ int main(int count, char** arguments) {
             run("rprop", kernels::Rprop<T>({}, 100));
             run("lookahead", kernels::Lookahead<T>(0.5));
             run("average", kernels::MoveTowards<T>(0.01));
+            run("sdr_deviation", kernels::SdrDeviation<T, true>(0.1, 0.7, 0, 1));
+            // Drawing weights: mean and deviation are read, weights are written; the draw takes longer than that.
+            for (const auto& [name, family] : {std::pair{"perturb_gaussian", kernels::NoiseFamily::gaussian}, {"perturb_uniform", kernels::NoiseFamily::uniform}})
+                compare(name, n, 12, repeats, [&] { kernels::perturb({family}, tenon::Key{1}, n, x.p.data(), static_cast<const T*>(x.m.data()), T(0), x.w.data()); }, from, to);
             // Two passes: the gradient and the state of the first are read again.
             const T* none = nullptr;
             compare("lars", n, 28, repeats, [&] {

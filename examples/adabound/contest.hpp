@@ -2,11 +2,10 @@
 #pragma once
 
 #include "../common/example.hpp"
+#include "../common/image_sets.hpp"
 #include "networks.hpp"
 
 #include <tenon/data/augment.hpp>
-#include <tenon/data/cifar.hpp>
-#include <tenon/data/fashion_mnist.hpp>
 #include <tenon/optim/adaptive.hpp>
 #include <tenon/optim/schedule.hpp>
 #include <tenon/train/fit.hpp>
@@ -87,17 +86,7 @@ void with_optimiser(const std::string& key, Network& net, const Options& o, F&& 
     else if (key == "adabound_1") run(optim::adabound(net, bound(100 * o.gamma)));
 }
 
-struct Sets {
-    data::ColourDataset train, test;
-};
-inline Sets read_sets(const Options& options, bool colour) {
-    if (colour) return {data::cifar10(data::Split::train, options.data), data::cifar10(data::Split::test, options.data)};
-    const auto one_channel = [](const data::ImageDataset& grey) {
-        const auto& images = grey.images();
-        return data::ColourDataset(images.reshape({images.shape(0), 1, images.shape(1), images.shape(2)}), grey.labels(), {.mean = {0.2860f}, .deviation = {0.3530f, 1, 1, 1}});
-    };
-    return {one_channel(data::fashion_mnist(data::Split::train, options.data)), one_channel(data::fashion_mnist(data::Split::test, options.data))};
-}
+using Sets = example::ImageSets;
 
 // One run, or what it left behind when it was finished before. Where it was cut short, interrupted() is set.
 inline std::vector<train::Epoch> run_one(Contestant& who, const Arm& arm, const Options& options, std::uint64_t seed, const Sets& sets, const std::string& folder) {

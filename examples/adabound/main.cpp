@@ -6,18 +6,9 @@
 #include "sweep.hpp"
 #include "toy.hpp"
 
-#include <filesystem>
-
 using namespace adabound_example;
 
 namespace {
-
-// CIFAR-10's binary files, rather than Fashion-MNIST's.
-bool is_cifar(const std::string& folder) {
-    for (const char* file : {"/data_batch_1.bin", "/data_batch_1.bin.gz", "/cifar-10-batches-bin/data_batch_1.bin"})
-        if (std::filesystem::exists(folder + file)) return true;
-    return false;
-}
 
 std::vector<Arm> chosen_arms(const Options& options, bool colour) {
     std::vector<Arm> arms = all_arms(options.full, colour), chosen;
@@ -43,12 +34,12 @@ std::vector<Arm> chosen_arms(const Options& options, bool colour) {
 }
 
 int compare(const Options& options) {
-    const bool colour = is_cifar(options.data);
+    const bool colour = example::is_cifar(options.data);
     const std::vector<Arm> arms = chosen_arms(options, colour);
     for (const Arm& arm : arms)
         for (const std::string& key : arm.optimisers) static_cast<void>(name_of(key, options));  // a wrong name is said before anything runs
     example::make_folder(options.out);
-    const Sets all = read_sets(options, colour);
+    const Sets all = example::read_images(options.data, colour);
     std::printf("data: %s, %ld training and %ld test images, normalised%s\n", colour ? "CIFAR-10" : "Fashion-MNIST", all.train.size(), all.test.size(),
                 colour ? "; random crops (padding 4) and flips" : "");
     std::printf("batches of %ld; weight decay %g (L2) for all; rate x %g late in the run; the same first weights and batches for every optimiser\n", options.batch, options.weight_decay,

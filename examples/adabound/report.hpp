@@ -1,6 +1,7 @@
 // Tables, pictures and the paper's claims, from whatever runs are complete.
 #pragma once
 
+#include "../common/over_seeds.hpp"
 #include "contest.hpp"
 
 #include <tenon/io/csv.hpp>
@@ -14,39 +15,12 @@
 
 namespace adabound_example {
 
-struct Spread {
-    double mean = std::nan(""), deviation = std::nan("");
-    std::size_t count = 0;
-};
+using example::at_epoch;
+using example::best_of;
+using example::percent;
+using example::Spread;
 template <class Get>
-Spread over_seeds(const Contestant& who, Get&& get) {
-    Spread s;
-    double sum = 0.0, squares = 0.0;
-    for (const auto& run : who.runs) {
-        const double v = get(run);
-        if (v != v) continue;
-        sum += v;
-        squares += v * v;
-        ++s.count;
-    }
-    if (s.count == 0) return s;
-    const double n = static_cast<double>(s.count);
-    s.mean = sum / n;
-    s.deviation = s.count > 1 ? std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1))) : 0.0;
-    return s;
-}
-inline std::string percent(const Spread& s) {
-    if (s.count == 0) return "-";
-    return example::number(100 * s.mean, 2) + (s.count > 1 ? " \u00b1 " + example::number(100 * s.deviation, 2) : "");
-}
-inline auto at_epoch(std::size_t epoch, double train::Epoch::*field) {
-    return [=](const std::vector<train::Epoch>& run) { return run.size() >= epoch && epoch > 0 ? run[epoch - 1].*field : std::nan(""); };
-}
-inline double best_of(const std::vector<train::Epoch>& run) {
-    double best = std::nan("");
-    for (const train::Epoch& e : run) best = e.test_accuracy > best || best != best ? e.test_accuracy : best;
-    return best;
-}
+Spread over_seeds(const Contestant& who, Get&& get) { return example::over_seeds(who.runs, get); }
 
 // How AdaBound turns from Adam into SGD: where its rates lie between the bounds, over the steps.
 inline bool draw_bounds(const std::vector<const Contestant*>& ran, const std::string& out) {
@@ -132,8 +106,7 @@ inline void report(std::vector<Contestant>& all, const Arm& arm, const Options& 
     const std::size_t last = static_cast<std::size_t>(arm.epochs);
     std::vector<const Contestant*> ran;
     for (Contestant& c : all) {
-        // A run cut short by Ctrl-C goes on with --resume and is no row yet; one that diverged is a row without figures.
-        std::erase_if(c.runs, [&](const std::vector<train::Epoch>& run) { return run.size() < last && (run.empty() || std::isfinite(run.back().train_loss)); });
+        std::erase_if(c.runs, [&](const example::Run& run) { return !example::is_complete(run, last); });
         if (!c.runs.empty()) ran.push_back(&c);
     }
     if (ran.empty()) {

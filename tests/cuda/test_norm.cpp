@@ -30,6 +30,10 @@ TEMPLATE_TEST_CASE("batch norm on the device", "[cuda][norm]", double, half) {
             return eval(y * T(0.5f) + batch_norm_inference(a, w, b, m, v));
         }, x, numbers<T>({c}, 3), numbers<T>({c}, 5));
         both(within, [](Device, const auto& a) { return batch_norm(a); }, x);
+        both(within, [&](Device where, const auto& a, const auto& w, const auto& b) {
+            const Tensor<T, 1> mean = full<T>({c}, T(0.3f), where), variance = full<T>({c}, T(2.f), where);
+            return eval(batch_norm(a, w, b, {}, {}, {.relu = true}) * T(0.5f) + batch_norm_inference(a, w, b, mean, variance, {.relu = true}));
+        }, x, numbers<T>({c}, 3), numbers<T>({c}, 5));
     };
     compare_norm(numbers<T>({35, 3}));
     compare_norm(numbers<T>({140, 33}));

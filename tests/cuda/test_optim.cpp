@@ -6,6 +6,7 @@
 #include <tenon/optim/lbfgs.hpp>
 #include <tenon/optim/lookahead.hpp>
 #include <tenon/optim/sam.hpp>
+#include <tenon/optim/sdr.hpp>
 #include <tenon/optim/sign.hpp>
 #include <tenon/runtime/graph.hpp>
 
@@ -156,6 +157,30 @@ TEST_CASE("SAM, L-BFGS and averages on the device", "[cuda][optim]") {
     CHECK(a.evaluations() == b.evaluations());
     same(there.weight.detach(), here.weight.detach(), 1e-8);
     same(there.unused.detach(), here.unused.detach(), 0);
+}
+
+TEST_CASE("the stochastic delta rule on the device", "[cuda][optim]") {
+    using T = double;
+    Pair<T> here(cpu), there(device);
+    optim::SdrOptions options;
+    options.beta = 0.5;
+    options.scope = optim::SdrScope::all;
+    options.scale_free = true;
+    auto a = optim::sdr(optim::sgd(here, {.lr = 0.1, .momentum = 0.9}), options), b = optim::sdr(optim::sgd(there, {.lr = 0.1, .momentum = 0.9}), options);
+    const auto step = [](auto& net, auto& optimiser, Device where, std::uint64_t k) {
+        const auto drawn = optimiser.sample(net, Key(k));
+        mean(square(drawn.weight * numbers<T>({5, 7, 33}).to(where) + drawn.bias - 0.5)).backward();
+        optimiser.step();
+    };
+    for (std::uint64_t k = 0; k < 4; ++k) {
+        same(b.sample(there, Key(k)).unused.detach(), a.sample(here, Key(k)).unused.detach(), 1e-12);
+        step(here, a, cpu, k);
+        step(there, b, device, k);
+        same(there.weight.detach(), here.weight.detach(), 1e-12);
+        same(b.deviation(there.weight), a.deviation(here.weight), 1e-12);
+        same(b.deviation(there.bias), a.deviation(here.bias), 1e-12);
+    }
+    CHECK(b.noise_ratio() == Approx(a.noise_ratio()));
 }
 
 TEST_CASE("clipping and rows on the device", "[cuda][optim]") {

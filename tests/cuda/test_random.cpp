@@ -2,6 +2,7 @@
 #include "compare.hpp"
 
 #include <tenon/ops/dropout_variants.hpp>
+#include <tenon/ops/perturb.hpp>
 #include <tenon/nn/linear.hpp>
 
 #include <tuple>
@@ -71,4 +72,30 @@ TEST_CASE("dropout and its variants on the device", "[cuda][random]") {
     nn::init::xavier_normal(w, Key(2));
     nn::init::xavier_normal(v, Key(2));
     same(w, v, 1e-6);
+}
+
+TEST_CASE("noise on weights from the middle of a key's sequence on the device", "[cuda][random]") {
+    const long n = 77;
+    for (const NoiseFamily family : {NoiseFamily::gaussian, NoiseFamily::uniform, NoiseFamily::bernoulli})
+        for (const bool multiplicative : {false, true})
+            for (std::uint64_t first : {1ul, 6ul, (1ul << 34) + 3}) {
+                const NoiseKind kind{family, multiplicative, 0.3};
+                const auto check = [&]<class T>(T, double bound) {
+                    const Tensor<T, 1> x = numbers<T>({n}), s = numbers<T>({n}, 3), g = numbers<T>({n}, 5), x_there = x.to(device), s_there = s.to(device), g_there = g.to(device);
+                    Tensor<T, 1> a = empty<T>({n}), b = empty<T>({n}, device), c = empty<T>({n}), d = empty<T>({n}, device);
+                    const T* none = nullptr;
+                    kernels::cpu::perturb(kind, Key(9), n, x.data(), s.data(), T(0), a.data(), first);
+                    kernels::cuda::perturb(kind, Key(9), n, x_there.data(), s_there.data(), T(0), b.data(), first);
+                    same(b, a, bound);
+                    kernels::cpu::perturb(kind, Key(9), n, x.data(), none, T(0.5f), a.data(), first);
+                    kernels::cuda::perturb(kind, Key(9), n, x_there.data(), none, T(0.5f), b.data(), first);
+                    same(b, a, bound);
+                    kernels::cpu::perturb_backward(kind, Key(9), n, x.data(), s.data(), T(0), g.data(), a.data(), c.data(), first);
+                    kernels::cuda::perturb_backward(kind, Key(9), n, x_there.data(), s_there.data(), T(0), g_there.data(), b.data(), d.data(), first);
+                    same(b, a, bound);
+                    same(d, c, bound);
+                };
+                check(float(), 4e-6);
+                check(double(), 1e-14);
+            }
 }

@@ -23,6 +23,7 @@ with Family("norm_layers") as f:
     f.case("layer_norm_2", {"x": r(3, 4, 2, 5), "w": r(2, 5), "b": r(2, 5)}, lambda x, w, b: F.layer_norm(x, w.shape, w, b))
     for key, shape in (("", (6, 3)), ("/wide", (9, 70)), ("/three", (3, 3))):
         f.case("batch_norm" + key, {"x": r(*shape) * 2 + 1, "w": r(shape[1]), "b": r(shape[1])}, lambda x, w, b: F.batch_norm(x, None, None, w, b, True))
+        f.case("batch_norm_relu" + key, {"x": r(*shape) * 2 + 1, "w": r(shape[1]), "b": r(shape[1])}, lambda x, w, b: F.relu(F.batch_norm(x, None, None, w, b, True)))
     for key, shape in (("", (2, 3, 4)), ("/long", (2, 3, 45)), ("/single", (1, 2, 3))):
         f.case("batch_norm_3" + key, {"x": r(*shape) * 2 + 1}, lambda x: F.batch_norm(x, None, None, None, None, True, eps=1e-3))
     f.case("batch_norm_inference", {"x": r(4, 3, 5), "w": r(3), "b": r(3)}, lambda x, w, b: F.batch_norm(x, t(0.5, -1.0, 2.0), t(0.25, 1.0, 3.0), w, b, False))

@@ -108,9 +108,9 @@ TEST_CASE("an event file holds what was written") {
     CHECK(field(histogram, 4).real() == 10);
     CHECK(field(histogram, 5).real() == 30);
     const auto doubles = [](const std::string& bytes) {
-        std::vector<double> all(bytes.size() / 8);
-        std::memcpy(all.data(), bytes.data(), bytes.size());
-        return all;
+        std::vector<double> numbers(bytes.size() / 8);
+        std::memcpy(numbers.data(), bytes.data(), bytes.size());
+        return numbers;
     };
     CHECK(doubles(field(histogram, 6).bytes) == std::vector<double>{1, 2, 3, 4});
     CHECK(doubles(field(histogram, 7).bytes) == std::vector<double>{1, 1, 1, 2});

@@ -138,24 +138,43 @@ TEMPLATE_TEST_CASE("batch norm forward and backward", "[norm]", float, double, b
                 k::batch_norm_with(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), out);
             });
             CHECK(same_bits(same, y));
+            // A relu that follows, and the gradient where it let through.
+            k::reference::batch_norm(s.outer, s.channels, s.inner, x.data(), weight, bias, eps, want_mean.data(), want_variance.data(), expected.data(), true);
+            const auto positive = on_threads<T>(start, [&](T* out) {
+                k::batch_norm_with(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), out, A(0));
+            });
+            Worst rectified;
+            std::vector<T> passed = dy;
+            for (std::size_t i = 0; i < y.size(); ++i) {
+                rectified.add(value(positive[i]), value(expected[i]), epsilon<T>() * std::abs(value(expected[i])) + slack);
+                if (!(value(positive[i]) > 0)) passed[i] = T(0.f);
+            }
+            CHECK(rectified.value <= 1);
             for (bool training : {true, false})
-                for (bool accumulate : {false, true}) {
+                for (bool accumulate : {false, true})
+                    for (bool relu : {false, true}) {
                     const auto before = random<T>(size, 5, -1, 1), before_w = random<T>(s.channels, 6, -1, 1);
                     std::vector<T> dw, db, want = before, first_w;
                     std::vector<double> want_w(w.size()), want_b(w.size());
                     const auto dx = on_threads<T>(before, [&](T* out) {
                         dw = db = before_w;
-                        if (training)
-                            k::batch_norm_backward<true>(s.outer, s.channels, s.inner, x.data(), weight, mean.data(), rstd.data(), dy.data(), out, accumulate,
+                        if (relu && training)
+                            k::batch_norm_backward<true, true>(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), dy.data(), out, accumulate,
+                                                               dw.data(), accumulate, db.data(), accumulate, space.data());
+                        else if (relu)
+                            k::batch_norm_backward<false, true>(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), dy.data(), out, accumulate,
+                                                                dw.data(), accumulate, db.data(), accumulate, space.data());
+                        else if (training)
+                            k::batch_norm_backward<true>(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), dy.data(), out, accumulate,
                                                          dw.data(), accumulate, db.data(), accumulate, space.data());
                         else
-                            k::batch_norm_backward<false>(s.outer, s.channels, s.inner, x.data(), weight, mean.data(), rstd.data(), dy.data(), out, accumulate,
+                            k::batch_norm_backward<false>(s.outer, s.channels, s.inner, x.data(), weight, bias, mean.data(), rstd.data(), dy.data(), out, accumulate,
                                                           dw.data(), accumulate, db.data(), accumulate, space.data());
                         if (first_w.empty()) first_w = dw;
                         CHECK(same_bits(first_w, dw));
                     });
                     k::reference::batch_norm_backward(s.outer, s.channels, s.inner, x.data(), weight, eps, want_mean.data(), want_variance.data(), training,
-                                                      dy.data(), want.data(), accumulate, want_w.data(), want_b.data());
+                                                      relu ? passed.data() : dy.data(), want.data(), accumulate, want_w.data(), want_b.data());
                     Worst backward;
                     for (std::size_t i = 0; i < dx.size(); ++i) backward.add(value(dx[i]), value(want[i]), epsilon<T>() * std::abs(value(want[i])) + slack * 4);
                     CHECK(backward.value <= 1);

@@ -112,3 +112,26 @@ TEST_CASE("gradients of the normalisations") {
     CHECK_NOTHROW(testing::gradcheck([](auto p) { return layer_norm(p.transpose()); }, m));
     CHECK_NOTHROW(testing::gradcheck([&](auto u) { return layer_norm(x, u); }, w));
 }
+
+TEST_CASE("batch norm with a relu that follows is the two after another", "[nn][norm]") {
+    for (const bool training : {true, false}) {
+        nn::BatchNorm2d<double> a(3), b(3);
+        for (auto* layer : {&a, &b}) {
+            layer->weight.copy_from(from<double>({0.5, -1, 2}));
+            layer->bias.copy_from(from<double>({0.25, 0, -1}));
+            layer->running_mean.copy_from(from<double>({0.1, -0.2, 0.3}));
+        }
+        const nn::Context context{Key{1}, training};
+        const auto x = randn<double>({4, 3, 5, 6}, Key{2}), g = randn<double>({4, 3, 5, 6}, Key{3});
+        const auto u = clone(x).require_grad(), v = clone(x).require_grad();
+        const Tensor<double, 4> y = relu(a(u, context)), z = b.relu(v, context);
+        CHECK(max(abs(y - z)).item() == 0);
+        sum(y * g).backward();
+        sum(z * g).backward();
+        CHECK(max(abs(u.grad() - v.grad())).item() < 1e-14);
+        CHECK(max(abs(a.weight.grad() - b.weight.grad())).item() < 1e-13);
+        CHECK(max(abs(a.bias.grad() - b.bias.grad())).item() < 1e-13);
+        CHECK(max(abs(a.running_mean - b.running_mean)).item() == 0);
+        CHECK(a.num_batches_tracked.item() == b.num_batches_tracked.item());
+    }
+}

@@ -33,22 +33,27 @@ struct Statistics {
 
 namespace detail {
 
-// Classes in units of 64 bytes: 1, 2, 3, 4, then 2^k * {5, 6, 7, 8}.
-constexpr int size_class_count = 4 * 44;
+// Classes in units of 64 bytes: 1, 2, 3, 4, then 2^k * {5, 6, 7, 8} up to 1 MiB, then 2^k * {17, ..., 32}: what rounding up wastes of
+// large blocks is memory that a program notices.
+constexpr int fine_class = 4 * 13, size_class_count = fine_class + 16 * 34;
 constexpr std::size_t size_of_class(int index) {
     if (index < 4) return static_cast<std::size_t>(index + 1) * 64;
-    return (std::size_t(5 + index % 4) << (index / 4 - 1)) * 64;
+    if (index < fine_class) return (std::size_t(5 + index % 4) << (index / 4 - 1)) * 64;
+    return (std::size_t(17 + (index - fine_class) % 16) << (10 + (index - fine_class) / 16)) * 64;
 }
 constexpr int size_class(std::size_t bytes) {
     const std::size_t units = bytes <= 64 ? 1 : (bytes + 63) / 64;
     if (units <= 4) return static_cast<int>(units) - 1;
     const int top = 63 - __builtin_clzll(units - 1);  // 2^top <= units - 1
+    if (top >= 14) return fine_class + 16 * (top - 14) + static_cast<int>(((units - 1) >> (top - 4)) & 15);
     return 4 * (top - 1) + static_cast<int>(((units - 1) >> (top - 2)) & 3);
 }
 static_assert(size_of_class(size_class(64)) == 64 && size_of_class(size_class(65)) == 128);
 static_assert(size_of_class(size_class(256)) == 256 && size_of_class(size_class(257)) == 320);
 static_assert(size_of_class(size_class(448)) == 448 && size_of_class(size_class(449)) == 512);
-static_assert(size_of_class(size_class(1 << 20)) == 1 << 20 && size_of_class(size_class((1 << 20) + 1)) == 5 << 18);
+static_assert(size_of_class(size_class(1 << 20)) == 1 << 20 && size_of_class(size_class((1 << 20) + 1)) == 17 << 16);
+static_assert(size_of_class(size_class(17 << 16)) == 17 << 16 && size_of_class(size_class((17 << 16) + 1)) == 18 << 16);
+static_assert(size_of_class(size_class(1 << 21)) == 1 << 21 && size_of_class(size_class((1 << 21) + 1)) == 17 << 17);
 
 // Under the sanitizer a block in a free list is out of bounds, but for its link (the leak check follows it). The link is not
 // the first word: that is where records count their references, and a count that is read too late must be noticed.
@@ -162,10 +167,13 @@ TENON_COLD inline void* allocate_from_system(int index) {
     return block + shift;
 }
 
-TENON_NOINLINE inline void* allocate_shared(int index) {
+// Takes a block of the class, or of one of the `above` next ones, which index then is.
+TENON_NOINLINE inline void* allocate_shared(int& index, int above) {
     SharedLists& shared = shared_lists();
     shared.acquire();
     FreeBlock* block = shared.head[index];
+    for (int near = index + 1; block == nullptr && near <= index + above && near < size_class_count; ++near)
+        if (shared.head[near] != nullptr) block = shared.head[index = near];
     if (block != nullptr) {
         shared.head[index] = block->next;
         shared.cached -= static_cast<long>(size_of_class(index));
@@ -187,8 +195,7 @@ TENON_NOINLINE inline void release_shared(void* data, int index) {
     shared.release();
 }
 
-// A block of at least the size of the class, aligned to 64 bytes. Throws MemoryError.
-inline void* allocate_class(int index) {
+inline void* allocate_block(int& index, int above) {
     LocalLists& local = local_lists;
     if (TENON_UNLIKELY(!local.registered)) register_thread(local);
     void* result = nullptr;
@@ -200,10 +207,15 @@ inline void* allocate_class(int index) {
             result = block;
         }
     }
-    if (result == nullptr) result = allocate_shared(index);
+    if (result == nullptr) result = allocate_shared(index, above);
     account(local, static_cast<long>(size_of_class(index)));  // last: a failed request holds nothing
     return result;
 }
+// A block of at least the size of the class, aligned to 64 bytes. Throws MemoryError.
+inline void* allocate_class(int index) { return allocate_block(index, 0); }
+// The same for data: of a large class it may be a block half as large again, where one lies in the lists and none of the class does, so
+// that a program that needs many sizes one after the other does not keep one of each. index becomes the class that it goes back to.
+inline void* allocate_near_class(int& index) { return allocate_block(index, index >= fine_class ? 8 : 0); }
 inline void release_class(void* data, int index) noexcept {
     LocalLists& local = local_lists;
     // A thread that only ever frees has something to hand over at its end, too.

@@ -40,8 +40,8 @@ inline Storage* new_storage(std::size_t bytes, Device device) {
     }
     try {
         if (device.is_cpu()) {
-            const int data_class = checked_size_class(bytes);
-            storage->data = static_cast<char*>(allocate_class(data_class));
+            int data_class = checked_size_class(bytes);
+            storage->data = static_cast<char*>(allocate_near_class(data_class));
             storage->data_class = static_cast<short>(data_class);
             if (TENON_UNLIKELY(under_address_sanitizer())) forbid(storage->data + bytes, size_of_class(data_class) - bytes);
         } else {

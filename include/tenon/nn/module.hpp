@@ -132,7 +132,7 @@ namespace tenon {
 
 namespace nn::detail {
 
-// The module with every tensor replaced by what make(tensor) gives, tied tensors by the same one.
+// The module with every tensor replaced by what make(kind, tensor) gives, tied tensors by the same one.
 template <class M, class F>
 M replaced(const M& module, F make) {
     M copy = module;
@@ -146,7 +146,7 @@ M replaced(const M& module, F make) {
         Pair*& pairs;
         ~Guard() { delete[] pairs; }
     } guard{pairs};
-    nn::for_each_tensor(copy, [&](const char*, nn::Kind, auto& x) {
+    nn::for_each_tensor(copy, [&](const char*, nn::Kind kind, auto& x) {
         using X = std::remove_cvref_t<decltype(x)>;
         if (!x.has_value()) return;
         for (int i = 0; i < count; ++i)
@@ -162,15 +162,20 @@ M replaced(const M& module, F make) {
             delete[] pairs;
             pairs = fresh;
         }
-        const bool wanted = x.requires_grad();
-        X own = make(x);
-        if constexpr (Floating<typename X::Scalar>)
-            if (wanted) own.require_grad();
+        X own = make(kind, x);
         pairs[count].from = x.record();
         pairs[count++].to = own.any();
         x = own;
     });
     return copy;
+}
+
+// A leaf that wants a gradient where the tensor that it stands for does.
+template <class X>
+X leaf_like(const X& x, X own) {
+    if constexpr (Floating<typename X::Scalar>)
+        if (x.requires_grad()) own.require_grad();
+    return own;
 }
 
 }  // namespace nn::detail
@@ -180,16 +185,16 @@ M replaced(const M& module, F make) {
 template <class M>
     requires nn::detail::HasVisit<M>
 [[nodiscard]] M clone(const M& module) {
-    return nn::detail::replaced(module, [](const auto& x) { return clone(x); });
+    return nn::detail::replaced(module, [](nn::Kind, const auto& x) { return nn::detail::leaf_like(x, clone(x)); });
 }
 
 // The module on another device: new leaves, so build the optimiser after it.
 template <class M>
     requires nn::detail::HasVisit<M>
 [[nodiscard]] M to(const M& module, Device device) {
-    return nn::detail::replaced(module, [&](const auto& x) {
+    return nn::detail::replaced(module, [&](nn::Kind, const auto& x) {
         const no_grad guard;
-        return x.device() == device ? clone(x) : x.to(device);
+        return nn::detail::leaf_like(x, x.device() == device ? clone(x) : x.to(device));
     });
 }
 

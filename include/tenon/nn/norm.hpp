@@ -87,20 +87,14 @@ struct BatchNorm {
     }
 
     template <Expression X>
-    auto operator()(X&& x, const Context& context) const {
-        if (!context.training) return (*this)(static_cast<X&&>(x));
-        BatchNormOptions options{settings.eps, settings.momentum};
-        if (!running_mean.has_value()) return batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
-        if (settings.cumulative) options.momentum = 1 / static_cast<double>(num_batches_tracked.item() + 1);
-        auto y = batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
-        num_batches_tracked += 1;  // where it lies: nobody waits for a device
-        return y;
-    }
+    auto operator()(X&& x, const Context& context) const { return apply(static_cast<X&&>(x), context.training, false); }
     template <Expression X>
-    auto operator()(X&& x) const {
-        if (!running_mean.has_value()) return batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, {settings.eps, settings.momentum});
-        return batch_norm_inference(static_cast<X&&>(x), weight, bias, running_mean, running_var, {settings.eps, settings.momentum});
-    }
+    auto operator()(X&& x) const { return apply(static_cast<X&&>(x), false, false); }
+    // relu(layer(x, context)) in one pass each way, which keeps nothing between the two.
+    template <Expression X>
+    auto relu(X&& x, const Context& context) const { return apply(static_cast<X&&>(x), context.training, true); }
+    template <Expression X>
+    auto relu(X&& x) const { return apply(static_cast<X&&>(x), false, true); }
 
     static void visit(auto& self, auto&& f) {
         if (self.settings.affine) {
@@ -112,6 +106,18 @@ struct BatchNorm {
             f("running_var", buffer(self.running_var));
             f("num_batches_tracked", buffer(self.num_batches_tracked));
         }
+    }
+
+private:
+    template <Expression X>
+    auto apply(X&& x, bool training, bool relu_follows) const {
+        BatchNormOptions options{settings.eps, settings.momentum, relu_follows};
+        if (!training && running_mean.has_value()) return batch_norm_inference(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
+        if (!running_mean.has_value()) return batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
+        if (settings.cumulative) options.momentum = 1 / static_cast<double>(num_batches_tracked.item() + 1);
+        auto y = batch_norm(static_cast<X&&>(x), weight, bias, running_mean, running_var, options);
+        num_batches_tracked += 1;  // where it lies: nobody waits for a device
+        return y;
     }
 };
 

@@ -12,6 +12,7 @@ inline namespace TENON_CONFIG_NAMESPACE {
 struct BatchNormOptions {
     double eps = 1e-5;
     double momentum = 0.1;  // running = (1 - momentum) * running + momentum * of this batch
+    bool relu = false;      // max(0, .) follows: in the same pass, and without keeping what comes between
 };
 
 namespace impl {
@@ -20,26 +21,30 @@ template <class T>
 class BatchNormNode final : public detail::OperationNode<3> {
 public:
     using A = kernels::cpu::accumulator<T>;
-    BatchNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, AxisSplit split, bool training, double eps, detail::AnyTensor mean,
+    BatchNormNode(detail::Record* x, detail::Record* weight, detail::Record* bias, AxisSplit split, bool training, double eps, bool relu, detail::AnyTensor mean,
                   detail::AnyTensor rstd)
-        : OperationNode("batch_norm"), mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), split_(split), training_(training), eps_(eps) {
+        : OperationNode("batch_norm"), mean_(static_cast<detail::AnyTensor&&>(mean)), rstd_(static_cast<detail::AnyTensor&&>(rstd)), split_(split), training_(training), relu_(relu), eps_(eps) {
         set_input(0, x);
         x_.save(x);
         if (weight != nullptr) {
             set_input(1, weight);
             weight_.save(weight);
         }
-        if (bias != nullptr) set_input(2, bias);
+        if (bias == nullptr) return;
+        set_input(2, bias);
+        if (relu) bias_.save(bias);
     }
     const void* kind() const noexcept override { return &detail::node_kind<BatchNormNode>; }
     const detail::Saved& x() const { return x_; }
     const detail::Saved& weight() const { return weight_; }
+    const detail::Saved& bias() const { return bias_; }  // where relu follows
+    bool relu() const { return relu_; }
     AxisSplit split() const { return split_; }
     bool training() const { return training_; }
     double eps() const { return eps_; }
     const detail::AnyTensor& mean() const { return mean_; }
     const detail::AnyTensor& rstd() const { return rstd_; }
-    void release_saved() noexcept override { x_.tensor = weight_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
+    void release_saved() noexcept override { x_.tensor = weight_.tensor = bias_.tensor = mean_ = rstd_ = detail::AnyTensor(); }
     void backward() override {
         const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
         const T* weight = weight_.tensor ? reinterpret_cast<const T*>(weight_.check(name)->data()) : nullptr;
@@ -49,17 +54,22 @@ public:
         const detail::AnyTensor workspace(detail::new_record(DType::float64, 1, &space, rstd_->storage->device));
         double* room = reinterpret_cast<double*>(workspace->data());
         const OptionalTarget<T> dx(edges_[0]), dw(edges_[1]), db(edges_[2]);
-        if (training_)
-            TENON_RUN(rstd_->storage->device, batch_norm_backward<true>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room));
-        else
-            TENON_RUN(rstd_->storage->device, batch_norm_backward<false>(split_.outer, split_.n, split_.inner, x, weight, mean, rstd, dy, dx.data, dx.add, dw.data, dw.add, db.data, db.add, room));
+        const T* bias = bias_.tensor ? reinterpret_cast<const T*>(bias_.check(name)->data()) : nullptr;
+        const auto run = [&]<bool Training, bool Relu>(std::bool_constant<Training>, std::bool_constant<Relu>) {
+            TENON_RUN(rstd_->storage->device, batch_norm_backward<Training, Relu>(split_.outer, split_.n, split_.inner, x, weight, bias, mean, rstd, dy, dx.data, dx.add, dw.data,
+                                                                                dw.add, db.data, db.add, room));
+        };
+        if (training_ && relu_) run(std::true_type(), std::true_type());
+        else if (training_) run(std::true_type(), std::false_type());
+        else if (relu_) run(std::false_type(), std::true_type());
+        else run(std::false_type(), std::false_type());
     }
 
 private:
-    detail::Saved x_, weight_;
+    detail::Saved x_, weight_, bias_;
     detail::AnyTensor mean_, rstd_;
     AxisSplit split_;
-    bool training_;
+    bool training_, relu_;
     double eps_;
 };
 
@@ -93,11 +103,12 @@ detail::AnyTensor channel_norm(detail::Record* x, detail::Record* weight, detail
     const T *from = reinterpret_cast<const T*>(x->data()), *w = weight ? reinterpret_cast<const T*>(weight->data()) : nullptr,
             *b = bias ? reinterpret_cast<const T*>(bias->data()) : nullptr;
     T* to = reinterpret_cast<T*>(y->data());
+    const A low = options.relu ? A(0) : -static_cast<A>(__builtin_inff());
     if (training) {
         const long space = TENON_RUN(device, batch_norm_workspace(split.outer, split.n, split.inner));
         const detail::AnyTensor workspace(detail::new_record(DType::float64, 1, &space, device)), variance(detail::new_record(statistics_dtype<A>(), 1, &split.n, device));
         TENON_RUN(device, batch_norm(split.outer, split.n, split.inner, from, w, b, options.eps, to, m, reinterpret_cast<A*>(variance->data()), s,
-                                 reinterpret_cast<double*>(workspace->data())));
+                                 reinterpret_cast<double*>(workspace->data()), low));
         if (points > 0) {
             // The running variance is the unbiased one.
             const double unbiased = static_cast<double>(points) / static_cast<double>(points - 1);
@@ -112,10 +123,10 @@ detail::AnyTensor channel_norm(detail::Record* x, detail::Record* weight, detail
     } else {
         TENON_RUN(device, read_running(split.n, reinterpret_cast<const T*>(running_mean->data()), running_mean->strides()[0],
                                        reinterpret_cast<const T*>(running_variance->data()), running_variance->strides()[0], options.eps, m, s));
-        TENON_RUN(device, batch_norm_with(split.outer, split.n, split.inner, from, w, b, m, s, to));
+        TENON_RUN(device, batch_norm_with(split.outer, split.n, split.inner, from, w, b, m, s, to, low));
     }
     if (detail::wants_gradient(x) || (weight != nullptr && detail::wants_gradient(weight)) || (bias != nullptr && detail::wants_gradient(bias)))
-        detail::make_node<BatchNormNode<T>>(x, weight, bias, split, training, options.eps, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
+        detail::make_node<BatchNormNode<T>>(x, weight, bias, split, training, options.eps, options.relu, static_cast<detail::AnyTensor&&>(mean), static_cast<detail::AnyTensor&&>(rstd))
             ->set_result(y.get());
     return y;
 }
@@ -137,7 +148,8 @@ auto batch_norm_of(E&& e, const Tensor<T, 1>& weight, const Tensor<T, 1>& bias, 
 // batch_norm(x, weight, bias): (x - mean) / sqrt(variance + eps) * weight + bias (Ioffe and Szegedy 2015) for x [N, C] or [N, C,
 // ...], with mean and variance (divided by the count) of each channel over all other axes. weight and bias [C]; an empty
 // handle leaves one out. running_mean and running_var [C], where given, move towards this batch's statistics (the unbiased
-// variance) by options.momentum, unrecorded. Floating types, 16-bit ones with float statistics. Throws ShapeError where sizes
+// variance) by options.momentum, unrecorded. With options.relu, max(0, .) of it in the
+// same pass. Floating types, 16-bit ones with float statistics. Throws ShapeError where sizes
 // differ, ValueError where a channel has one value only. Derivatives of x, weight and bias in one pass.
 template <Expression E>
 [[nodiscard]] auto batch_norm(E&& x, const Tensor<common_scalar_t<E>, 1>& weight = {}, const Tensor<common_scalar_t<E>, 1>& bias = {},

@@ -21,6 +21,7 @@
 #include <tenon/ops/second_order/matmul.hpp>
 #include <tenon/ops/second_order/norm.hpp>
 #include <tenon/ops/second_order/norm_layers.hpp>
+#include <tenon/ops/second_order/perturb.hpp>
 #include <tenon/ops/second_order/reduce.hpp>
 #include <tenon/ops/second_order/scan.hpp>
 #include <tenon/ops/second_order/shape.hpp>

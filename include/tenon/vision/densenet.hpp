@@ -23,6 +23,7 @@ struct DenseNetOptions {
     double compression = 0.5;                   // channels that a transition keeps (the C of BC: below 1)
     double dropout = 0;                         // after every 3x3 convolution
     bool imagenet_stem = true;                  // 7x7 of stride 2 and pooling; otherwise 3x3
+    long stem_stride = 1;                       // of the 3x3
     long channels = 3, classes = 1000;
     bool lean = false;  // the concatenated and normalised inputs are computed again in the backward pass: memory grows linearly with depth, not as its square
 };
@@ -61,12 +62,12 @@ struct DenseLayer {
                 nn::BatchNorm2d<T> norm = layer.norm1;
                 if (*again) norm.running_mean = norm.running_var = {};
                 *again = true;
-                return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(relu(norm(concat<1>(before), context)))));
+                return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(norm.relu(concat<1>(before), context))));
             }, before[0]);
         } else {
-            y = conv1(Tensor<T, 4>(relu(norm1(concat<1>(before), context))));
+            y = conv1(Tensor<T, 4>(norm1.relu(concat<1>(before), context)));
         }
-        if (bottleneck) y = conv2(Tensor<T, 4>(relu(norm2(y, context))));
+        if (bottleneck) y = conv2(Tensor<T, 4>(norm2.relu(y, context)));
         return dropout.p > 0 ? Tensor<T, 4>(dropout(y, context)) : y;
     }
     static void visit(auto& self, auto&& f) {
@@ -133,7 +134,7 @@ struct DenseNet {
                              ": expected 1 to 8 blocks, at least 1 channel, 0 < compression <= 1");
         features.imagenet_stem = options.imagenet_stem;
         features.conv0 = options.imagenet_stem ? impl_densenet::convolution<T>(options.channels, options.first, 7, 2, key.split(0))
-                                               : impl_densenet::convolution<T>(options.channels, options.first, 3, 1, key.split(0));
+                                               : impl_densenet::convolution<T>(options.channels, options.first, 3, options.stem_stride, key.split(0));
         if (options.imagenet_stem) features.norm0 = nn::BatchNorm2d<T>(options.first);
         long in = options.first;
         for (std::size_t b = 0; b < options.layers.size(); ++b) {
@@ -151,16 +152,16 @@ struct DenseNet {
     }
     Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
         Tensor<T, 4> y = features.conv0(x);
-        if (features.imagenet_stem) y = max_pool2d(Tensor<T, 4>(relu(features.norm0(y, context))), 3, {.stride = 2, .padding = 1});
+        if (features.imagenet_stem) y = max_pool2d(Tensor<T, 4>(features.norm0.relu(y, context)), 3, {.stride = 2, .padding = 1});
         std::uint64_t tag = 0;
         for (std::size_t b = 0; b < features.blocks.size(); ++b) {
             std::vector<Tensor<T, 4>> parts{y};
             for (const auto& layer : features.blocks[b].layers) parts.push_back(layer(parts, context.split(tag++)));
             y = concat<1>(parts);
             if (b < features.transitions.size())
-                y = avg_pool2d(Tensor<T, 4>(features.transitions[b].conv(Tensor<T, 4>(relu(features.transitions[b].norm(y, context))))), 2);
+                y = avg_pool2d(Tensor<T, 4>(features.transitions[b].conv(Tensor<T, 4>(features.transitions[b].norm.relu(y, context)))), 2);
         }
-        return classifier(mean<2, 3>(relu(features.last(y, context))));
+        return classifier(mean<2, 3>(features.last.relu(y, context)));
     }
     static void visit(auto& self, auto&& f) {
         f("features", self.features);

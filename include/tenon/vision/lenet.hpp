@@ -46,7 +46,7 @@ struct SmallCnn {
         : conv1(channels, 16, 3, key.split(0), {.padding = 1}), conv2(16, 32, 3, key.split(1), {.padding = 1}), bn1(16), bn2(32), fc1(1568, 128, key.split(2)),
           fc2(128, classes, key.split(3)) {}
     Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
-        const Tensor<T, 4> a = max_pool2d(relu(bn1(conv1(x), context)), 2), b = max_pool2d(relu(bn2(conv2(a), context)), 2);
+        const Tensor<T, 4> a = max_pool2d(bn1.relu(conv1(x), context), 2), b = max_pool2d(bn2.relu(conv2(a), context), 2);
         return fc2(relu(fc1(b.reshape({b.shape(0), 1568}))));
     }
     static void visit(auto& self, auto&& f) {

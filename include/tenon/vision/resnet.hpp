@@ -66,8 +66,8 @@ struct Block {
     }
     Tensor<T, 4> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
         const Tensor<T, 4> shortcut = has_downsample ? Tensor<T, 4>(downsample.norm(downsample.conv(x), context)) : x;
-        Tensor<T, 4> y = bn2(conv2(Tensor<T, 4>(relu(bn1(conv1(x), context)))), context);
-        if (bottleneck) y = bn3(conv3(Tensor<T, 4>(relu(y))), context);
+        Tensor<T, 4> y = conv2(bn1.relu(conv1(x), context));
+        y = bottleneck ? bn3(conv3(bn2.relu(y, context)), context) : bn2(y, context);
         return relu(y + shortcut);
     }
     static void visit(auto& self, auto&& f) {
@@ -117,7 +117,7 @@ struct ResNet {
         fc = nn::Linear<T>(in, options.classes, key.split(1));
     }
     Tensor<T, 4> features(const Tensor<T, 4>& x, const nn::Context& context) const {
-        Tensor<T, 4> y = relu(bn1(conv1(x), context));
+        Tensor<T, 4> y = bn1.relu(conv1(x), context);
         if (stem == ResNetStem::imagenet) y = max_pool2d(y, 3, {.stride = 2, .padding = 1});
         for (const Stage& stage : layers)
             for (const auto& block : stage) y = block(y, context);

@@ -51,7 +51,7 @@ struct Vgg {
         std::size_t at = 0;
         for (int count : options.stages) {
             for (int k = 0; k < count; ++k, ++at)
-                y = options.batch_norm ? Tensor<T, 4>(relu(norms[at](convolutions[at](y), context))) : Tensor<T, 4>(relu(convolutions[at](y)));
+                y = options.batch_norm ? Tensor<T, 4>(norms[at].relu(convolutions[at](y), context)) : Tensor<T, 4>(relu(convolutions[at](y)));
             y = max_pool2d(y, 2);
         }
         if (!options.imagenet_head) return linears[0](mean<2, 3>(y));

@@ -16,6 +16,7 @@ TENON_OPERATORS(norm_layers) {
         real<2>("w", {24, 32}), real<2>("b", {24, 32}));
     add<halves>({.name = "rms_norm", .golden = "rms_norm"}, [](const auto& a, const auto& u) { return rms_norm(a, u, 1e-5); }, x, w);
     add<halves>({.name = "batch_norm, [N, C]", .golden = "batch_norm"}, [](const auto& a, const auto& u, const auto& v) { return batch_norm(a, u, v); }, x, w, b);
+    add<halves>({.name = "batch_norm, [N, C], relu", .golden = "batch_norm_relu", .kinks = true}, [](const auto& a, const auto& u, const auto& v) { return batch_norm(a, u, v, {}, {}, {.relu = true}); }, x, w, b);
     add<halves>({.name = "batch_norm, [N, C, L]", .golden = "batch_norm_3"}, [](const auto& a) { return batch_norm(a, {}, {}, {}, {}, {.eps = 1e-3}); }, real<3>("x", {32, 64, 400}));
     add({.name = "batch_norm_inference", .golden = "batch_norm_inference"},
         [](const auto& a, const auto& u, const auto& v) {

@@ -37,8 +37,8 @@ void batch_norm_recorded(Node& any) {
     auto& node = static_cast<BatchNormNode<T>&>(any);
     const AxisSplit s = node.split();
     const Shape<3> sizes{{s.outer, s.n, s.inner}}, channels{{1, s.n, 1}};
-    const auto x = saved_input<T, 3>(node, 0, node.x(), sizes), dy = recorded_gradient<T, 3>(node, sizes);
-    Tensor<T, 3> centre, rstd;
+    const auto x = saved_input<T, 3>(node, 0, node.x(), sizes);
+    Tensor<T, 3> dy = recorded_gradient<T, 3>(node, sizes), centre, rstd;
     if (node.training()) {
         centre = mean<0, 2>(x, keepdim);
         rstd = rsqrt(mean<0, 2>(square(x - centre), keepdim) + node.eps());
@@ -47,6 +47,12 @@ void batch_norm_recorded(Node& any) {
         rstd = shaped<T, 3>(node.rstd(), channels);
     }
     const Tensor<T, 3> normal = (x - centre) * rstd;
+    if (node.relu()) {
+        Tensor<T, 3> y = normal;
+        if (node.weight().tensor) y = y * saved_input<T, 3>(node, 1, node.weight(), channels);
+        if (node.bias().tensor) y = y + saved_input<T, 3>(node, 2, node.bias(), channels);
+        dy = where(y.detach() > T(0), dy, T(0));
+    }
     Tensor<T, 3> g = dy;
     if (node.weight().tensor) g = dy * saved_input<T, 3>(node, 1, node.weight(), channels);
     if (node.training()) {

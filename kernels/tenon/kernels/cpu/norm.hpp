@@ -78,14 +78,15 @@ void channel_moments(long outer, long channels, long inner, const T* x, double* 
 }
 template <class T>
 void batch_norm(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, double eps, const double* mean,
-                const double* variance, T* y) {
+                const double* variance, T* y, bool relu = false) {
     using A = accumulator<T>;
     for (long o = 0; o < outer; ++o)
         for (long c = 0; c < channels; ++c)
             for (long i = 0; i < inner; ++i) {
                 const long at = (o * channels + c) * inner + i;
                 const double normal = (double(A(x[at])) - mean[c]) / __builtin_sqrt(variance[c] + eps);
-                y[at] = T(A(normal * (weight ? double(A(weight[c])) : 1) + (bias ? double(A(bias[c])) : 0)));
+                const double value = normal * (weight ? double(A(weight[c])) : 1) + (bias ? double(A(bias[c])) : 0);
+                y[at] = T(A(relu && value < 0 ? 0 : value));
             }
 }
 // training: the statistics were those of x, and depend on it.
@@ -385,40 +386,48 @@ constexpr long column_block = 64;    // columns per block
 constexpr long column_rows = 64;     // rows that are added in A before a double takes over
 constexpr int channel_parts = 16;    // most parts of the rows of a block
 
-enum class ChannelSum { values, squares, gradients };
+enum class ChannelSum { values, squares, gradients, rectified };
 
-// Sums over the planes of one channel: of x; of (x - mean)^2; of dy and dy * (x - mean). Asks for what lies `ahead` of each
+// The gradient where the forward pass came out above 0: it is computed again, which saves reading it.
+template <class V>
+TENON_ALWAYS_INLINE V rectified(const V& d, const V& x, const V& m, const V& a, const V& b) {
+    return select((x - m) * a + b <= V(0), V(0), d);
+}
+
+// Sums over the planes of one channel: of x; of (x - mean)^2; of dy and dy * (x - mean), dy as it is or rectified. Asks for what lies `ahead` of each
 // element (0: for nothing): planes lie far apart, where the machine's prefetchers do not follow.
 template <ChannelSum what>
 struct PlaneSumsBody {
     template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, const T* dy, accumulator<T> mean, double* out, long ahead = 0) {
+    static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, const T* dy, accumulator<T> mean, double* out, long ahead = 0,
+                                        accumulator<T> factor = 0, accumulator<T> shift = 0) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
+        constexpr bool of_gradients = what == ChannelSum::gradients || what == ChannelSum::rectified;
         using V = simd<A, N>;
-        const V m(mean);
+        const V m(mean), a(factor), b(shift);
         V a1(0), a2(0), b1(0), b2(0);
         double t1 = 0, t2 = 0;
         long seen = 0;
         for (long p = 0; p < planes; ++p) {
-            const T *q = x + p * stride, *d = what == ChannelSum::gradients ? dy + p * stride : q;
+            const T *q = x + p * stride, *d = of_gradients ? dy + p * stride : q;
             for (long begin = 0; begin < inner; begin += fold_block) {
                 const long end = begin + fold_block < inner ? begin + fold_block : inner;
                 long i = begin;
                 for (; i + 2 * N <= end; i += 2 * N) {
                     if (ahead != 0) {
                         prefetch_ahead<2 * N>(q + ahead + i);
-                        if constexpr (what == ChannelSum::gradients) prefetch_ahead<2 * N>(d + ahead + i);
+                        if constexpr (of_gradients) prefetch_ahead<2 * N>(d + ahead + i);
                     }
-                    add<A, N>(q + i, d + i, m, a1, a2);
-                    add<A, N>(q + i + N, d + i + N, m, b1, b2);
+                    add<A, N>(q + i, d + i, m, a, b, a1, a2);
+                    add<A, N>(q + i + N, d + i + N, m, a, b, b1, b2);
                 }
-                for (; i + N <= end; i += N) add<A, N>(q + i, d + i, m, a1, a2);
+                for (; i + N <= end; i += N) add<A, N>(q + i, d + i, m, a, b, a1, a2);
                 if (i < end) {
                     // The last vector overlaps the one before it; the lanes seen already count for nothing.
                     const auto fresh = lane_numbers<A, N>() >= V(A(N - (end - i)));
                     V e1(0), e2(0);
-                    add<A, N>(q + inner - N, d + inner - N, m, e1, e2);
+                    add<A, N>(q + inner - N, d + inner - N, m, a, b, e1, e2);
                     b1 += select(fresh, e1, V(0));
                     b2 += select(fresh, e2, V(0));
                 }
@@ -434,14 +443,15 @@ struct PlaneSumsBody {
         out[1] = t2 + static_cast<double>(reduce_add(a2 + b2));
     }
     template <class A, int N, class T>
-    static TENON_ALWAYS_INLINE void add(const T* x, const T* dy, const simd<A, N>& m, simd<A, N>& s1, simd<A, N>& s2) {
+    static TENON_ALWAYS_INLINE void add(const T* x, const T* dy, const simd<A, N>& m, const simd<A, N>& a, const simd<A, N>& b, simd<A, N>& s1, simd<A, N>& s2) {
         const simd<A, N> v = load_lanes<A, N>(x);
         if constexpr (what == ChannelSum::values) {
             s1 += v;
         } else if constexpr (what == ChannelSum::squares) {
             s1 += (v - m) * (v - m);
         } else {
-            const simd<A, N> d = load_lanes<A, N>(dy);
+            simd<A, N> d = load_lanes<A, N>(dy);
+            if constexpr (what == ChannelSum::rectified) d = rectified(d, v, m, a, b);
             s1 += d;
             s2 += d * (v - m);
         }
@@ -473,64 +483,72 @@ struct PlaneMomentsBody {
     }
 };
 
-// y = (x - m) * a + b / dx = (dy - k1 - (x - m) * k2) * a over the planes of one channel; without Training, dx = dy * a.
+// y = (x - m) * a + b, or `low` where that is less; dx = (dy - k1 - (x - m) * k2) * a, over the planes of one channel; without Training,
+// dx = dy * a. Relu: of the gradient rectified.
 struct PlaneApplyBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, accumulator<T> mean, accumulator<T> factor,
-                                        accumulator<T> shift, T* y) {
+                                        accumulator<T> shift, accumulator<T> low, T* y) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
-        const V m(mean), a(factor), b(shift);
+        const V m(mean), a(factor), b(shift), least(low);
         const long tail = inner - N;
         for (long p = 0; p < planes; ++p) {
             const T* q = x + p * stride;
             T* to = y + p * stride;
-            const V last = (load_lanes<A, N>(q + tail) - m) * a + b;
+            const V last = value(load_lanes<A, N>(q + tail), m, a, b, least);
             long i = 0;
             for (; i + 2 * N <= inner; i += 2 * N) {
                 prefetch_ahead<2 * N>(q + stride + i);
                 prefetch_ahead<2 * N, 1>(to + stride + i);
-                const V first = (load_lanes<A, N>(q + i) - m) * a + b, second = (load_lanes<A, N>(q + i + N) - m) * a + b;
+                const V first = value(load_lanes<A, N>(q + i), m, a, b, least), second = value(load_lanes<A, N>(q + i + N), m, a, b, least);
                 store_lanes<A, N>(to + i, first);
                 store_lanes<A, N>(to + i + N, second);
             }
-            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, (load_lanes<A, N>(q + i) - m) * a + b);
+            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(load_lanes<A, N>(q + i), m, a, b, least));
             store_lanes<A, N>(to + tail, last);
         }
     }
+    // A NaN stays one.
+    template <class V>
+    static TENON_ALWAYS_INLINE V value(const V& x, const V& m, const V& a, const V& b, const V& low) {
+        const V y = (x - m) * a + b;
+        return select(y < low, low, y);
+    }
 };
-template <bool Training>
+template <bool Training, bool Relu>
 struct PlaneGradientBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long planes, long stride, long inner, const T* x, const T* dy, accumulator<T> mean, accumulator<T> factor,
-                                        accumulator<T> first, accumulator<T> second, T* dx, bool accumulate) {
+                                        accumulator<T> shift, accumulator<T> first, accumulator<T> second, T* dx, bool accumulate) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         using V = simd<A, N>;
-        const V m(mean), a(factor), k1(first), k2(second);
+        const V m(mean), a(factor), b(shift), k1(first), k2(second);
         const long tail = inner - N;
         for (long p = 0; p < planes; ++p) {
             const T *q = x + p * stride, *d = dy + p * stride;
             T* to = dx + p * stride;
-            const V last = value(q + tail, d + tail, to + tail, m, a, k1, k2, accumulate);
+            const V last = value(q + tail, d + tail, to + tail, m, a, b, k1, k2, accumulate);
             long i = 0;
             for (; i + 2 * N <= inner; i += 2 * N) {
-                if constexpr (Training) prefetch_ahead<2 * N>(q + stride + i);
+                if constexpr (Training || Relu) prefetch_ahead<2 * N>(q + stride + i);
                 prefetch_ahead<2 * N>(d + stride + i);
                 prefetch_ahead<2 * N, 1>(to + stride + i);
-                const V low = value(q + i, d + i, to + i, m, a, k1, k2, accumulate), high = value(q + i + N, d + i + N, to + i + N, m, a, k1, k2, accumulate);
+                const V low = value(q + i, d + i, to + i, m, a, b, k1, k2, accumulate), high = value(q + i + N, d + i + N, to + i + N, m, a, b, k1, k2, accumulate);
                 store_lanes<A, N>(to + i, low);
                 store_lanes<A, N>(to + i + N, high);
             }
-            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(q + i, d + i, to + i, m, a, k1, k2, accumulate));
+            for (; i + N <= inner; i += N) store_lanes<A, N>(to + i, value(q + i, d + i, to + i, m, a, b, k1, k2, accumulate));
             store_lanes<A, N>(to + tail, last);
         }
     }
     template <class A, int N, class T>
-    static TENON_ALWAYS_INLINE simd<A, N> value(const T* x, const T* dy, const T* dx, const simd<A, N>& m, const simd<A, N>& a, const simd<A, N>& k1,
-                                                const simd<A, N>& k2, bool accumulate) {
+    static TENON_ALWAYS_INLINE simd<A, N> value(const T* x, const T* dy, const T* dx, const simd<A, N>& m, const simd<A, N>& a, const simd<A, N>& b,
+                                                const simd<A, N>& k1, const simd<A, N>& k2, bool accumulate) {
         simd<A, N> d = load_lanes<A, N>(dy);
+        if constexpr (Relu) d = rectified(d, load_lanes<A, N>(x), m, a, b);
         if constexpr (Training) d = d - k1 - (load_lanes<A, N>(x) - m) * k2;
         d = d * a;
         if (accumulate) d = d + load_lanes<A, N>(dx);
@@ -542,23 +560,29 @@ struct PlaneGradientBody {
 template <ChannelSum what>
 struct ColumnSumsBody {
     template <int Lanes, class T>
-    static TENON_ALWAYS_INLINE void run(long rows, long stride, long width, const T* x, const T* dy, const accumulator<T>* m, double* first,
-                                        double* second) {
+    static TENON_ALWAYS_INLINE void run(long rows, long stride, long width, const T* x, const T* dy, const accumulator<T>* m, const accumulator<T>* a,
+                                        const accumulator<T>* b, double* first, double* second) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
+        constexpr bool of_gradients = what == ChannelSum::gradients || what == ChannelSum::rectified;
         for (long c = 0; c < width; ++c) first[c] = second[c] = 0;
         for (long r = 0; r < rows; r += column_rows) {
             const long count = rows - r < column_rows ? rows - r : column_rows;
             long c = 0;
-            for (; c + N <= width; c += N) block<false, A, N>(count, stride, N, x + r * stride + c, what == ChannelSum::gradients ? dy + r * stride + c : dy, m + c, first + c, second + c);
-            if (c < width) block<true, A, N>(count, stride, width - c, x + r * stride + c, what == ChannelSum::gradients ? dy + r * stride + c : dy, m + c, first + c, second + c);
+            for (; c + N <= width; c += N) block<false, A, N>(count, stride, N, x + r * stride + c, of_gradients ? dy + r * stride + c : dy, m + c, a + c, b + c, first + c, second + c);
+            if (c < width) block<true, A, N>(count, stride, width - c, x + r * stride + c, of_gradients ? dy + r * stride + c : dy, m + c, a + c, b + c, first + c, second + c);
         }
     }
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void block(long rows, long stride, long width, const T* x, const T* dy, const A* means, double* first, double* second) {
+    static TENON_ALWAYS_INLINE void block(long rows, long stride, long width, const T* x, const T* dy, const A* means, const A* factors, const A* shifts, double* first,
+                                          double* second) {
         using V = simd<A, N>;
         const V m = load_some<Part, A, N>(means, width);
-        V s1(0), s2(0);
+        V a(0), b(0), s1(0), s2(0);
+        if constexpr (what == ChannelSum::rectified) {
+            a = load_some<Part, A, N>(factors, width);
+            b = load_some<Part, A, N>(shifts, width);
+        }
         for (long r = 0; r < rows; ++r) {
             const V v = load_some<Part, A, N>(x + r * stride, width);
             if constexpr (what == ChannelSum::values) {
@@ -566,7 +590,8 @@ struct ColumnSumsBody {
             } else if constexpr (what == ChannelSum::squares) {
                 s1 += (v - m) * (v - m);
             } else {
-                const V d = load_some<Part, A, N>(dy + r * stride, width);
+                V d = load_some<Part, A, N>(dy + r * stride, width);
+                if constexpr (what == ChannelSum::rectified) d = rectified(d, v, m, a, b);
                 s1 += d;
                 s2 += d * (v - m);
             }
@@ -583,38 +608,41 @@ struct ColumnSumsBody {
 struct ColumnApplyBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long rows, long stride, long width, const T* x, const accumulator<T>* m, const accumulator<T>* a,
-                                        const accumulator<T>* b, T* y) {
+                                        const accumulator<T>* b, accumulator<T> low, T* y) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         for (long r = 0; r < rows; ++r) {
             long c = 0;
-            for (; c + N <= width; c += N) element<false, A, N>(N, x + r * stride + c, m + c, a + c, b + c, y + r * stride + c);
-            if (c < width) element<true, A, N>(width - c, x + r * stride + c, m + c, a + c, b + c, y + r * stride + c);
+            for (; c + N <= width; c += N) element<false, A, N>(N, x + r * stride + c, m + c, a + c, b + c, low, y + r * stride + c);
+            if (c < width) element<true, A, N>(width - c, x + r * stride + c, m + c, a + c, b + c, low, y + r * stride + c);
         }
     }
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void element(long width, const T* x, const A* m, const A* a, const A* b, T* y) {
-        const auto v = (load_some<Part, A, N>(x, width) - load_some<Part, A, N>(m, width)) * load_some<Part, A, N>(a, width) + load_some<Part, A, N>(b, width);
+    static TENON_ALWAYS_INLINE void element(long width, const T* x, const A* m, const A* a, const A* b, A low, T* y) {
+        const auto v = PlaneApplyBody::value(load_some<Part, A, N>(x, width), load_some<Part, A, N>(m, width), load_some<Part, A, N>(a, width), load_some<Part, A, N>(b, width),
+                                             simd<A, N>(low));
         store_some<Part, A, N>(y, v, width);
     }
 };
-template <bool Training>
+template <bool Training, bool Relu>
 struct ColumnGradientBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(long rows, long stride, long width, const T* x, const T* dy, const accumulator<T>* m, const accumulator<T>* a,
-                                        const accumulator<T>* k1, const accumulator<T>* k2, T* dx, bool accumulate) {
+                                        const accumulator<T>* b, const accumulator<T>* k1, const accumulator<T>* k2, T* dx, bool accumulate) {
         using A = accumulator<T>;
         constexpr int N = Lanes * 4 / int(sizeof(A));
         for (long r = 0; r < rows; ++r) {
             const long at = r * stride;
             long c = 0;
-            for (; c + N <= width; c += N) element<false, A, N>(N, x + at + c, dy + at + c, m + c, a + c, k1 + c, k2 + c, dx + at + c, accumulate);
-            if (c < width) element<true, A, N>(width - c, x + at + c, dy + at + c, m + c, a + c, k1 + c, k2 + c, dx + at + c, accumulate);
+            for (; c + N <= width; c += N) element<false, A, N>(N, x + at + c, dy + at + c, m + c, a + c, b + c, k1 + c, k2 + c, dx + at + c, accumulate);
+            if (c < width) element<true, A, N>(width - c, x + at + c, dy + at + c, m + c, a + c, b + c, k1 + c, k2 + c, dx + at + c, accumulate);
         }
     }
     template <bool Part, class A, int N, class T>
-    static TENON_ALWAYS_INLINE void element(long width, const T* x, const T* dy, const A* m, const A* a, const A* k1, const A* k2, T* dx, bool accumulate) {
+    static TENON_ALWAYS_INLINE void element(long width, const T* x, const T* dy, const A* m, const A* a, const A* b, const A* k1, const A* k2, T* dx, bool accumulate) {
         auto d = load_some<Part, A, N>(dy, width);
+        if constexpr (Relu)
+            d = rectified(d, load_some<Part, A, N>(x, width), load_some<Part, A, N>(m, width), load_some<Part, A, N>(a, width), load_some<Part, A, N>(b, width));
         if constexpr (Training)
             d = d - load_some<Part, A, N>(k1, width) -
                 (load_some<Part, A, N>(x, width) - load_some<Part, A, N>(m, width)) * load_some<Part, A, N>(k2, width);
@@ -684,7 +712,7 @@ struct ColumnNumbers {
 
 template <class T>
 void channel_apply(const ChannelPlan& plan, long block, long part, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
-                   const accumulator<T>* rstd, T* y) {
+                   const accumulator<T>* rstd, accumulator<T> low, T* y) {
     using A = accumulator<T>;
     const long c0 = plan.first_channel(block), count = plan.channel_count(block), stride = plan.channels * plan.inner;
     const long at = plan.first_row(part) * stride + c0 * plan.inner, rows = plan.row_count(part);
@@ -692,10 +720,10 @@ void channel_apply(const ChannelPlan& plan, long block, long part, const T* x, c
     const auto shift = [&](long c) { return bias != nullptr ? static_cast<A>(bias[c0 + c]) : A(0); };
     if (plan.columns) {
         const ColumnNumbers<A> m(count, plan.inner, [&](long c) { return mean[c0 + c]; }), a(count, plan.inner, factor), b(count, plan.inner, shift);
-        dispatch<ColumnApplyBody, reduce_isa>(rows, stride, count * plan.inner, x + at, m.value, a.value, b.value, y + at);
+        dispatch<ColumnApplyBody, reduce_isa>(rows, stride, count * plan.inner, x + at, m.value, a.value, b.value, low, y + at);
     } else {
         for (long c = 0; c < count; ++c)
-            dispatch<PlaneApplyBody, reduce_isa>(rows, stride, plan.inner, x + at + c * plan.inner, mean[c0 + c], factor(c), shift(c), y + at + c * plan.inner);
+            dispatch<PlaneApplyBody, reduce_isa>(rows, stride, plan.inner, x + at + c * plan.inner, mean[c0 + c], factor(c), shift(c), low, y + at + c * plan.inner);
     }
 }
 
@@ -754,10 +782,11 @@ constexpr long batch_norm_workspace(long outer, long channels, long inner) {
 }
 // Every channel of x [outer, channels, inner] to zero mean and unit variance: y = (x - mean) * rstd * weight + bias with
 // rstd = 1 / sqrt(variance + eps); weight and bias [channels] may be null. Writes mean, variance (squared distances divided by
-// outer * inner) and rstd [channels]. y may be x. T: float, double, bf16, half.
+// outer * inner) and rstd [channels]. What is less than `low` becomes that: 0 for a relu that follows. y may be x. T: float, double,
+// bf16, half.
 template <class T>
 void batch_norm(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean,
-                accumulator<T>* variance, accumulator<T>* rstd, double* workspace) {
+                accumulator<T>* variance, accumulator<T>* rstd, double* workspace, accumulator<T> low = -__builtin_inff()) {
     using A = accumulator<T>;
     using impl::ChannelSum;
     const impl::ChannelPlan plan(outer, channels, inner);
@@ -770,15 +799,15 @@ void batch_norm(long outer, long channels, long inner, const T* x, const T* weig
             const double points = static_cast<double>(rows * inner);
             double ignored[impl::column_block], sum[impl::column_block];
             if (plan.columns) {
-                dispatch<impl::ColumnSumsBody<ChannelSum::values>, impl::reduce_isa>(rows, stride, count * inner, from, from,
-                                                                                    impl::ColumnNumbers<A>(count, inner, [](long) { return A(0); }).value, sum, ignored);
+                const impl::ColumnNumbers<A> zero(count, inner, [](long) { return A(0); });
+                dispatch<impl::ColumnSumsBody<ChannelSum::values>, impl::reduce_isa>(rows, stride, count * inner, from, from, zero.value, zero.value, zero.value, sum, ignored);
                 for (long c = 0; c < count; ++c) {
                     double total = 0;
                     for (long i = 0; i < inner; ++i) total += sum[c * inner + i];
                     out[2 * c] = static_cast<double>(static_cast<A>(total / points));
                 }
                 const impl::ColumnNumbers<A> m(count, inner, [&](long c) { return static_cast<A>(out[2 * c]); });
-                dispatch<impl::ColumnSumsBody<ChannelSum::squares>, impl::reduce_isa>(rows, stride, count * inner, from, from, m.value, sum, ignored);
+                dispatch<impl::ColumnSumsBody<ChannelSum::squares>, impl::reduce_isa>(rows, stride, count * inner, from, from, m.value, m.value, m.value, sum, ignored);
                 for (long c = 0; c < count; ++c) {
                     double total = 0;
                     for (long i = 0; i < inner; ++i) total += sum[c * inner + i];
@@ -804,20 +833,21 @@ void batch_norm(long outer, long channels, long inner, const T* x, const T* weig
                 rstd[c] = static_cast<A>(1 / __builtin_sqrt(squares / seen + eps));
             }
         },
-        [&](long block, long part) { impl::channel_apply(plan, block, part, x, weight, bias, mean, rstd, y); });
+        [&](long block, long part) { impl::channel_apply(plan, block, part, x, weight, bias, mean, rstd, low, y); });
 }
 // The same with statistics that are given: mean and rstd [channels].
 template <class T>
 void batch_norm_with(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
-                     const accumulator<T>* rstd, T* y) {
+                     const accumulator<T>* rstd, T* y, accumulator<T> low = -__builtin_inff()) {
     const impl::ChannelPlan plan(outer, channels, inner);
-    plan.run([](long, long) {}, [](long) {}, [&](long block, long part) { impl::channel_apply(plan, block, part, x, weight, bias, mean, rstd, y); });
+    plan.run([](long, long) {}, [](long) {}, [&](long block, long part) { impl::channel_apply(plan, block, part, x, weight, bias, mean, rstd, low, y); });
 }
 // With Training (the statistics were those of x): dx = weight * rstd * (dy - mean(dy) - normal * mean(dy * normal)) where
 // normal = (x - mean) * rstd; else dx = weight * rstd * dy. dweight = sum of dy * normal, dbias = sum of dy. dx, dweight and
-// dbias may be null. The flags say whether they are added to.
-template <bool Training, class T>
-void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const accumulator<T>* mean, const accumulator<T>* rstd,
+// dbias may be null. The flags say whether they are added to. Relu (the forward pass had low = 0): dy counts where the result
+// was above 0, which x, weight and bias say again.
+template <bool Training, bool Relu = false, class T>
+void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, const accumulator<T>* mean, const accumulator<T>* rstd,
                          const T* dy, T* dx, bool add_dx, T* dweight, bool add_dweight, T* dbias, bool add_dbias, double* workspace) {
     using A = accumulator<T>;
     using impl::ChannelSum;
@@ -825,6 +855,9 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
     const long stride = channels * inner;
     const bool summed = Training || dweight != nullptr || dbias != nullptr;
     const double points = static_cast<double>(outer * inner);
+    constexpr ChannelSum kind = Relu ? ChannelSum::rectified : ChannelSum::gradients;
+    const auto factor_of = [&](long c) { return weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c]; };
+    const auto shift_of = [&](long c) { return Relu && bias != nullptr ? static_cast<A>(bias[c]) : A(0); };
     const auto put = [](T* to, double value, bool add) { *to = static_cast<T>(static_cast<A>(add ? static_cast<double>(static_cast<A>(*to)) + value : value)); };
     if (plan.blocks == 0)
         for (long c = 0; c < channels; ++c) {
@@ -839,13 +872,14 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
             double* out = workspace + 2 * (part * channels + c0);
             if (!plan.columns) {
                 for (long c = 0; c < count; ++c)
-                    dispatch<impl::PlaneSumsBody<ChannelSum::gradients>, impl::reduce_isa>(rows, stride, inner, x + at + c * inner, dy + at + c * inner,
-                                                                                          mean[c0 + c], out + 2 * c, stride);
+                    dispatch<impl::PlaneSumsBody<kind>, impl::reduce_isa>(rows, stride, inner, x + at + c * inner, dy + at + c * inner, mean[c0 + c], out + 2 * c, stride,
+                                                                          factor_of(c0 + c), shift_of(c0 + c));
                 return;
             }
             double first[impl::column_block], second[impl::column_block];
-            const impl::ColumnNumbers<A> m(count, inner, [&](long c) { return mean[c0 + c]; });
-            dispatch<impl::ColumnSumsBody<ChannelSum::gradients>, impl::reduce_isa>(rows, stride, count * inner, x + at, dy + at, m.value, first, second);
+            const impl::ColumnNumbers<A> m(count, inner, [&](long c) { return mean[c0 + c]; }), a(count, inner, [&](long c) { return factor_of(c0 + c); }),
+                b(count, inner, [&](long c) { return shift_of(c0 + c); });
+            dispatch<impl::ColumnSumsBody<kind>, impl::reduce_isa>(rows, stride, count * inner, x + at, dy + at, m.value, a.value, b.value, first, second);
             for (long c = 0; c < count; ++c) {
                 out[2 * c] = out[2 * c + 1] = 0;
                 for (long i = 0; i < inner; ++i) {
@@ -873,19 +907,20 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
             if (dx == nullptr) return;
             const long c0 = plan.first_channel(block), count = plan.channel_count(block), rows = plan.row_count(part);
             const long at = plan.first_row(part) * stride + c0 * inner;
-            const auto factor = [&](long c) { return weight != nullptr ? rstd[c0 + c] * static_cast<A>(weight[c0 + c]) : rstd[c0 + c]; };
+            const auto factor = [&](long c) { return factor_of(c0 + c); };
+            const auto shift = [&](long c) { return shift_of(c0 + c); };
             const auto first = [&](long c) { return Training ? static_cast<A>(workspace[2 * (c0 + c)]) : A(0); };
             const auto second = [&](long c) { return Training ? static_cast<A>(workspace[2 * (c0 + c) + 1]) : A(0); };
             if (!plan.columns) {
                 for (long c = 0; c < count; ++c)
-                    dispatch<impl::PlaneGradientBody<Training>, impl::reduce_isa>(rows, stride, inner, x + at + c * inner, dy + at + c * inner, mean[c0 + c],
-                                                                                  factor(c), first(c), second(c), dx + at + c * inner, add_dx);
+                    dispatch<impl::PlaneGradientBody<Training, Relu>, impl::reduce_isa>(rows, stride, inner, x + at + c * inner, dy + at + c * inner, mean[c0 + c],
+                                                                                        factor(c), shift(c), first(c), second(c), dx + at + c * inner, add_dx);
                 return;
             }
-            const impl::ColumnNumbers<A> m(count, inner, [&](long c) { return mean[c0 + c]; }), a(count, inner, factor), k1(count, inner, first),
-                k2(count, inner, second);
-            dispatch<impl::ColumnGradientBody<Training>, impl::reduce_isa>(rows, stride, count * inner, x + at, dy + at, m.value, a.value, k1.value, k2.value,
-                                                                           dx + at, add_dx);
+            const impl::ColumnNumbers<A> m(count, inner, [&](long c) { return mean[c0 + c]; }), a(count, inner, factor), b(count, inner, shift),
+                k1(count, inner, first), k2(count, inner, second);
+            dispatch<impl::ColumnGradientBody<Training, Relu>, impl::reduce_isa>(rows, stride, count * inner, x + at, dy + at, m.value, a.value, b.value, k1.value,
+                                                                                 k2.value, dx + at, add_dx);
         });
 }
 

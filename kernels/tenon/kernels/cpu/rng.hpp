@@ -201,7 +201,7 @@ TENON_ALWAYS_INLINE void philox_into(std::uint32_t* out, std::uint64_t counter, 
 template <int Lanes>
 inline constexpr int lanes64 = Lanes / 2;
 template <int Lanes>
-inline constexpr int blocks = 2;  // as the registers allow
+inline constexpr int blocks = Lanes == 16 ? 2 : 3;  // as the registers allow
 // Counters per call of philox_into.
 template <int Lanes>
 inline constexpr int group = lanes64<Lanes> * blocks<Lanes>;
@@ -217,7 +217,7 @@ TENON_ALWAYS_INLINE void fill_groups(std::uint32_t* out, std::uint64_t counter, 
 // The words [first, first + n), n <= block_words, in a buffer: returns where they start in it. The next 16 exist too,
 // so that vectors may read past the end.
 struct WordBuffer {
-    alignas(64) std::uint32_t words[block_words + 128];
+    alignas(64) std::uint32_t words[block_words + 192];
 
     template <int Lanes>
     TENON_ALWAYS_INLINE const std::uint32_t* fill(Key key, std::uint64_t first, long n) {
@@ -393,6 +393,11 @@ TENON_ALWAYS_INLINE void split_pairs(const std::uint32_t* p, simd<std::uint32_t,
     a.v = __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14);
     b.v = __builtin_shufflevector(x, y, 1, 3, 5, 7, 9, 11, 13, 15);
 }
+TENON_ALWAYS_INLINE void split_pairs(const std::uint32_t* p, simd<std::uint32_t, 16>& a, simd<std::uint32_t, 16>& b) {
+    const auto x = simd<std::uint32_t, 16>::load(p).v, y = simd<std::uint32_t, 16>::load(p + 16).v;
+    a.v = __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    b.v = __builtin_shufflevector(x, y, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
 TENON_ALWAYS_INLINE void join_pairs(const simd<float, 4>& a, const simd<float, 4>& b, float* out) {
     simd<float, 4>(__builtin_shufflevector(a.v, b.v, 0, 4, 1, 5)).store(out);
     simd<float, 4>(__builtin_shufflevector(a.v, b.v, 2, 6, 3, 7)).store(out + 4);
@@ -400,6 +405,10 @@ TENON_ALWAYS_INLINE void join_pairs(const simd<float, 4>& a, const simd<float, 4
 TENON_ALWAYS_INLINE void join_pairs(const simd<float, 8>& a, const simd<float, 8>& b, float* out) {
     simd<float, 8>(__builtin_shufflevector(a.v, b.v, 0, 8, 1, 9, 2, 10, 3, 11)).store(out);
     simd<float, 8>(__builtin_shufflevector(a.v, b.v, 4, 12, 5, 13, 6, 14, 7, 15)).store(out + 8);
+}
+TENON_ALWAYS_INLINE void join_pairs(const simd<float, 16>& a, const simd<float, 16>& b, float* out) {
+    simd<float, 16>(__builtin_shufflevector(a.v, b.v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)).store(out);
+    simd<float, 16>(__builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)).store(out + 16);
 }
 
 // Box-Muller of L pairs of words, as 2 L standard normals in order.
@@ -439,29 +448,46 @@ inline TENON_NOINLINE void normal_pair(const std::uint32_t* words, double* out) 
     for (int i = 0; i < 2; ++i) out[i] = reference::standard_normal(u, v, i != 0);
 }
 
+// Elements whose standard normals fit into a NormalBlock.
+template <class T>
+inline constexpr long normal_step = block_words / (std::is_same_v<T, double> ? 2 : 1) - 2;
+// Standard normals of the elements [at, at + m), m <= normal_step: where they start in z. Vectors may read past the end.
+template <class T>
+struct NormalBlock {
+    using Parameter = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    WordBuffer buffer;
+    alignas(64) Parameter z[normal_step<T> + 34];
+
+    template <int Lanes>
+    TENON_ALWAYS_INLINE const Parameter* fill(Key key, std::uint64_t at, long m) {
+        constexpr bool wide = std::is_same_v<T, double>;
+        const long odd = static_cast<long>(at & 1);
+        const std::uint32_t* words = buffer.fill<Lanes>(key, (at - at % 2) * (wide ? 2 : 1), (odd + m + 1) * (wide ? 2 : 1));
+        if constexpr (wide) {
+            for (long j = 0; j < odd + m; j += 2) normal_pair(words + 2 * j, z + j);
+        } else {
+            for (long j = 0; j < odd + m; j += 2 * Lanes) normal_pairs<Lanes>(words + j, z + j);
+        }
+        return z + odd;
+    }
+};
+
 template <class T>
 struct NormalBody {
     template <int Lanes, class Parameter>
     static TENON_ALWAYS_INLINE void run(Key key, std::uint64_t first, long begin, long end, T* out, Parameter mean,
                                         Parameter deviation) {
         constexpr bool wide = std::is_same_v<T, double>;
-        constexpr int L = wide ? Lanes / 2 : Lanes, words_each = wide ? 2 : 1;
-        constexpr long step = block_words / words_each - 2;
+        constexpr int L = wide ? Lanes / 2 : Lanes;
         using V = Compute<L, T>;
-        WordBuffer buffer;
-        alignas(64) Parameter z[block_words / words_each + 32];
-        for (long i = begin; i < end; i += step) {
-            const long m = end - i < step ? end - i : step;
-            const std::uint64_t at = first + static_cast<std::uint64_t>(i);
-            const long odd = static_cast<long>(at & 1);
-            const std::uint32_t* words = buffer.fill<Lanes>(key, (at - at % 2) * words_each, (odd + m + 1) * words_each);
+        NormalBlock<T> block;
+        for (long i = begin; i < end; i += normal_step<T>) {
+            const long m = end - i < normal_step<T> ? end - i : normal_step<T>;
+            const Parameter* z = block.template fill<Lanes>(key, first + static_cast<std::uint64_t>(i), m);
             if constexpr (wide) {
-                for (long j = 0; j < odd + m; j += 2) normal_pair(words + 2 * j, z + j);
-                for (long j = 0; j < m; ++j) out[i + j] = mean + deviation * z[odd + j];
+                for (long j = 0; j < m; ++j) out[i + j] = mean + deviation * z[j];
             } else {
-                constexpr int pairs = Lanes == 4 ? 4 : 8;
-                for (long j = 0; j < odd + m; j += 2 * pairs) normal_pairs<pairs>(words + j, z + j);
-                for (long j = 0; j < m; j += L) store_part<L>(out + i + j, V(mean) + V(deviation) * V::load(z + odd + j), m - j);
+                for (long j = 0; j < m; j += L) store_part<L>(out + i + j, V(mean) + V(deviation) * V::load(z + j), m - j);
             }
         }
     }

@@ -116,20 +116,33 @@ __global__ void merge_moments_kernel(ChannelCut cut, const ChannelSums* sums, do
     }
 #endif
 }
-// Of each part: the sum of dy, and of dy * (x - mean).
-template <bool Columns, class T>
-__global__ void channel_gradients_kernel(ChannelCut cut, const T* x, const accumulator<T>* mean, const T* dy, ChannelSums* out) {
+#if TENON_DEVICE_CODE
+// The gradient where the forward pass came out above 0: it is computed again, which saves reading it.
+template <class A>
+__device__ inline A rectified(A d, A x, A m, A factor, A shift) { return (x - m) * factor + shift <= A(0) ? A(0) : d; }
+#endif
+// Of each part: the sum of dy, and of dy * (x - mean); Relu: of dy rectified.
+template <bool Columns, bool Relu, class T>
+__global__ void channel_gradients_kernel(ChannelCut cut, const T* x, const T* weight, const T* bias, const accumulator<T>* mean, const accumulator<T>* rstd, const T* dy,
+                                         ChannelSums* out) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     const long column = blockIdx.x * 32l + threadIdx.x % 32;
     long c = blockIdx.x;
     if constexpr (Columns) c = cut.by_inner.quotient(static_cast<unsigned>(column));
     const A m = c < cut.channels ? mean[c] : A(0);
+    A factor = 0, shift = 0;
+    if (Relu && c < cut.channels) {
+        factor = weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c];
+        shift = bias != nullptr ? static_cast<A>(bias[c]) : A(0);
+    }
     A first = 0, second = 0;
     for_points<Columns>(cut, [&](long at) {
-        const A d = static_cast<A>(dy[at]);
+        const A v = static_cast<A>(x[at]);
+        A d = static_cast<A>(dy[at]);
+        if constexpr (Relu) d = rectified(d, v, m, factor, shift);
         first += d;
-        second += d * (static_cast<A>(x[at]) - m);
+        second += d * (v - m);
     });
     const double a = part_sum<Columns>(static_cast<double>(first)), b = part_sum<Columns>(static_cast<double>(second));
     put_sums<Columns>(cut, {a, b}, out);
@@ -161,7 +174,7 @@ __global__ void merge_gradients_kernel(ChannelCut cut, const ChannelSums* sums, 
 // L neighbouring elements per thread, of one channel.
 template <int L, class T>
 __global__ void channel_apply_kernel(ChannelCut cut, unsigned count, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
-                                     const accumulator<T>* rstd, T* y) {
+                                     const accumulator<T>* rstd, accumulator<T> low, T* y) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
@@ -169,26 +182,31 @@ __global__ void channel_apply_kernel(ChannelCut cut, unsigned count, const T* x,
         const A m = mean[c], factor = weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c],
                 shift = bias != nullptr ? static_cast<A>(bias[c]) : A(0);
         PackStorage<T, L> v = reinterpret_cast<const PackStorage<T, L>*>(x)[i];
-        for (int l = 0; l < L; ++l) v.v[l] = static_cast<T>((static_cast<A>(v.v[l]) - m) * factor + shift);
+        for (int l = 0; l < L; ++l) {
+            const A value = (static_cast<A>(v.v[l]) - m) * factor + shift;
+            v.v[l] = static_cast<T>(value < low ? low : value);
+        }
         reinterpret_cast<PackStorage<T, L>*>(y)[i] = v;
     }
 #endif
 }
-template <bool Training, int L, class T>
-__global__ void channel_backward_kernel(ChannelCut cut, unsigned count, const T* x, const T* weight, const accumulator<T>* mean,
+template <bool Training, bool Relu, int L, class T>
+__global__ void channel_backward_kernel(ChannelCut cut, unsigned count, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
                                         const accumulator<T>* rstd, const T* dy, const ChannelSums* means, T* dx, bool add_dx) {
 #if TENON_DEVICE_CODE
     using A = accumulator<T>;
     for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
         const unsigned plane = cut.by_inner.quotient(i * L), c = plane - cut.by_channels.quotient(plane) * cut.by_channels.divisor;
         const A m = mean[c], factor = weight != nullptr ? rstd[c] * static_cast<A>(weight[c]) : rstd[c];
+        const A shift = Relu && bias != nullptr ? static_cast<A>(bias[c]) : A(0);
         const A even = Training ? static_cast<A>(means[c].first) : A(0), along = Training ? static_cast<A>(means[c].second) : A(0);
         const PackStorage<T, L> d = reinterpret_cast<const PackStorage<T, L>*>(dy)[i];
         PackStorage<T, L> v{}, sum{};
-        if constexpr (Training) v = reinterpret_cast<const PackStorage<T, L>*>(x)[i];
+        if constexpr (Training || Relu) v = reinterpret_cast<const PackStorage<T, L>*>(x)[i];
         if (add_dx) sum = reinterpret_cast<const PackStorage<T, L>*>(dx)[i];
         for (int l = 0; l < L; ++l) {
             A g = static_cast<A>(d.v[l]);
+            if constexpr (Relu) g = rectified(g, static_cast<A>(v.v[l]), m, factor, shift);
             if constexpr (Training) g = g - even - (static_cast<A>(v.v[l]) - m) * along;
             g *= factor;
             sum.v[l] = static_cast<T>(add_dx ? static_cast<A>(sum.v[l]) + g : g);
@@ -218,10 +236,10 @@ inline std::uintptr_t address(const void* p) { return reinterpret_cast<std::uint
 
 template <class T>
 void apply(const ChannelCut& cut, const T* x, const T* weight, const T* bias, const accumulator<T>* mean, const accumulator<T>* rstd,
-           T* y) {
+           accumulator<T> low, T* y) {
     in_pieces<T>(cut, address(x) | address(y), [&]<int L>(std::integral_constant<int, L>, long at, long count) {
         launch("batch_norm", channel_apply_kernel<L, T>, blocks_for(count, block_threads), block_threads, cut, static_cast<unsigned>(count),
-               x + at, weight, bias, mean, rstd, y + at);
+               x + at, weight, bias, mean, rstd, low, y + at);
     });
 }
 
@@ -233,7 +251,7 @@ inline long batch_norm_workspace(long outer, long channels, long inner) {
 }
 template <class T>
 void batch_norm(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, double eps, T* y, accumulator<T>* mean,
-                accumulator<T>* variance, accumulator<T>* rstd, double* workspace) {
+                accumulator<T>* variance, accumulator<T>* rstd, double* workspace, accumulator<T> low = -__builtin_inff()) {
     const ChannelCut cut(outer, channels, inner);
     if (cut.parts == 0 || channels == 0) return;
     ChannelSums* sums = reinterpret_cast<ChannelSums*>(workspace);
@@ -241,15 +259,15 @@ void batch_norm(long outer, long channels, long inner, const T* x, const T* weig
            std::size_t(0), cut, x, sums);
     launch("batch_norm", merge_moments_kernel<accumulator<T>>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, eps,
            mean, variance, rstd);
-    norm_impl::apply(cut, x, weight, bias, mean, rstd, y);
+    norm_impl::apply(cut, x, weight, bias, mean, rstd, low, y);
 }
 template <class T>
 void batch_norm_with(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
-                     const accumulator<T>* rstd, T* y) {
-    norm_impl::apply(ChannelCut(outer, channels, inner), x, weight, bias, mean, rstd, y);
+                     const accumulator<T>* rstd, T* y, accumulator<T> low = -__builtin_inff()) {
+    norm_impl::apply(ChannelCut(outer, channels, inner), x, weight, bias, mean, rstd, low, y);
 }
-template <bool Training, class T>
-void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const accumulator<T>* mean,
+template <bool Training, bool Relu = false, class T>
+void batch_norm_backward(long outer, long channels, long inner, const T* x, const T* weight, const T* bias, const accumulator<T>* mean,
                          const accumulator<T>* rstd, const T* dy, T* dx, bool add_dx, T* dweight, bool add_dweight, T* dbias,
                          bool add_dbias, double* workspace) {
     const ChannelCut cut(outer, channels, inner);
@@ -257,16 +275,16 @@ void batch_norm_backward(long outer, long channels, long inner, const T* x, cons
     ChannelSums *means = reinterpret_cast<ChannelSums*>(workspace), *sums = means + channels;
     if (Training || dweight != nullptr || dbias != nullptr) {
         if (cut.parts > 0)
-            launch("batch_norm", cut.columns ? channel_gradients_kernel<true, T> : channel_gradients_kernel<false, T>, cut.grid(),
-                   dim3(block_threads), std::size_t(0), cut, x, mean, dy, sums);
+            launch("batch_norm", cut.columns ? channel_gradients_kernel<true, Relu, T> : channel_gradients_kernel<false, Relu, T>, cut.grid(),
+                   dim3(block_threads), std::size_t(0), cut, x, weight, bias, mean, rstd, dy, sums);
         launch("batch_norm", merge_gradients_kernel<T>, blocks_for(channels, block_threads / 32), block_threads, cut, sums, rstd, dweight,
                add_dweight, dbias, add_dbias, means);
     }
     if (dx == nullptr) return;
     norm_impl::in_pieces<T>(cut, norm_impl::address(x) | norm_impl::address(dy) | norm_impl::address(dx),
                             [&]<int L>(std::integral_constant<int, L>, long at, long count) {
-                                launch("batch_norm", channel_backward_kernel<Training, L, T>, blocks_for(count, block_threads),
-                                       block_threads, cut, static_cast<unsigned>(count), x + at, weight, mean, rstd, dy + at, means,
+                                launch("batch_norm", channel_backward_kernel<Training, Relu, L, T>, blocks_for(count, block_threads),
+                                       block_threads, cut, static_cast<unsigned>(count), x + at, weight, bias, mean, rstd, dy + at, means,
                                        dx + at, add_dx);
                             });
 }
