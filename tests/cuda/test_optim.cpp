@@ -99,6 +99,34 @@ TEMPLATE_TEST_CASE("rules with norms over each parameter, and wrappers, on the d
     steps<T>([](auto& net) { return optim::lookahead(optim::sgd(net, {.lr = 0.1, .momentum = 0.9}), {.every = 2}); });
 }
 
+// More parameters than a launch takes, some without elements, one of several blocks; not all adapt.
+TEST_CASE("steps with norms for many parameters at once", "[cuda][optim]") {
+    std::vector<kernels::cpu::Layer> layers;
+    long all = 0;
+    for (long i = 0; i < 150; ++i) {
+        const long size = i == 60 ? 9001 : i * 37 % 90;
+        layers.push_back({all, size, i % 3 != 0});
+        all += (size + 15) / 16 * 16;
+    }
+    const auto check = [&](const auto& rule) {
+        Tensor<double, 1> here[4], there[4];
+        for (int i = 0; i < 4; ++i) {
+            here[i] = clone(numbers<double>({all}, i + 1));
+            if (i == 3)
+                for (long k = 0; k < all; ++k) here[i].data()[k] *= here[i].data()[k];  // a second moment
+            there[i] = clone(here[i].to(device));
+        }
+        const double coefficient = 0.75;
+        const long count = static_cast<long>(layers.size());
+        kernels::cpu::layerwise_steps(rule, count, layers.data(), here[0].data(), here[1].data(), here[2].data(), here[3].data(), true, &coefficient, 1.0);
+        kernels::cuda::layerwise_steps(rule, count, layers.data(), reinterpret_cast<double*>(there[0].record()->data()), reinterpret_cast<double*>(there[1].record()->data()),
+                                       reinterpret_cast<double*>(there[2].record()->data()), reinterpret_cast<double*>(there[3].record()->data()), true, &coefficient, 1.0);
+        for (int i = 0; i < 4; ++i) same(there[i], here[i], 1e-12);
+    };
+    check(kernels::cpu::Lamb<double>({.lr = 0.01, .weight_decay = 0.1}, 3));
+    check(kernels::cpu::Lars<double>({.lr = 0.01, .weight_decay = 0.1}, 3));
+}
+
 TEST_CASE("SAM, L-BFGS and averages on the device", "[cuda][optim]") {
     using T = double;
     Pair<T> here(cpu), there(device);

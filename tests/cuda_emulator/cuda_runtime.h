@@ -10,3 +10,4 @@
 #include "emulator/warp.hpp"
 #include "emulator/atomics.hpp"
 #include "emulator/launch.hpp"
+#include "emulator/libraries.hpp"

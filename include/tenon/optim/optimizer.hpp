@@ -365,9 +365,7 @@ private:
                     return captured_step(make, kernel, coefficient, limit, group, index, first, end, p + first, g + first, at);
 #endif
                 if constexpr (Rule::layerwise) {
-                    // A range is one parameter, without its padding.
-                    const bool adapt = groups_[group].vectors || layer_->rank >= 2;
-                    TENON_RUN(arena.device, layerwise_step(kernel, layer_->size, p + first, g + first, at[0], at[1], adapt, false, scale, limit));
+                    TENON_RUN(arena.device, layerwise_steps(kernel, static_cast<long>(layers_.size()), layers_.data(), p + first, g + first, at[0], at[1], false, scale, limit));
                 } else {
                     TENON_RUN(arena.device, fused_step(kernel, end - first, p + first, g + first, at[0], at[1], at[2], false, scale, limit));
                 }
@@ -389,14 +387,15 @@ private:
                     continue;
                 }
             }
-            if (end < 0 || Rule::layerwise || q.steps != steps || q.memory != memory || q.group != group || q.first != end) {
+            if (end < 0 || q.steps != steps || q.memory != memory || q.group != group || q.first != end) {
                 flush();
                 first = q.first;
                 steps = q.steps;
                 memory = q.memory;
                 group = q.group;
-                layer_ = q.tensor.get();
+                layers_.clear();
             }
+            if constexpr (Rule::layerwise) layers_.push_back({q.first - first, q.tensor->size, groups_[group].vectors || q.tensor->rank >= 2});
             end = q.first + q.padded;
         }
         flush();
@@ -447,8 +446,7 @@ private:
         });
         const Numbers numbers{kernel, static_cast<T>(kernel.gradient_scale * coefficient), limit};
         if constexpr (Rule::layerwise) {
-            const bool adapt = groups_[group].vectors || layer_->rank >= 2;
-            kernels::cuda::layerwise_step(numbers, fresh, layer_->size, p, g, states[0], states[1], adapt);
+            kernels::cuda::layerwise_steps(numbers, fresh, static_cast<long>(layers_.size()), layers_.data(), p, g, states[0], states[1]);
         } else {
             kernels::cuda::fused_step(numbers, fresh, end - first, p, g, states[0], states[1], states[2]);
         }
@@ -460,7 +458,7 @@ private:
     StepStatistics statistics_;
     int state_count_ = 0;
     const char* state_names_[3] = {};
-    const impl::Record* layer_ = nullptr;  // the parameter that a layerwise rule is at
+    std::vector<kernels::cpu::Layer> layers_;  // the parameters of a range, for a layerwise rule
     double coefficient_ = 1, limit_ = __builtin_inf();
 };
 

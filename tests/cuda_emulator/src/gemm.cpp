@@ -36,15 +36,6 @@ float round_to_bf16(float x) {
     memcpy(&x, &bits, 4);
     return x;
 }
-float round_to_tf32(float x) {
-    uint32_t bits = 0;
-    memcpy(&bits, &x, 4);
-    if ((bits >> 23 & 255) == 255) return x;
-    bits = (bits + 0x1000) & 0xffffe000u;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-
 // Half precision by arithmetic, not by the library under test: not every compiler has the type.
 double from_half(uint16_t bits) {
     const int exponent = bits >> 10 & 31, fraction = bits & 1023;
@@ -279,6 +270,15 @@ bool overlap(const void* x, const Layout& lx, const void* y, const Layout& ly) {
 }
 
 }  // namespace
+
+float round_to_tf32(float x) {
+    uint32_t bits = 0;
+    memcpy(&bits, &x, 4);
+    if ((bits >> 23 & 255) == 255) return x;
+    bits = (bits + 0x1000) & 0xffffe000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
 
 size_t size_of(cudaDataType type) {
     switch (type) {

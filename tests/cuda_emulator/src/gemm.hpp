@@ -37,6 +37,7 @@ cublasStatus_t check_product(const Product&);
 cublasStatus_t enqueue_product(const Product&, const void* alpha, const void* a, const void* b, const void* beta, const void* c, void* d,
                                cudaStream_t);
 size_t size_of(cudaDataType);
+float round_to_tf32(float);
 cublasStatus_t reject(cublasStatus_t, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
 }  // namespace cuda_emulator

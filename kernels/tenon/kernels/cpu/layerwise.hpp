@@ -135,6 +135,21 @@ void layerwise_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, 
 #endif
 }
 
+// A parameter among others in one piece of memory. Each has norms, and a ratio, of its own.
+struct Layer {
+    long first, size;
+    bool adapt;
+};
+// layerwise_step for each of `count` parameters, which share a rule: p, g and the states are those of all.
+template <class Rule, class T>
+void layerwise_steps(const Rule& rule, long count, const Layer* layers, T* p, T* g, T* state0, T* state1, bool clear_gradients, const T* coefficient = nullptr,
+                     std::type_identity_t<T> limit = unlimited<T>) {
+    for (long i = 0; i < count; ++i) {
+        const long at = layers[i].first;
+        cpu::layerwise_step(rule, layers[i].size, p + at, g + at, state0 + at, state1 != nullptr ? state1 + at : nullptr, layers[i].adapt, clear_gradients, coefficient, limit);
+    }
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -1,5 +1,5 @@
 // Steps of LARS and LAMB (cpu/layerwise.hpp): a launch that brings the state up to date and sums by block, one that adds the
-// blocks' sums and makes the ratio, one that moves the parameter by it. The host waits for none.
+// blocks' sums and makes the ratios, one that moves the parameters by them. Each is for up to 128 parameters; the host waits for none.
 #pragma once
 
 #include <tenon/kernels/cpu/layerwise.hpp>
@@ -9,14 +9,45 @@ namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
+using cpu::Layer;
+
+// The parameters of a launch, as its argument: 2.6 of the 4 KiB that those may have. A block serves a chunk of one of them.
+struct LayerBatch {
+    static constexpr int most = 128;
+    int count = 0;
+    int block[most + 1] = {};  // the first of a parameter
+    long first[most], size[most];
+    bool adapt[most];
+
+    // At most 1024 blocks for a parameter; its sums, and their bits, follow its size alone.
+    static TENON_HD long chunk(long n) { return n <= 4096l * 1024 ? 4096 : (n + 1023) / 1024; }
+    void push(const Layer& layer) {
+        first[count] = layer.first;
+        size[count] = layer.size;
+        adapt[count] = layer.adapt;
+        block[count + 1] = block[count] + static_cast<int>((layer.size + chunk(layer.size) - 1) / chunk(layer.size));
+        ++count;
+    }
+#if TENON_DEVICE_CODE
+    TENON_HD int layer_of(int b) const {
+        int low = 0, high = count;
+        while (high - low > 1) {
+            const int middle = (low + high) / 2;
+            if (block[middle] <= b) low = middle;
+            else high = middle;
+        }
+        return low;
+    }
+#endif
+};
+
 template <class Rule, class T>
 struct LayerJob {
     StepNumbers<Rule, T> numbers;
     const StepNumbers<Rule, T>* fresh;  // of a captured graph: what every launch reads instead, else null
-    long n, chunk;
     T *p, *g, *state0, *state1;
-    double* sums;  // two per block, then the ratio
-    bool adapt, clear;
+    double* sums;  // two per block, then the ratios
+    bool clear;
 };
 
 #if TENON_DEVICE_CODE
@@ -27,10 +58,12 @@ __device__ inline T step_gradient(const StepNumbers<Rule, T>& numbers, T g) {
 #endif
 
 template <class Rule, class T>
-__global__ void layer_measure_kernel(LayerJob<Rule, T> job) {
+__global__ void layer_measure_kernel(LayerJob<Rule, T> job, LayerBatch batch) {
 #if TENON_DEVICE_CODE
     const StepNumbers<Rule, T> numbers = job.fresh != nullptr ? *job.fresh : job.numbers;
-    const long first = blockIdx.x * job.chunk, last = first + job.chunk < job.n ? first + job.chunk : job.n;
+    const int block = static_cast<int>(blockIdx.x), layer = batch.layer_of(block);
+    const long size = batch.size[layer], chunk = LayerBatch::chunk(size), begin = (block - batch.block[layer]) * chunk;
+    const long first = batch.first[layer] + begin, last = first + (size - begin < chunk ? size - begin : chunk);
     double sum0 = 0, sum1 = 0;
     for (long i = first + threadIdx.x; i < last; i += blockDim.x) {
         T a = 0, b = 0, none = 0, s0 = 0, s1 = 0;
@@ -49,32 +82,36 @@ __global__ void layer_measure_kernel(LayerJob<Rule, T> job) {
     sum0 = block_sum(sum0, block_threads);
     sum1 = block_sum(sum1, block_threads);
     if (threadIdx.x == 0) {
-        job.sums[2 * blockIdx.x] = sum0;
-        job.sums[2 * blockIdx.x + 1] = sum1;
+        job.sums[2 * block] = sum0;
+        job.sums[2 * block + 1] = sum1;
     }
 #endif
 }
 template <class Rule, class T>
-__global__ void layer_ratio_kernel(LayerJob<Rule, T> job, long parts) {
+__global__ void layer_ratio_kernel(LayerJob<Rule, T> job, LayerBatch batch) {
 #if TENON_DEVICE_CODE
     const StepNumbers<Rule, T> numbers = job.fresh != nullptr ? *job.fresh : job.numbers;
+    const int layer = static_cast<int>(blockIdx.x), end = batch.block[layer + 1];
     double sum0 = 0, sum1 = 0;
-    for (long i = threadIdx.x; i < parts; i += blockDim.x) {
+    for (int i = batch.block[layer] + static_cast<int>(threadIdx.x); i < end; i += static_cast<int>(blockDim.x)) {
         sum0 += job.sums[2 * i];
         sum1 += job.sums[2 * i + 1];
     }
     sum0 = block_sum(sum0, block_threads);
     sum1 = block_sum(sum1, block_threads);
-    if (threadIdx.x == 0) job.sums[2 * parts] = job.adapt ? static_cast<double>(numbers.rule.ratio(sum0, sum1)) : 1.0;
+    if (threadIdx.x == 0)
+        job.sums[2 * batch.block[batch.count] + layer] = batch.adapt[layer] ? static_cast<double>(numbers.rule.ratio(sum0, sum1)) : 1.0;
 #endif
 }
 template <class Rule, class T>
-__global__ void layer_move_kernel(LayerJob<Rule, T> job, long parts) {
+__global__ void layer_move_kernel(LayerJob<Rule, T> job, LayerBatch batch) {
 #if TENON_DEVICE_CODE
     const StepNumbers<Rule, T> numbers = job.fresh != nullptr ? *job.fresh : job.numbers;
-    const T ratio = static_cast<T>(job.sums[2 * parts]);
-    const long step = static_cast<long>(gridDim.x) * blockDim.x;
-    for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < job.n; i += step) {
+    const int block = static_cast<int>(blockIdx.x), layer = batch.layer_of(block);
+    const T ratio = static_cast<T>(job.sums[2 * batch.block[batch.count] + layer]);
+    const long size = batch.size[layer], chunk = LayerBatch::chunk(size), begin = (block - batch.block[layer]) * chunk;
+    const long first = batch.first[layer] + begin, last = first + (size - begin < chunk ? size - begin : chunk);
+    for (long i = first + threadIdx.x; i < last; i += blockDim.x) {
         T p = job.p[i], none = 0, s0 = job.state0[i], s1 = 0, g = 0;
         if constexpr (Rule::states > 1) s1 = job.state1[i];
         if constexpr (Rule::reads_gradient) g = step_gradient(numbers, job.g[i]);
@@ -87,28 +124,32 @@ __global__ void layer_move_kernel(LayerJob<Rule, T> job, long parts) {
 }
 
 template <class Rule, class T>
-void run_layer(LayerJob<Rule, T> job) {
-    if (job.n <= 0) return;
-    job.chunk = (job.n + 1023) / 1024;
-    if (job.chunk < 4096) job.chunk = 4096;
-    const long parts = (job.n + job.chunk - 1) / job.chunk;
-    const Scratch<double> sums(2 * parts + 1);
-    job.sums = sums.get();
-    launch("step", layer_measure_kernel<Rule, T>, parts, block_threads, job);
-    launch("step", layer_ratio_kernel<Rule, T>, 1, block_threads, job, parts);
-    launch("step", layer_move_kernel<Rule, T>, blocks_for(job.n, block_threads), block_threads, job, parts);
+void run_layers(LayerJob<Rule, T> job, long count, const Layer* layers) {
+    for (long next = 0; next < count;) {
+        LayerBatch batch;
+        for (; next < count && batch.count < LayerBatch::most; ++next)
+            if (layers[next].size > 0) batch.push(layers[next]);
+        const long blocks = batch.block[batch.count];
+        if (blocks == 0) continue;
+        const Scratch<double> sums(2 * blocks + batch.count);
+        job.sums = sums.get();
+        launch("step", layer_measure_kernel<Rule, T>, blocks, block_threads, job, batch);
+        launch("step", layer_ratio_kernel<Rule, T>, batch.count, block_threads, job, batch);
+        launch("step", layer_move_kernel<Rule, T>, blocks, block_threads, job, batch);
+    }
 }
 // coefficient lies in the host's memory.
 template <class Rule, class T>
-void layerwise_step(const Rule& rule, long n, T* p, T* g, T* state0, T* state1, bool adapt, bool clear_gradients,
-                    const T* coefficient = nullptr, std::type_identity_t<T> limit = cpu::unlimited<T>) {
+void layerwise_steps(const Rule& rule, long count, const Layer* layers, T* p, T* g, T* state0, T* state1, bool clear_gradients,
+                     const T* coefficient = nullptr, std::type_identity_t<T> limit = cpu::unlimited<T>) {
     const T scale = coefficient != nullptr ? rule.gradient_scale * *coefficient : rule.gradient_scale;
-    run_layer(LayerJob<Rule, T>{{rule, scale, limit}, nullptr, n, 0, p, g, state0, state1, nullptr, adapt, clear_gradients});
+    run_layers(LayerJob<Rule, T>{{rule, scale, limit}, nullptr, p, g, state0, state1, nullptr, clear_gradients}, count, layers);
 }
-// The step of a captured graph, whose numbers are on the device.
+// The steps of a captured graph, whose numbers are on the device.
 template <class Rule, class T>
-void layerwise_step(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long n, T* p, T* g, T* state0, T* state1, bool adapt) {
-    run_layer(LayerJob<Rule, T>{now, fresh, n, 0, p, g, state0, state1, nullptr, adapt, false});
+void layerwise_steps(const StepNumbers<Rule, T>& now, const StepNumbers<Rule, T>* fresh, long count, const Layer* layers, T* p, T* g,
+                     T* state0, T* state1) {
+    run_layers(LayerJob<Rule, T>{now, fresh, p, g, state0, state1, nullptr, false}, count, layers);
 }
 
 }  // namespace kernels::cuda
