@@ -128,6 +128,20 @@ TENON_ALWAYS_INLINE void fill_window(const PlaneWindow& window, const Plane<T>& 
     }
 }
 
+// What the next plane reads, and reads or writes, is fetched while this one is computed: its pages are others, and the hardware does
+// not look ahead across them.
+struct NextPlane {
+    Ahead first, second;
+    template <class T>
+    static TENON_ALWAYS_INLINE Ahead of(const T* data, long row, long rows, long columns, long steps) {
+        return row == columns ? Ahead(data, 0, rows * columns, 1, steps) : Ahead(data, row, columns, rows, steps);
+    }
+    TENON_ALWAYS_INLINE void step() {
+        first.step();
+        second.step();
+    }
+};
+
 // What one pass computes of a block of rows of a plane.
 template <class T>
 struct PlanePass {
@@ -150,6 +164,7 @@ struct PlaneBlock {
     const PlanePass<T>* passes;
     long count;
     T* y;
+    long y_first, y_row, y_rows, y_columns;  // of y, what the passes write
     const T* bias;
     bool relu, accumulate;
 };
@@ -208,7 +223,8 @@ struct DepthwisePlaneBody {
             }
     }
     template <int L, int R, int N, bool Near>
-    static TENON_ALWAYS_INLINE void rows(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, long row, T* y, long y_row, T bias) {
+    static TENON_ALWAYS_INLINE void rows(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, long row, T* y, long y_row, T bias, NextPlane& next) {
+        next.step();
         const T* const x = block.copy + row * block.window->row_step * block.window->pitch;
         T* const to = y + row * y_row;
         const long columns = pass.columns;
@@ -229,34 +245,39 @@ struct DepthwisePlaneBody {
         if (q < columns) tile<L, R, 1, true, Near>(block, pass, w, x, &q, columns - q, to, y_row, bias);
     }
     template <int L, bool Near, int Lanes>
-    static TENON_ALWAYS_INLINE void convolve(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, T* y, long y_row, T bias) {
+    static TENON_ALWAYS_INLINE void convolve(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, T* y, long y_row, T bias, NextPlane& next) {
         constexpr int R = 4, N = Lanes >= 16 ? 2 : 1;
         long row = 0;
-        for (; row + R <= pass.rows; row += R) rows<L, R, N, Near>(block, pass, w, row, y, y_row, bias);
+        for (; row + R <= pass.rows; row += R) rows<L, R, N, Near>(block, pass, w, row, y, y_row, bias, next);
         if (row == pass.rows) return;
-        if (!block.accumulate && pass.rows >= R) return rows<L, R, N, Near>(block, pass, w, pass.rows - R, y, y_row, bias);
-        for (; row < pass.rows; ++row) rows<L, 1, N, Near>(block, pass, w, row, y, y_row, bias);
+        if (!block.accumulate && pass.rows >= R) return rows<L, R, N, Near>(block, pass, w, pass.rows - R, y, y_row, bias, next);
+        for (; row < pass.rows; ++row) rows<L, 1, N, Near>(block, pass, w, row, y, y_row, bias, next);
     }
     // As many lanes as a row fills.
     template <int L, int Lanes>
-    static TENON_ALWAYS_INLINE void choose(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, T* y, long y_row, T bias) {
+    static TENON_ALWAYS_INLINE void choose(const PlaneBlock<T>& block, const PlanePass<T>& pass, const T* w, T* y, long y_row, T bias, NextPlane& next) {
         if constexpr (L > 4)
-            if (pass.columns < L) return choose<L / 2, Lanes>(block, pass, w, y, y_row, bias);
-        if (pass.near) convolve<L, true, Lanes>(block, pass, w, y, y_row, bias);
-        else convolve<L, false, Lanes>(block, pass, w, y, y_row, bias);
+            if (pass.columns < L) return choose<L / 2, Lanes>(block, pass, w, y, y_row, bias, next);
+        if (pass.near) convolve<L, true, Lanes>(block, pass, w, y, y_row, bias, next);
+        else convolve<L, false, Lanes>(block, pass, w, y, y_row, bias, next);
     }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const PlaneBlock<T>* block) {
         constexpr int L = int(Lanes * 4 / sizeof(T));
         Plane<T> plane = block->plane;
         T* y = block->y;
+        const long low = block->first < 0 ? 0 : block->first, high = block->first + block->rows < plane.rows ? block->first + block->rows : plane.rows;
+        long steps = 0;
+        for (long i = 0; i < block->count; ++i) steps += (block->passes[i].rows + 3) / 4;
         for (long c = 0; c < block->channels; ++c, plane.data += block->x_channel, y += block->y_channel) {
             fill_window<T, L>(*block->window, plane, block->first, block->rows, block->copy);
+            NextPlane next{NextPlane::of(plane.data + block->x_channel + low * plane.row, plane.row, high > low ? high - low : 0, plane.columns, steps + 1),
+                           NextPlane::of(y + block->y_channel + block->y_first, block->y_row, block->y_rows, block->y_columns, steps + 1)};
             const T bias = block->bias != nullptr ? block->bias[c] : T(0);
             for (long i = 0; i < block->count;) {
                 const PlanePass<T>& pass = block->passes[i];
                 if (pass.y_step == 1) {
-                    choose<L, Lanes>(*block, pass, pass.w + c * pass.taps, y + pass.row, pass.y_row, bias);
+                    choose<L, Lanes>(*block, pass, pass.w + c * pass.taps, y + pass.row, pass.y_row, bias, next);
                     ++i;
                     continue;
                 }
@@ -267,7 +288,7 @@ struct DepthwisePlaneBody {
                     if (block->accumulate)
                         for (long r = 0; r < other.rows; ++r)
                             for (long q = 0; q < other.columns; ++q) results[r * block->scratch_row + q] = y[other.row + r * other.y_row + q * step];
-                    choose<L, Lanes>(*block, other, other.w + c * other.taps, results, block->scratch_row, bias);
+                    choose<L, Lanes>(*block, other, other.w + c * other.taps, results, block->scratch_row, bias, next);
                 }
                 for (long r = 0; r < pass.rows; ++r) {
                     const T* const from = block->scratch + r * block->scratch_row;
@@ -347,7 +368,8 @@ bool run_depthwise_planes(const Pass* passes, long count, long channels, const T
         const PlaneBlock<T> work{&window, copy, copy + copy_size, scratch_row, scratch_size,
                                  {x + image * xs.n + c * xs.channel, xs.axis[1], any.axis[1].in, any.axis[2].in}, first * window.row_step + window.first,
                                  window.rows(most), channels - c < plane_group ? channels - c : plane_group, xs.channel, ys.channel, job, count,
-                                 y + image * ys.n + c * ys.channel, e.bias != nullptr ? e.bias + c : nullptr, e.relu, e.accumulate};
+                                 y + image * ys.n + c * ys.channel, first * any.axis[1].out_step * ys.axis[1], ys.axis[1], most * any.axis[1].out_step,
+                                 columns * any.axis[2].out_step, e.bias != nullptr ? e.bias + c : nullptr, e.relu, e.accumulate};
         dispatch<DepthwisePlaneBody<T>>(&work);
     });
     return true;
@@ -390,7 +412,7 @@ struct PlaneWeightsBody {
     }
     // G taps from tap t on.
     template <int L, int G, bool Near>
-    static TENON_ALWAYS_INLINE void add(const PlaneWeightsBlock<T>& block, const T* dy, long dy_row, T* sums, long t) {
+    static TENON_ALWAYS_INLINE void add(const PlaneWeightsBlock<T>& block, const T* dy, long dy_row, T* sums, long t, NextPlane& next) {
         TENON_CONTRACT
         using V = simd<T, L>;
         V sum[G];
@@ -399,10 +421,14 @@ struct PlaneWeightsBody {
         const long pitch = block.window->pitch, row = block.window->row_step * pitch, rows = block.dy.rows;
         for (long q = 0; q < block.dy.columns; q += L) {
             const T* d = dy + q;
+            next.step();
             if constexpr (Near) {
                 const T* x = block.copy + block.at[0] + q;
                 long r = 0;
-                for (; r + 4 <= rows; r += 4, x += 4 * pitch, d += 4 * dy_row) add_near<L, 4>(sum, x, pitch, d, dy_row);
+                for (; r + 4 <= rows; r += 4, x += 4 * pitch, d += 4 * dy_row) {
+                    add_near<L, 4>(sum, x, pitch, d, dy_row);
+                    next.step();
+                }
                 for (; r < rows; ++r, x += pitch, d += dy_row) add_near<L, 1>(sum, x, pitch, d, dy_row);
             } else {
                 const T* x[G];
@@ -426,6 +452,8 @@ struct PlaneWeightsBody {
         Plane<T> plane = block->plane;
         const T* dy = block->dy.data;
         T* sums = block->sums;
+        const long low = block->first < 0 ? 0 : block->first, high = block->first + block->rows < plane.rows ? block->first + block->rows : plane.rows;
+        const long steps = (block->dy.columns + L - 1) / L * (block->near ? block->dy.rows / 4 + 1 : 1);
         const bool whole = block->dy.columns % L == 0;
         const long dy_row = whole ? block->dy.row : (block->dy.columns + L - 1) / L * L;
         for (long c = 0; c < block->channels; ++c, plane.data += block->x_channel, dy += block->dy_channel, sums += block->sums_channel) {
@@ -433,15 +461,17 @@ struct PlaneWeightsBody {
             if (!whole)
                 for (long r = 0; r < block->dy.rows; ++r) copy_run<T, Most>(block->dy_copy + r * dy_row, dy + r * block->dy.row, block->dy.columns);
             const T* const from = whole ? dy : block->dy_copy;
+            NextPlane next{NextPlane::of(plane.data + block->x_channel + low * plane.row, plane.row, high > low ? high - low : 0, plane.columns, steps),
+                           NextPlane::of(dy + block->dy_channel, block->dy.row, block->dy.rows, block->dy.columns, steps)};
             if (block->near) {
-                add<L, 9, true>(*block, from, dy_row, sums, 0);
+                add<L, 9, true>(*block, from, dy_row, sums, 0, next);
                 continue;
             }
             long t = 0;
-            for (; t + 9 <= block->taps; t += 9) add<L, 9, false>(*block, from, dy_row, sums, t);
-            for (; t + 5 <= block->taps; t += 5) add<L, 5, false>(*block, from, dy_row, sums, t);
-            for (; t + 3 <= block->taps; t += 3) add<L, 3, false>(*block, from, dy_row, sums, t);
-            for (; t < block->taps; ++t) add<L, 1, false>(*block, from, dy_row, sums, t);
+            for (; t + 9 <= block->taps; t += 9) add<L, 9, false>(*block, from, dy_row, sums, t, next);
+            for (; t + 5 <= block->taps; t += 5) add<L, 5, false>(*block, from, dy_row, sums, t, next);
+            for (; t + 3 <= block->taps; t += 3) add<L, 3, false>(*block, from, dy_row, sums, t, next);
+            for (; t < block->taps; ++t) add<L, 1, false>(*block, from, dy_row, sums, t, next);
         }
     }
     template <int Lanes>
