@@ -14,10 +14,12 @@
 #include <tenon/kernels/cpu/conv/backward_weights.hpp>
 #include <tenon/kernels/cpu/conv/depthwise.hpp>
 #include <tenon/kernels/cpu/conv/depthwise_planes.hpp>
+#include <tenon/kernels/cpu/conv/depthwise_weights.hpp>
 #include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
 #include <tenon/kernels/cpu/conv/planar.hpp>
 #include <tenon/kernels/cpu/conv/pointwise.hpp>
 #include <tenon/kernels/cpu/conv/reference.hpp>
+#include <tenon/kernels/cpu/conv/small_images.hpp>
 #endif
 
 namespace tenon {
@@ -69,6 +71,7 @@ inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
 // to 64 channels, less beyond; with results that are channels-last themselves only for a handful).
 template <class T>
 void run_dense(const PassJob<T>& job) {
+    if (run_small_images(job)) return;
     const bool planes = job.ys.channel != 1 || job.pass.results == 1;
     if (planar_fits(job) && job.pass.results <= (planes ? 64 : 16)) run_planar(job);
     else run_pass(job);
@@ -76,6 +79,7 @@ void run_dense(const PassJob<T>& job) {
 
 template <class T>
 void run_dense_weights(const WeightsJob<T>& job) {
+    if (run_small_images_weights(job)) return;
     if (planar_weights_fits(job)) run_planar_weights(job);
     else run_weights(job);
 }
@@ -133,9 +137,7 @@ void backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& 
     const ImageStrides<3> xs = normal(x_strides, s.c_in), dys = normal(dy_strides, s.c_out);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
     Pass pass = forward_pass(s);
-    if (is_depthwise(s)) {
-        return run_depthwise_weights(pass, s.c_in, x, xs, dy, dys, dw, accumulate);
-    }
+    if (is_depthwise(s)) return run_depthwise_weights(pass, s.c_in, x, xs, dy, dys, dw, accumulate);
     const bool pointwise = is_pointwise(s);
     for (long g = 0; g < s.groups; ++g)
         if (!pointwise || !run_pointwise_weights<T>(s, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in, accumulate))

@@ -1,6 +1,6 @@
 // Depthwise convolution: one channel in, one out, a kernel of its own for each. Vectors run over channels, several results
 // along a row share a weight in registers; it is bound by memory. Images that are not channels-last are copied to and from
-// that form, some rows at a time (contiguous ones of two axes have a better way: planar.hpp).
+// that form, some rows at a time (contiguous ones of two axes have a better way: depthwise_planes.hpp).
 #pragma once
 
 #include <tenon/kernels/cpu/conv/patches.hpp>
@@ -38,7 +38,8 @@ struct Window {
         for (long i = 0; i < R + 2; ++i)
             for (long j = 0; j < Q + 2; ++j) {
                 const bool here = inside && i1 + i >= 0 && i1 + i < pass.axis[1].in && i2 + j >= 0 && i2 + j < pass.axis[2].in;
-                at[i * (Q + 2) + j] = here ? from + (i1 + i - source.origin[1]) * source.axis[1] + (i2 + j - source.origin[2]) * source.axis[2] : zeros;
+                at[i * (Q + 2) + j] =
+                    here ? from + (i1 + i - source.origin[1]) * source.axis[1] + (i2 + j - source.origin[2]) * source.axis[2] : zeros;
             }
     }
     // Where the tiles of the next rows read what this one does not: fetched meanwhile.
@@ -81,7 +82,8 @@ struct DepthwiseBody {
         const Pass& pass = *job->pass;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Source<T>& source = job->source;
-        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], w_pitch = job->w_pitch;
+        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2],
+                   w_pitch = job->w_pitch;
         V sum[Q];
         TENON_UNROLL(4)
         for (int i = 0; i < Q; ++i) sum[i] = V(0);
@@ -97,7 +99,8 @@ struct DepthwiseBody {
             for (long j1 = 0; j1 < x1.taps; ++j1) {
                 const long at1 = row.i1 + j1 * x1.offset_step;
                 if (at1 < 0 || at1 >= x1.in) continue;
-                const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
+                const T* x =
+                    row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
                 const T* w = job->w + ((j0 * x1.taps + j1) * x2.taps + j_low) * w_pitch + c;
                 if constexpr (Taps > 0 && !Edge) {
                     TENON_UNROLL(5)
@@ -178,7 +181,8 @@ struct DepthwiseBody {
         const Pass& pass = *job->pass;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
-        const Window<T, R, Q> window(pass, job->source, job->w + 9 * job->w_pitch, image, q0 * x0.in_step + x0.offset, q1 + x1.offset, q + x2.offset);
+        const Window<T, R, Q> window(pass, job->source, job->w + 9 * job->w_pitch, image, q0 * x0.in_step + x0.offset, q1 + x1.offset,
+                                     q + x2.offset);
         T* y[R];
         for (int i = 0; i < R; ++i) y[i] = job->y + job->y_rows[r + i] + q * job->y_step;
         long c = 0;
@@ -225,8 +229,8 @@ struct DepthwiseBody {
         for (long r = 0; r < job->rows; ++r) {
             const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
             Row row{nullptr, q0 * x0.in_step + x0.offset, q1 * x1.in_step + x1.offset, job->y + job->y_rows[r]};
-            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] + (row.i1 - source.origin[1]) * source.axis[1] +
-                       (x2.offset - source.origin[2]) * source.axis[2];
+            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] +
+                       (row.i1 - source.origin[1]) * source.axis[1] + (x2.offset - source.origin[2]) * source.axis[2];
             long q = 0;
             for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
             while (q + 4 <= inside.high) {
@@ -272,16 +276,26 @@ void run_depthwise(const Pass& pass, const T* x, const ImageStrides<3>& xs, cons
         const long first = task * per_task, count = first + per_task < rows ? per_task : rows - first;
         const Slab<T> slab = Slab<T>::of(pass, first * width, count * width);
         const long copy_size = in_place_x ? 0 : (slab.copy_size(pass) + 15) / 16 * 16, y_size = in_place_y ? 0 : count * width * channels;
-        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(copy_size + y_size) * sizeof(T) + std::size_t(count) * sizeof(long) + 64);
+        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace,
+                                                std::size_t(copy_size + y_size) * sizeof(T) + std::size_t(count) * sizeof(long) + 64);
         T* const scratch = lease.as<T>() + copy_size;
         long* const y_rows = reinterpret_cast<long*>((reinterpret_cast<std::uintptr_t>(scratch + y_size) + 15) / 16 * 16);
         for (long r = 0; r < count; ++r) {
             const long row = first + r, at[3] = {row / to.grid[1] % to.grid[0], row % to.grid[1], 0};
             y_rows[r] = in_place_y ? to.offset(row / (to.grid[1] * to.grid[0]), at) : r * width * channels;
         }
-        DepthwiseJob<T> job{&pass, in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
-                            w, w_pitch, in_place_y ? y : scratch, y_rows, in_place_y ? ys.axis[2] * pass.axis[2].out_step : channels, e.bias, e.relu, e.accumulate,
-                            first, count};
+        DepthwiseJob<T> job{&pass,
+                            in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
+                            w,
+                            w_pitch,
+                            in_place_y ? y : scratch,
+                            y_rows,
+                            in_place_y ? ys.axis[2] * pass.axis[2].out_step : channels,
+                            e.bias,
+                            e.relu,
+                            e.accumulate,
+                            first,
+                            count};
         if (!in_place_y && e.accumulate) to.take(y, scratch, channels, channels, first * width, count * width);
         dispatch<DepthwiseBody<T>>(&job);
         if (!in_place_y) to.put(y, scratch, channels, channels, first * width, count * width);
