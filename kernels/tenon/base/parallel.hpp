@@ -58,7 +58,8 @@ public:
         tasks_ = tasks;
         const unsigned long helpers = static_cast<unsigned long>(threads - 1 < started_ ? threads - 1 : started_);
         __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
-        const unsigned long epoch = (state_ >> epoch_shift) + 1;
+        // A worker that comes too late may still try to enter.
+        const unsigned long epoch = (__atomic_load_n(&state_, __ATOMIC_RELAXED) >> epoch_shift) + 1;
         __atomic_store_n(&state_, epoch << epoch_shift | helpers << helpers_shift | open_bit, __ATOMIC_SEQ_CST);
         __atomic_add_fetch(&announced_, 1, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&sleepers_, __ATOMIC_SEQ_CST) != 0) wake(&announced_, static_cast<int>(helpers));
