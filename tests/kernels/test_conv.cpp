@@ -227,3 +227,29 @@ TEMPLATE_TEST_CASE("1x1 convolutions of large images", "[conv]", float, double) 
         }
     check_pointwise<TestType>(1100, 50, 65, 64, false, false);
 }
+
+// Of every layout the same sums in the same order: rows in several blocks, tiles that are not full, all phases of a stride.
+TEMPLATE_TEST_CASE("depthwise convolutions give the same bits for every layout", "[conv]", float, double) {
+    for (const Case<2>& c : {Case<2>{2, 18, 18, 18, {14, 15}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, Case<2>{1, 2, 2, 2, {50, 340}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+                             Case<2>{1, 5, 5, 5, {13, 21}, {5, 3}, {2, 2}, {2, 1}, {2, 1}, {1, 1}}}) {
+        const ConvShape<2> s = c.shape();
+        const auto x = random<TestType>(s.n * s.c_in * s.in_size(), 1, -1, 1), w = random<TestType>(s.c_out * s.kernel_size(), 2, -1, 1);
+        const auto dy = random<TestType>(s.n * s.c_out * s.out_size(), 3, -1, 1), bias = random<TestType>(s.c_out, 4, -1, 1);
+        std::vector<TestType> first[3];
+        for (const Layout layout : layouts) {
+            INFO(s.in[0] << " x " << s.in[1] << ", layout " << int(layout));
+            const auto xs = strides_of<2>(layout, s.c_in, s.in), ys = strides_of<2>(layout, s.c_out, s.out);
+            const auto xl = laid_out(x, xs, s.n, s.c_in, s.in, TestType(77)), dyl = laid_out(dy, ys, s.n, s.c_out, s.out, TestType(77));
+            std::vector<TestType> y(dyl.size()), dx(xl.size()), found[3] = {dy, x, w};
+            conv_forward<TestType, 2>(s, xl.data(), xs, w.data(), y.data(), ys, {nullptr, bias.data(), true, false});
+            conv_backward_data<TestType, 2>(s, dyl.data(), ys, w.data(), dx.data(), xs);
+            conv_backward_weights<TestType, 2>(s, xl.data(), xs, dyl.data(), ys, found[2].data());
+            each(ys, s.n, s.c_out, s.out, [&](std::size_t at, std::size_t i, long) { found[0][i] = y[at]; });
+            each(xs, s.n, s.c_in, s.in, [&](std::size_t at, std::size_t i, long) { found[1][i] = dx[at]; });
+            for (int k = 0; k < 3; ++k) {
+                if (layout == Layout::contiguous) first[k] = found[k];
+                CHECK(found[k] == first[k]);
+            }
+        }
+    }
+}

@@ -13,10 +13,13 @@
 #if !defined(TENON_EXTERN_KERNELS) || defined(TENON_INSTANTIATE_KERNELS)
 #include <tenon/kernels/cpu/conv/backward_weights.hpp>
 #include <tenon/kernels/cpu/conv/depthwise.hpp>
+#include <tenon/kernels/cpu/conv/depthwise_planes.hpp>
+#include <tenon/kernels/cpu/conv/depthwise_weights.hpp>
 #include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
 #include <tenon/kernels/cpu/conv/planar.hpp>
 #include <tenon/kernels/cpu/conv/pointwise.hpp>
 #include <tenon/kernels/cpu/conv/reference.hpp>
+#include <tenon/kernels/cpu/conv/small_images.hpp>
 #endif
 
 namespace tenon {
@@ -68,27 +71,15 @@ inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
 // to 64 channels, less beyond; with results that are channels-last themselves only for a handful).
 template <class T>
 void run_dense(const PassJob<T>& job) {
+    if (run_small_images(job)) return;
     const bool planes = job.ys.channel != 1 || job.pass.results == 1;
     if (planar_fits(job) && job.pass.results <= (planes ? 64 : 16)) run_planar(job);
     else run_pass(job);
 }
 
-// A depthwise pass over contiguous images, one channel after the other; false where they do not fit.
-inline constexpr double depthwise_nanoseconds_per_flop = 0.05;
-template <class T>
-bool run_depthwise_planes(const Pass& pass, long channels, const T* x, const ImageStrides<3>& xs, const T* w, long kernel, T* y, const ImageStrides<3>& ys,
-                          const ConvEpilogue<T>& e) {
-    const auto channel = [&](long c) {
-        return PassJob<T>{pass, x + c * xs.channel, xs, {w + c * kernel, kernel, kernel, kernel, e.scale ? e.scale + c : nullptr}, y + c * ys.channel, ys,
-                          e.bias ? e.bias + c : nullptr, e.relu, e.accumulate};
-    };
-    if (!planar_fits(channel(0))) return false;
-    parallel_for(channels, 2 * double(pass.n * pass.pixels() * channels * pass.taps()) * depthwise_nanoseconds_per_flop, [&](long c) { run_planar(channel(c)); });
-    return true;
-}
-
 template <class T>
 void run_dense_weights(const WeightsJob<T>& job) {
+    if (run_small_images_weights(job)) return;
     if (planar_weights_fits(job)) run_planar_weights(job);
     else run_weights(job);
 }
@@ -100,7 +91,7 @@ void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
     Pass pass = forward_pass(s);
     if (is_depthwise(s)) {
-        if (xs.channel != 1 && ys.channel != 1 && run_depthwise_planes<T>(pass, s.c_in, x, xs, w, kernel, y, ys, e)) return;
+        if (run_depthwise_planes(&pass, 1, s.c_in, x, xs, w, kernel, y, ys, e)) return;
         pass.channels = pass.results = s.c_in;
         return run_depthwise(pass, x, xs, w, kernel, y, ys, e);
     }
@@ -117,12 +108,19 @@ void backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dy
                    const ConvEpilogue<T>& e) {
     const ImageStrides<3> dys = normal(dy_strides, s.c_out), dxs = normal(dx_strides, s.c_in);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
-    if (is_depthwise(s))
+    if (is_depthwise(s)) {
+        Pass phases[plane_passes];
+        long count = 0;
+        for_phases(s, [&](const Pass& pass) {
+            if (count < plane_passes) phases[count] = pass;
+            ++count;
+        });
+        if (count == 0 || run_depthwise_planes(phases, count, s.c_in, dy, dys, w, kernel, dx, dxs, e)) return;
         return for_phases(s, [&](Pass pass) {
-            if (dys.channel != 1 && dxs.channel != 1 && run_depthwise_planes<T>(pass, s.c_in, dy, dys, w, kernel, dx, dxs, e)) return;
             pass.channels = pass.results = s.c_in;
             run_depthwise(pass, dy, dys, w, kernel, dx, dxs, e);
         });
+    }
     const bool pointwise = is_pointwise(s) && e.scale == nullptr;
     for (long g = 0; g < s.groups; ++g)
         if (!pointwise || !run_pointwise<T>(s, out, in, dy + g * out * dys.channel, dys, {w + g * out * in, 1, in}, dx + g * in * dxs.channel, dxs,
@@ -139,15 +137,7 @@ void backward_weights(const ConvShape<3>& s, const T* x, const ImageStrides<3>& 
     const ImageStrides<3> xs = normal(x_strides, s.c_in), dys = normal(dy_strides, s.c_out);
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
     Pass pass = forward_pass(s);
-    if (is_depthwise(s)) {
-        const auto channel = [&](long c) { return WeightsJob<T>{pass, x + c * xs.channel, xs, dy + c * dys.channel, dys, dw + c * kernel, accumulate}; };
-        if (xs.channel != 1 && dys.channel != 1 && planar_weights_fits(channel(0))) {
-            parallel_for(s.c_in, s.flops() * depthwise_nanoseconds_per_flop, [&](long c) { run_planar_weights(channel(c)); });
-            return;
-        }
-        pass.channels = pass.results = s.c_in;
-        return run_depthwise_weights(pass, x, xs, dy, dys, dw, accumulate);
-    }
+    if (is_depthwise(s)) return run_depthwise_weights(pass, s.c_in, x, xs, dy, dys, dw, accumulate);
     const bool pointwise = is_pointwise(s);
     for (long g = 0; g < s.groups; ++g)
         if (!pointwise || !run_pointwise_weights<T>(s, x + g * in * xs.channel, xs, dy + g * out * dys.channel, dys, dw + g * out * in, accumulate))

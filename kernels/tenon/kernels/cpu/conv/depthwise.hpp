@@ -1,6 +1,6 @@
 // Depthwise convolution: one channel in, one out, a kernel of its own for each. Vectors run over channels, several results
 // along a row share a weight in registers; it is bound by memory. Images that are not channels-last are copied to and from
-// that form, some rows at a time (contiguous ones of two axes have a better way: planar.hpp).
+// that form, some rows at a time (contiguous ones of two axes have a better way: depthwise_planes.hpp).
 #pragma once
 
 #include <tenon/kernels/cpu/conv/patches.hpp>
@@ -28,11 +28,34 @@ struct Interior {
     }
 };
 
+// The elements under a tile of R x Q results of three by three taps; outside of the image there are zeros.
+template <class T, int R, int Q>
+struct Window {
+    const T* at[(R + 2) * (Q + 2)];
+    TENON_ALWAYS_INLINE Window(const Pass& pass, const Source<T>& source, const T* zeros, long image, long i0, long i1, long i2) {
+        const bool inside = i0 >= 0 && i0 < pass.axis[0].in;
+        const T* const from = source.data + (image - source.first) * source.n + (i0 - source.origin[0]) * source.axis[0];
+        for (long i = 0; i < R + 2; ++i)
+            for (long j = 0; j < Q + 2; ++j) {
+                const bool here = inside && i1 + i >= 0 && i1 + i < pass.axis[1].in && i2 + j >= 0 && i2 + j < pass.axis[2].in;
+                at[i * (Q + 2) + j] =
+                    here ? from + (i1 + i - source.origin[1]) * source.axis[1] + (i2 + j - source.origin[2]) * source.axis[2] : zeros;
+            }
+    }
+    // Where the tiles of the next rows read what this one does not: fetched meanwhile.
+    TENON_ALWAYS_INLINE void prefetch(long row, long c) const {
+        TENON_UNROLL(2)
+        for (int r = 0; r < R; ++r)
+            TENON_UNROLL(4)
+            for (int q = 0; q < Q; ++q) __builtin_prefetch(at[(r + 2) * (Q + 2) + q + 1] + R * row + c, 0, 2);
+    }
+};
+
 template <class T>
 struct DepthwiseJob {
     const Pass* pass;      // channels: how many there are
     Source<T> source;
-    const T* w;            // [taps of the pass, w_pitch]
+    const T* w;            // [taps of the pass, w_pitch], and a row of zeros
     long w_pitch;
     T* y;                  // of row `first`; rows y_row apart, results in a row y_step
     const long* y_rows;    // where each row's results start
@@ -59,7 +82,8 @@ struct DepthwiseBody {
         const Pass& pass = *job->pass;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Source<T>& source = job->source;
-        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], w_pitch = job->w_pitch;
+        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2],
+                   w_pitch = job->w_pitch;
         V sum[Q];
         TENON_UNROLL(4)
         for (int i = 0; i < Q; ++i) sum[i] = V(0);
@@ -75,7 +99,8 @@ struct DepthwiseBody {
             for (long j1 = 0; j1 < x1.taps; ++j1) {
                 const long at1 = row.i1 + j1 * x1.offset_step;
                 if (at1 < 0 || at1 >= x1.in) continue;
-                const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
+                const T* x =
+                    row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
                 const T* w = job->w + ((j0 * x1.taps + j1) * x2.taps + j_low) * w_pitch + c;
                 if constexpr (Taps > 0 && !Edge) {
                     TENON_UNROLL(5)
@@ -112,18 +137,100 @@ struct DepthwiseBody {
         for (; c + L <= job->pass->channels; c += L) results<L, Q, false, Edge, Taps>(job, row, q, c);
         if (c < job->pass->channels) results<L, Q, true, Edge, Taps>(job, row, q, c);
     }
+    // Three by three taps: R x Q results, which share what is read.
+    template <int L, int R, int Q, bool Part>
+    static TENON_ALWAYS_INLINE void tile(const DepthwiseJob<T>* job, const Window<T, R, Q>& window, T* const* y, long c) {
+        TENON_CONTRACT
+        using V = simd<T, L>;
+        const long width = job->pass->channels - c;
+        V sum[R][Q], w[9], bias(0);
+        TENON_UNROLL(9)
+        for (int t = 0; t < 9; ++t) w[t] = V::load(job->w + t * job->w_pitch + c);
+        if (job->bias != nullptr) bias = impl::load_some<Part, T, L>(job->bias + c, width);
+        TENON_UNROLL(2)
+        for (int r = 0; r < R; ++r)
+            TENON_UNROLL(4)
+            for (int q = 0; q < Q; ++q) sum[r][q] = V(0);
+        TENON_UNROLL(4)
+        for (int i = 0; i < R + 2; ++i)
+            TENON_UNROLL(6)
+            for (int j = 0; j < Q + 2; ++j) {
+                V read = impl::load_some<Part, T, L>(window.at[i * (Q + 2) + j] + c, width);
+                keep_in_register(read);
+                TENON_UNROLL(3)
+                for (int t = 0; t < 3; ++t)
+                    TENON_UNROLL(3)
+                    for (int s = 0; s < 3; ++s)
+                        if (i - t >= 0 && i - t < R && j - s >= 0 && j - s < Q) sum[i - t][j - s] = sum[i - t][j - s] + read * w[t * 3 + s];
+            }
+        TENON_UNROLL(2)
+        for (int r = 0; r < R; ++r)
+            TENON_UNROLL(4)
+            for (int q = 0; q < Q; ++q) {
+                T* const to = y[r] + q * job->y_step + c;
+                V result = sum[r][q];
+                if (job->accumulate) result = result + impl::load_some<Part, T, L>(to, width);
+                result = result + bias;
+                if (job->relu) result = select(result < V(0), V(0), result);
+                impl::store_some<Part, T, L>(to, result, width);
+            }
+    }
+    // The R x Q results from row r and position q on, channel by channel.
+    template <int L, int R, int Q>
+    static TENON_ALWAYS_INLINE void tiles(const DepthwiseJob<T>* job, long r, long q) {
+        const Pass& pass = *job->pass;
+        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
+        const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
+        const Window<T, R, Q> window(pass, job->source, job->w + 9 * job->w_pitch, image, q0 * x0.in_step + x0.offset, q1 + x1.offset,
+                                     q + x2.offset);
+        T* y[R];
+        for (int i = 0; i < R; ++i) y[i] = job->y + job->y_rows[r + i] + q * job->y_step;
+        long c = 0;
+        for (; c + L <= pass.channels; c += L) {
+            window.prefetch(job->source.axis[1], c);
+            TENON_UNROLL(2)
+            for (int i = 0; i < R; ++i)
+                TENON_UNROLL(4)
+                for (int j = 0; j < Q; ++j) __builtin_prefetch(y[i] + (R * x2.grid + j) * job->y_step + c, 1, 2);
+            tile<L, R, Q, false>(job, window, y, c);
+        }
+        if (c < pass.channels) tile<L, R, Q, true>(job, window, y, c);
+    }
+    template <int L, int R>
+    static TENON_ALWAYS_INLINE void row_of_tiles(const DepthwiseJob<T>* job, long r) {
+        const long width = job->pass->axis[2].grid;
+        long q = 0;
+        while (q + 4 <= width) {
+            tiles<L, R, 4>(job, r, q);
+            q += 4;
+            // The last four once more, rather than those left one by one.
+            if (!job->accumulate && q < width && q + 4 > width) q = width - 4;
+        }
+        for (; q < width; ++q)
+            for (long i = 0; i < R; ++i) tiles<L, 1, 1>(job, r + i, q);
+    }
     template <int Lanes>
     static TENON_ALWAYS_INLINE void run(const DepthwiseJob<T>* job) {
         constexpr int L = int(Lanes * 4 / sizeof(T));
         const Pass& pass = *job->pass;
+        if (is_three_by_three(pass)) {
+            constexpr int R = Lanes >= 16 ? 2 : 1;
+            for (long r = 0; r < job->rows;) {
+                const bool whole = r + R <= job->rows && (job->first + r) % pass.axis[1].grid + R <= pass.axis[1].grid;
+                if (whole) row_of_tiles<L, R>(job, r);
+                else row_of_tiles<L, 1>(job, r);
+                r += whole ? R : 1;
+            }
+            return;
+        }
         const Source<T>& source = job->source;
         const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
         const Interior inside(x2, 0, x2.taps);
         for (long r = 0; r < job->rows; ++r) {
             const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
             Row row{nullptr, q0 * x0.in_step + x0.offset, q1 * x1.in_step + x1.offset, job->y + job->y_rows[r]};
-            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] + (row.i1 - source.origin[1]) * source.axis[1] +
-                       (x2.offset - source.origin[2]) * source.axis[2];
+            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] +
+                       (row.i1 - source.origin[1]) * source.axis[1] + (x2.offset - source.origin[2]) * source.axis[2];
             long q = 0;
             for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
             while (q + 4 <= inside.high) {
@@ -154,8 +261,9 @@ void run_depthwise(const Pass& pass, const T* x, const ImageStrides<3>& xs, cons
     if (rows == 0 || width == 0) return;
     const double nanoseconds = 0.3 * double(rows * width * channels) * (1 + double(taps) / 16);
     const long w_pitch = (channels + 15) / 16 * 16;
-    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(taps * w_pitch + 1) * sizeof(T));
+    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t((taps + 1) * w_pitch) * sizeof(T));
     T* const w = shared.as<T>();
+    for (long c = 0; c < w_pitch; ++c) w[taps * w_pitch + c] = T(0);
     for (long j = 0; j < taps; ++j) {
         const long t = pass.tap_index(j);
         for (long c = 0; c < channels; ++c) w[j * w_pitch + c] = weights[c * kernel + t] * (e.scale != nullptr ? e.scale[c] : T(1));
@@ -168,142 +276,30 @@ void run_depthwise(const Pass& pass, const T* x, const ImageStrides<3>& xs, cons
         const long first = task * per_task, count = first + per_task < rows ? per_task : rows - first;
         const Slab<T> slab = Slab<T>::of(pass, first * width, count * width);
         const long copy_size = in_place_x ? 0 : (slab.copy_size(pass) + 15) / 16 * 16, y_size = in_place_y ? 0 : count * width * channels;
-        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(copy_size + y_size) * sizeof(T) + std::size_t(count) * sizeof(long) + 64);
+        const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace,
+                                                std::size_t(copy_size + y_size) * sizeof(T) + std::size_t(count) * sizeof(long) + 64);
         T* const scratch = lease.as<T>() + copy_size;
         long* const y_rows = reinterpret_cast<long*>((reinterpret_cast<std::uintptr_t>(scratch + y_size) + 15) / 16 * 16);
         for (long r = 0; r < count; ++r) {
             const long row = first + r, at[3] = {row / to.grid[1] % to.grid[0], row % to.grid[1], 0};
             y_rows[r] = in_place_y ? to.offset(row / (to.grid[1] * to.grid[0]), at) : r * width * channels;
         }
-        DepthwiseJob<T> job{&pass, in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
-                            w, w_pitch, in_place_y ? y : scratch, y_rows, in_place_y ? ys.axis[2] * pass.axis[2].out_step : channels, e.bias, e.relu, e.accumulate,
-                            first, count};
+        DepthwiseJob<T> job{&pass,
+                            in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
+                            w,
+                            w_pitch,
+                            in_place_y ? y : scratch,
+                            y_rows,
+                            in_place_y ? ys.axis[2] * pass.axis[2].out_step : channels,
+                            e.bias,
+                            e.relu,
+                            e.accumulate,
+                            first,
+                            count};
         if (!in_place_y && e.accumulate) to.take(y, scratch, channels, channels, first * width, count * width);
         dispatch<DepthwiseBody<T>>(&job);
         if (!in_place_y) to.put(y, scratch, channels, channels, first * width, count * width);
     });
-}
-
-// The gradient of the kernels, [taps, pitch], added up over rows of the grid.
-template <class T>
-struct DepthwiseWeightsJob {
-    const Pass* pass;
-    Source<T> source;
-    const T* dy;
-    const long* dy_rows;
-    long dy_step;
-    T* dw;
-    long pitch, first, rows;
-};
-
-template <class T>
-struct DepthwiseWeightsBody {
-    struct Row {
-        const T* from;  // of the first tap for q = 0
-        long i0, i1;
-        const T* dy;
-    };
-    // Q results from position q on, L channels from c on; the sums stay in the first cache.
-    template <int L, int Q, bool Part, bool Edge>
-    static TENON_ALWAYS_INLINE void add(const DepthwiseWeightsJob<T>* job, const Row& row, long q, long c) {
-        TENON_CONTRACT
-        using V = simd<T, L>;
-        const Pass& pass = *job->pass;
-        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
-        const Source<T>& source = job->source;
-        const long width = pass.channels - c, step = x2.in_step * source.axis[2], along = x2.offset_step * source.axis[2], pitch = job->pitch;
-        V d[Q];
-        TENON_UNROLL(4)
-        for (int i = 0; i < Q; ++i) d[i] = impl::load_some<Part, T, L>(row.dy + (q + i) * job->dy_step + c, width);
-        long j_low = 0, j_high = x2.taps;
-        if constexpr (Edge) {
-            const long at = q * x2.in_step + x2.offset;
-            while (j_low < j_high && at + j_low * x2.offset_step < 0) ++j_low;
-            while (j_low < j_high && at + (j_high - 1) * x2.offset_step >= x2.in) --j_high;
-        }
-        for (long j0 = 0; j0 < x0.taps; ++j0) {
-            const long at0 = row.i0 + j0 * x0.offset_step;
-            if (at0 < 0 || at0 >= x0.in) continue;
-            for (long j1 = 0; j1 < x1.taps; ++j1) {
-                const long at1 = row.i1 + j1 * x1.offset_step;
-                if (at1 < 0 || at1 >= x1.in) continue;
-                const T* x = row.from + j0 * x0.offset_step * source.axis[0] + j1 * x1.offset_step * source.axis[1] + q * step + j_low * along + c;
-                T* dw = job->dw + ((j0 * x1.taps + j1) * x2.taps + j_low) * pitch + c;
-                for (long j = j_low; j < j_high; ++j, x += along, dw += pitch) {
-                    V sum = V::load(dw);
-                    TENON_UNROLL(4)
-                    for (int i = 0; i < Q; ++i) sum = sum + impl::load_some<Part, T, L>(x + i * step, width) * d[i];
-                    sum.store(dw);
-                }
-            }
-        }
-    }
-    template <int L, int Q, bool Edge>
-    static TENON_ALWAYS_INLINE void channels(const DepthwiseWeightsJob<T>* job, const Row& row, long q) {
-        long c = 0;
-        for (; c + L <= job->pass->channels; c += L) add<L, Q, false, Edge>(job, row, q, c);
-        if (c < job->pass->channels) add<L, Q, true, Edge>(job, row, q, c);
-    }
-    template <int Lanes>
-    static TENON_ALWAYS_INLINE void run(const DepthwiseWeightsJob<T>* job) {
-        constexpr int L = int(Lanes * 4 / sizeof(T));
-        const Pass& pass = *job->pass;
-        const Source<T>& source = job->source;
-        const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
-        const Interior inside(x2, 0, x2.taps);
-        for (long r = 0; r < job->rows; ++r) {
-            const long at = job->first + r, q1 = at % x1.grid, q0 = at / x1.grid % x0.grid, image = at / (x1.grid * x0.grid);
-            Row row{nullptr, q0 * x0.in_step + x0.offset, q1 * x1.in_step + x1.offset, job->dy + job->dy_rows[r]};
-            row.from = source.data + (image - source.first) * source.n + (row.i0 - source.origin[0]) * source.axis[0] + (row.i1 - source.origin[1]) * source.axis[1] +
-                       (x2.offset - source.origin[2]) * source.axis[2];
-            long q = 0;
-            for (; q < inside.low; ++q) channels<L, 1, true>(job, row, q);
-            for (; q + 4 <= inside.high; q += 4) channels<L, 4, false>(job, row, q);
-            for (; q < x2.grid; ++q) channels<L, 1, true>(job, row, q);
-        }
-    }
-};
-
-template <class T>
-void run_depthwise_weights(const Pass& pass, const T* x, const ImageStrides<3>& xs, const T* dy, const ImageStrides<3>& dys, T* dw, bool accumulate) {
-    const long channels = pass.channels, taps = pass.taps(), width = pass.axis[2].grid;
-    const long rows = pass.n * pass.axis[0].grid * pass.axis[1].grid, pitch = (channels + 15) / 16 * 16;
-    const double nanoseconds = 0.3 * double(rows * width * channels) * (1 + double(taps) / 16);
-    const bool in_place_x = xs.channel == 1, in_place_dy = dys.channel == 1;
-    const long per_task = rows_of_task(pass, long(sizeof(T))), blocks = (rows + per_task - 1) / per_task;
-    // Each part adds up some of the blocks.
-    const long parts = blocks < 16 ? (blocks < 1 ? 1 : blocks) : 16;
-    const gemm_impl::Workspace::Lease shared(gemm_impl::shared_workspace, std::size_t(parts * taps * pitch + 1) * sizeof(T));
-    T* const partial = shared.as<T>();
-    const ImageRows<T> from(dys, pass);
-    parallel_for(parts, nanoseconds, [&](long part) {
-        T* const own = partial + part * taps * pitch;
-        for (long i = 0; i < taps * pitch; ++i) own[i] = T(0);
-        const gemm_impl::Part mine(blocks, parts, part);
-        for (long block = mine.first; block < mine.last; ++block) {
-            const long first = block * per_task, count = first + per_task < rows ? per_task : rows - first;
-            const Slab<T> slab = Slab<T>::of(pass, first * width, count * width);
-            const long copy_size = in_place_x ? 0 : (slab.copy_size(pass) + 15) / 16 * 16, dy_size = in_place_dy ? 0 : count * width * channels;
-            const gemm_impl::Workspace::Lease lease(gemm_impl::task_workspace, std::size_t(copy_size + dy_size) * sizeof(T) + std::size_t(count) * sizeof(long) + 64);
-            T* const scratch = lease.as<T>() + copy_size;
-            long* const dy_rows = reinterpret_cast<long*>((reinterpret_cast<std::uintptr_t>(scratch + dy_size) + 15) / 16 * 16);
-            for (long r = 0; r < count; ++r) {
-                const long row = first + r, at[3] = {row / from.grid[1] % from.grid[0], row % from.grid[1], 0};
-                dy_rows[r] = in_place_dy ? from.offset(row / (from.grid[1] * from.grid[0]), at) : r * width * channels;
-            }
-            if (!in_place_dy) from.take(dy, scratch, channels, channels, first * width, count * width);
-            const DepthwiseWeightsJob<T> job{&pass, in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
-                                             in_place_dy ? dy : scratch, dy_rows, in_place_dy ? dys.axis[2] : channels, own, pitch, first, count};
-            dispatch<DepthwiseWeightsBody<T>>(&job);
-        }
-    });
-    for (long c = 0; c < channels; ++c)
-        for (long t = 0; t < taps; ++t) {
-            T sum = partial[t * pitch + c];
-            for (long part = 1; part < parts; ++part) sum += partial[(part * taps + t) * pitch + c];
-            T& to = dw[c * taps + t];
-            to = accumulate ? to + sum : sum;
-        }
 }
 
 }  // namespace conv_impl

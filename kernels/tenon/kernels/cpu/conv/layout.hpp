@@ -36,6 +36,16 @@ struct Ahead {
     }
 };
 
+// Keeps what has been read in a register: g++ would rather read it again for each of its uses.
+template <class V>
+TENON_ALWAYS_INLINE void keep_in_register([[maybe_unused]] V& v) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v.v));
+#elif defined(__aarch64__)
+    if constexpr (sizeof(V) == 16) __asm__("" : "+w"(v.v));
+#endif
+}
+
 template <class T, int L>
 TENON_ALWAYS_INLINE void copy_run(T* to, const T* from, long count) {
     using U = typename vector_of<T, L>::unaligned;

@@ -44,6 +44,12 @@ struct Pass {
     bool dense() const { return axis[0].dense() && axis[1].dense() && axis[2].dense(); }
 };
 
+// Three by three taps that are neighbours, at a stride of one.
+inline bool is_three_by_three(const Pass& p) {
+    const auto along = [](const PassAxis& a) { return a.taps == 3 && a.in_step == 1 && a.offset_step == 1; };
+    return p.axis[0].taps == 1 && along(p.axis[1]) && along(p.axis[2]);
+}
+
 inline Pass forward_pass(const ConvShape<3>& s) {
     Pass p{s.n, s.group_in(), s.group_out(), {}};
     for (int i = 0; i < 3; ++i) p.axis[i] = {s.out[i], s.in[i], s.stride[i], -s.padding_begin[i], s.dilation[i], s.kernel[i], 0, 1, 0, 1, s.kernel[i]};
