@@ -4,6 +4,7 @@
 #include <tenon/core/factories.hpp>
 #include <tenon/data/byte_source.hpp>
 #include <tenon/io/file.hpp>
+#include <tenon/ops/copy.hpp>
 
 #include <algorithm>
 #include <cstdint>

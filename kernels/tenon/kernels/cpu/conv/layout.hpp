@@ -39,7 +39,7 @@ struct Ahead {
 // Keeps what has been read in a register: g++ would rather read it again for each of its uses.
 template <class V>
 TENON_ALWAYS_INLINE void keep_in_register([[maybe_unused]] V& v) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
     __asm__("" : "+v"(v.v));
 #elif defined(__aarch64__)
     if constexpr (sizeof(V) == 16) __asm__("" : "+w"(v.v));
