@@ -149,7 +149,8 @@ void group_norm(const GroupShape& s, const T* x, const T* weight, const T* bias,
             for (long k = 0; k < s.per; ++k) {
                 const long c = row % s.groups * s.per + k, at = row * size + k * s.inner;
                 const A factor = weight != nullptr ? rstd[row] * static_cast<A>(weight[c]) : rstd[row], shift = bias != nullptr ? static_cast<A>(bias[c]) : A(0);
-                if (s.inner >= impl::plane_short) dispatch<impl::PlaneApplyBody, impl::reduce_isa>(1l, 0l, s.inner, x + at, mean[row], factor, shift, -static_cast<A>(__builtin_inff()), y + at);
+                if (s.inner >= impl::plane_short)
+                    dispatch<impl::PlaneApplyBody, impl::reduce_isa>(1l, 0l, s.inner, x + at, mean[row], factor, shift, -static_cast<A>(__builtin_inff()), y + at);
                 else
                     for (long i = at; i < at + s.inner; ++i) apply(i);
             }
