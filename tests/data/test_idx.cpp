@@ -129,6 +129,7 @@ TEST_CASE("each way to be wrong has its message", "[idx]") {
     CHECK(has(error_of<std::uint8_t, 1>(scratch.put(idx(8, {10}, counting(9)))), "expected 10 bytes of elements, the file holds 9"));
     CHECK(has(error_of<std::uint8_t, 1>(scratch.put(idx(8, {10}, counting(11)))), "goes on behind its elements"));
     CHECK(has(error_of<std::uint8_t, 3>(scratch.put(idx(8, {0xffffffff, 0xffffffff, 0xffffffff}, counting(9)))), "claims the shape"));
+    CHECK(has(error_of<std::uint8_t, 3>(scratch.put(idx(8, {0, 0xffffffff, 0xffffffff}, {}))), "claims the shape"));
     CHECK(has(error_of<std::uint8_t, 2>(scratch.put(idx(8, {1u << 31, 17}, counting(9)))), "expected at most 32 GiB"));
 }
 

@@ -114,6 +114,7 @@ TEST_CASE("each way to be bad has its error", "[npy]") {
     CHECK(has(error_for(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (5,)}", four)), "is truncated: expected uint8[5], the file holds 4 bytes"));
     CHECK(has(error_for(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}", four)), "goes on behind its elements: expected uint8[3], 3 bytes, found 4"));
     CHECK(has(error_for(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", four)), "is truncated: expected double"));
+    CHECK(has(error_for(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 4611686018427387904, 4)}", Bytes{})), "is truncated: expected double"));
     CHECK(has(error_for(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,)}", four)), "expected a size below 2^63"));
     CHECK(has(error_for(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", four)), "expected a size at character"));
     CHECK(has(error_for(npy("{'descr': '<c8', 'fortran_order': False, 'shape': ()}", four)), "holds elements of type '<c8'"));

@@ -299,6 +299,7 @@ TEST_CASE("each way to be bad has its error", "[safetensors]") {
     CHECK(has(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})"), "expected a place within the 4 bytes"));
     CHECK(has(one(R"({"dtype":"U8","shape":[0],"data_offsets":[4,3]})"), "lies at 4 to 3"));
     CHECK(has(one(R"({"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,4]})"), "has a shape of too many elements"));
+    CHECK(has(one(R"({"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]})"), "has a shape of too many elements"));
     CHECK(has(one(R"({"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[3,4]})"), "\"b\" begins at 3: expected 2"));
     CHECK(has(one(R"({"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[1],"data_offsets":[3,4]})"), "\"b\" begins at 3: expected 4"));
     CHECK(has(one(R"({"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]})"), "the name \"a\" comes twice"));

@@ -68,15 +68,16 @@ inline void read_idx_bytes(const std::string& path, int code, int rank, long* sh
         fail<FileError>(operation, ": \"", name, "\" is too short: expected ", rank, " sizes behind the magic, the file ends after ",
                         static_cast<unsigned long>(4 + sizes_got), " bytes\nhint: the file is cut off: fetch it again");
     const std::uint64_t element = code <= 0x09 ? 1 : code == 0x0b ? 2 : code == 0x0e ? 8 : 4;
-    std::uint64_t expected = element;
+    std::uint64_t expected = element, reach = element;  // the reach of an empty one: its strides must fit, too
     bool fits = true;
     for (int axis = 0; axis < rank; ++axis) {
         const unsigned char* at = head + 4 + 4 * axis;
         const std::uint32_t size = std::uint32_t(at[0]) << 24 | std::uint32_t(at[1]) << 16 | std::uint32_t(at[2]) << 8 | at[3];
         shape[axis] = static_cast<long>(size);
-        fits = fits && !__builtin_mul_overflow(expected, std::uint64_t(size), &expected);
+        fits = fits && !__builtin_mul_overflow(reach, std::uint64_t(size > 0 ? size : 1), &reach);
+        expected *= size;
     }
-    if (!fits || expected > idx_max_bytes) {
+    if (!fits || reach > (std::uint64_t(1) << 56) || expected > idx_max_bytes) {
         Message list;
         for (int axis = 0; axis < rank; ++axis) list << (axis == 0 ? "" : ", ") << shape[axis];
         fail<FileError>(operation, ": \"", name, "\" claims the shape [", list.text(), "]: expected at most ",

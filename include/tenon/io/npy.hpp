@@ -178,9 +178,12 @@ inline Array parse_npy(const Origin& origin, const unsigned char* bytes, std::si
     const NpyHeader header = NpyHeaderParser(origin, reinterpret_cast<const char*>(bytes) + begin, length).parse();
     const unsigned char* data = bytes + begin + length;
     const std::size_t have = size - begin - length;
-    long count = 1;
+    long count = 1, reach = 1;  // the reach of an empty one: its strides must fit, too
     bool fits = true;
-    for (int i = 0; i < header.rank; ++i) fits = fits && !__builtin_mul_overflow(count, header.dims[i], &count);
+    for (int i = 0; i < header.rank; ++i) {
+        fits = fits && !__builtin_mul_overflow(reach, header.dims[i] > 0 ? header.dims[i] : 1, &reach) && reach <= (1l << 56);
+        if (fits) count *= header.dims[i];
+    }
     const std::size_t width = static_cast<std::size_t>(size_of(header.dtype));
     if (!fits || static_cast<std::size_t>(count) > have / width)
         fail<FileError>(origin, " is truncated: expected ", name(header.dtype), tenon::detail::Sizes{header.rank, header.dims}, ", the file holds ",

@@ -284,9 +284,12 @@ private:
         for (const auto& [name, entry] : entries_) {
             const detail::SafetensorsType* type = detail::find_safetensors_type(entry.dtype);
             if (type == nullptr) broken(name, "has the type \"" + detail::SafetensorsHeader::shortened(entry.dtype) + "\": expected F32, F64, F16, BF16, I64, ...");
-            std::uint64_t count = type->width;
-            for (std::uint64_t size : entry.shape)
-                if (size > (std::uint64_t(1) << 56) || __builtin_mul_overflow(count, size, &count)) broken(name, "has a shape of too many elements: expected at most 2^56");
+            std::uint64_t count = type->width, reach = type->width;  // the reach of an empty one: its strides must fit, too
+            for (std::uint64_t size : entry.shape) {
+                if (size > (std::uint64_t(1) << 56) || __builtin_mul_overflow(reach, size > 0 ? size : 1, &reach) || reach > (std::uint64_t(1) << 58))
+                    broken(name, "has a shape of too many elements: expected at most 2^56");
+                count *= size;
+            }
             if (entry.end < entry.begin || entry.end > data_size)
                 broken(name, "lies at " + as_text(entry.begin) + " to " + as_text(entry.end) + ": expected a place within the " + as_text(data_size) + " bytes behind the header");
             if (entry.end - entry.begin != count)
