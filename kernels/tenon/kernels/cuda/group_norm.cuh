@@ -62,8 +62,9 @@ void group_norm_backward(const GroupShape& s, const T* x, const T* weight, const
         const Scratch<A> plane_means(s.planes());
         for_each_index("group_norm", s.planes(), PlaneMeanStep<A>{s.per, mean, plane_means.get()});
         if (cut.parts > 0 && s.inner > 0)
-            launch("group_norm", cut.columns ? channel_gradients_kernel<true, T> : channel_gradients_kernel<false, T>, cut.grid(), dim3(block_threads), std::size_t(0),
-                   cut, x, static_cast<const A*>(plane_means.get()), dy, sums.get());
+            launch("group_norm", cut.columns ? channel_gradients_kernel<true, false, T> : channel_gradients_kernel<false, false, T>, cut.grid(), dim3(block_threads),
+                   std::size_t(0), cut, x, static_cast<const T*>(nullptr), static_cast<const T*>(nullptr), static_cast<const A*>(plane_means.get()),
+                   static_cast<const A*>(nullptr), dy, sums.get());
         for_each_index("group_norm", s.planes(), PlaneSumsStep{cut, sums.get(), planes});
         if (s.inner > 0) {
             for_each_index("group_norm", s.rows(), cpu::GroupMeansStep<T>{s, planes, weight, rstd, means});
