@@ -76,12 +76,12 @@ struct VectorRowsBody {
             *reinterpret_cast<U*>(sums + j) = sum;
         }
         if (j < columns) {
+            // All copies first: clang contracts a product and a sum only where no branch lies between them.
+            alignas(64) T part[R][L] = {};
+            for (int r = 0; r < R; ++r) copy_part<T, L>(part[r], b + r * step + j, columns - j);
             V sum = *reinterpret_cast<const U*>(sums + j);
-            for (int r = 0; r < R; ++r) {
-                alignas(64) T part[L] = {};
-                copy_part<T, L>(part, b + r * step + j, columns - j);
-                sum = sum + value[r] * *reinterpret_cast<const U*>(part);
-            }
+            TENON_UNROLL(8)
+            for (int r = 0; r < R; ++r) sum = sum + value[r] * *reinterpret_cast<const U*>(part[r]);
             *reinterpret_cast<U*>(sums + j) = sum;
         }
     }
