@@ -69,6 +69,8 @@ TEST_CASE("factories") {
 TEST_CASE("sizes that no tensor can have are errors, and hold no memory") {
     CHECK(contains(error_of<ShapeError>([] { (void)empty<float>({3, -1}); }), "negative size"));
     CHECK(contains(error_of<ShapeError>([] { (void)empty<float>({1l << 40, 1l << 40}); }), "too many elements"));
+    CHECK(contains(error_of<ShapeError>([] { (void)empty<float>({0, 1l << 40, 1l << 40}); }), "too many elements"));
+    CHECK(empty<float>({1l << 40, 0}).size() == 0);
     const auto before = memory::statistics();
     CHECK(contains(error_of<MemoryError>([] { (void)empty<float>({1l << 50}); }), "out of memory"));
     CHECK(contains(error_of<MemoryError>([] { (void)zeros<float>({1l << 42}); }), "out of memory"));  // 16 TiB

@@ -89,15 +89,17 @@ struct Sizes {
 };
 inline Message& operator<<(Message& message, const Sizes& s) { return add_dims(message, s.dims, s.rank); }
 
-// The number of elements; throws ShapeError on a negative size or an overflow.
+// The number of elements; throws ShapeError on a negative size or an overflow, of the strides of an empty shape too.
 inline long checked_size(const char* operation, const long* dims, int rank) {
-    long n = 1;
+    long reach = 1;
+    bool none = false;
     for (int i = 0; i < rank; ++i) {
         if (dims[i] < 0) fail<ShapeError>(operation, ": negative size in shape ", Sizes{rank, dims}, " (axis ", i, ")");
-        if (__builtin_mul_overflow(n, dims[i], &n) || n > (1l << 56))
+        none = none || dims[i] == 0;
+        if (__builtin_mul_overflow(reach, dims[i] > 0 ? dims[i] : 1, &reach) || reach > (1l << 56))
             fail<ShapeError>(operation, ": shape ", Sizes{rank, dims}, " has too many elements");
     }
-    return n;
+    return none ? 0 : reach;
 }
 
 template <int Axis, int Rank>
