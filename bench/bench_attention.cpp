@@ -1,39 +1,20 @@
 // Scaled dot-product attention, forward and with its backward pass; the cases bear the names of bench_torch.
 // Usage: bench_attention [filter]
+#include "timing.hpp"
+
 #include <tenon/ops/attention.hpp>
 #include <tenon/ops/random.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <string>
 
 using namespace tenon;
 
 namespace {
 
-// Of one thread, the time it had a core: a shared machine counts for nothing then.
-double now() {
-    if (num_threads() > 1) return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-    timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-// Seconds of one call, best: a shared machine only ever slows down.
-template <class F>
-double seconds(F&& f) {
-    f();
-    double best = 1e9;
-    int samples = 0;
-    for (const double end = now() + 0.5; samples < 5 || now() < end; ++samples) {
-        const double start = now();
-        f();
-        best = std::min(best, now() - start);
-    }
-    return best;
-}
+using timing::seconds;
 
 const char* filter = "";
 

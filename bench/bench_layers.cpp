@@ -1,14 +1,14 @@
 // Layers and losses end to end, forward and backward (and index_add, gather), as a training step runs them; the cases bear
 // the names of bench_torch. Also printed against memcpy of the bytes that a case must move at least, in the same run.
 // Usage: bench_layers [filter]
+#include "timing.hpp"
+
 #include <tenon/tenon.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <vector>
 
@@ -16,32 +16,7 @@ using namespace tenon;
 
 namespace {
 
-// Of one thread, the time it had a core: a shared machine counts for nothing then.
-double now() {
-    if (num_threads() > 1) return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-    timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// Seconds of one call, best: a shared machine only ever slows down. Samples of a fifth of a millisecond at least, half a second
-// of them.
-template <class F>
-double seconds(F&& f) {
-    f();
-    const double first = now();
-    f();
-    const double once = now() - first;
-    const long batch = once > 2e-4 ? 1 : static_cast<long>(2e-4 / std::max(once, 1e-8)) + 1;
-    double best = 1e9;
-    int samples = 0;
-    for (const double end = now() + 0.5; samples < 5 || now() < end; ++samples) {
-        const double start = now();
-        for (long i = 0; i < batch; ++i) f();
-        best = std::min(best, (now() - start) / static_cast<double>(batch));
-    }
-    return best;
-}
+using timing::seconds;
 
 struct Copy {
     std::vector<char> from = std::vector<char>(1 << 28, 1), to = std::vector<char>(1 << 28, 2);

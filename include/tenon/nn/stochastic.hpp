@@ -54,13 +54,11 @@ Tensor<T, R> noisy(const Tensor<T, R>& x, const WeightNoise& noise, Key key) {
         if (is_dropout(noise)) return dropout(x, noise.kind.p, key);
         return perturb(x, noise.deviation, noise.kind, key);
     }
-    long dims[R > 0 ? R : 1];
+    Shape<R> shared;
     for (int i = 0; i < R; ++i) {
         const bool kept = (noise.sharing == NoiseSharing::input && i == (R > 1 ? 1 : 0)) || (noise.sharing == NoiseSharing::output && i == 0);
-        dims[i] = kept ? x.shape(i) : 1;
+        shared.dims[i] = kept ? x.shape(i) : 1;
     }
-    Shape<R> shared;
-    for (int i = 0; i < R; ++i) shared.dims[i] = dims[i];
     const Tensor<T, R> one = ones<T>(shared, x.device());
     if (is_dropout(noise)) return eval(x * dropout(one, noise.kind.p, key));
     if (noise.kind.multiplicative) return eval(x * perturb(one, noise.deviation, noise.kind, key));

@@ -182,28 +182,18 @@ private:
     }
 };
 
+namespace detail {
+
 // A stack of layers, under PyTorch's names: layers.0 ..., and norm behind the last where the layers norm first.
-template <class T = float>
-struct TransformerEncoder {
-    std::vector<TransformerEncoderLayer<T>> layers;
+template <class Layer, class T>
+struct TransformerStack {
+    std::vector<Layer> layers;
     LayerNorm<T> norm;
 
-    TransformerEncoder() = default;
-    TransformerEncoder(long count, long width, long heads, Key key, TransformerSettings settings = {}) {
+    TransformerStack() = default;
+    TransformerStack(long count, long width, long heads, Key key, TransformerSettings settings = {}) {
         for (long i = 0; i < count; ++i) layers.emplace_back(width, heads, key.split(static_cast<std::uint64_t>(i)), settings);
         if (settings.norm_first) norm = LayerNorm<T>(width, settings.eps);
-    }
-
-    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const AttentionMask<T>& mask = {}) const {
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, mask); });
-    }
-    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const AttentionMask<T>& mask, const Context& context) const {
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, mask, context); });
-    }
-    // The next positions [B, n, E] of a causal model; caches (empty at first) has one for each layer. Inference.
-    Tensor<T, 3> step(const Tensor<T, 3>& input, std::vector<KeyValueCache<T>>& caches, const AttentionMask<T>& mask = {}) const {
-        caches.resize(layers.size());
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i].step(x, caches[i], mask); });
     }
 
     static void visit(auto& self, auto&& f) {
@@ -211,7 +201,8 @@ struct TransformerEncoder {
         if (self.norm.weight.has_value()) f("norm", self.norm);
     }
 
-private:
+protected:
+    // f(i, x): layer i.
     template <class F>
     Tensor<T, 3> stacked(const Tensor<T, 3>& input, F&& f) const {
         Tensor<T, 3> x = input;
@@ -222,25 +213,39 @@ private:
         return norm.weight.has_value() ? norm(x) : x;
     }
 };
-template <class T = float>
-struct TransformerDecoder {
-    using Cache = std::vector<typename TransformerDecoderLayer<T>::Cache>;
-    std::vector<TransformerDecoderLayer<T>> layers;
-    LayerNorm<T> norm;
 
-    TransformerDecoder() = default;
-    TransformerDecoder(long count, long width, long heads, Key key, TransformerSettings settings = {}) {
-        for (long i = 0; i < count; ++i) layers.emplace_back(width, heads, key.split(static_cast<std::uint64_t>(i)), settings);
-        if (settings.norm_first) norm = LayerNorm<T>(width, settings.eps);
+}  // namespace detail
+
+template <class T = float>
+struct TransformerEncoder : detail::TransformerStack<TransformerEncoderLayer<T>, T> {
+    using detail::TransformerStack<TransformerEncoderLayer<T>, T>::TransformerStack;
+    using detail::TransformerStack<TransformerEncoderLayer<T>, T>::layers;
+
+    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const AttentionMask<T>& mask = {}) const {
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, mask); });
     }
+    Tensor<T, 3> operator()(const Tensor<T, 3>& input, const AttentionMask<T>& mask, const Context& context) const {
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, mask, context); });
+    }
+    // The next positions [B, n, E] of a causal model; caches (empty at first) has one for each layer. Inference.
+    Tensor<T, 3> step(const Tensor<T, 3>& input, std::vector<KeyValueCache<T>>& caches, const AttentionMask<T>& mask = {}) const {
+        caches.resize(layers.size());
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i].step(x, caches[i], mask); });
+    }
+};
+template <class T = float>
+struct TransformerDecoder : detail::TransformerStack<TransformerDecoderLayer<T>, T> {
+    using Cache = std::vector<typename TransformerDecoderLayer<T>::Cache>;
+    using detail::TransformerStack<TransformerDecoderLayer<T>, T>::TransformerStack;
+    using detail::TransformerStack<TransformerDecoderLayer<T>, T>::layers;
 
     Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own = {},
                             const AttentionMask<T>& others = {}) const {
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others); });
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others); });
     }
     Tensor<T, 3> operator()(const Tensor<T, 3>& input, const Tensor<T, 3>& memory, const AttentionMask<T>& own,
                             const AttentionMask<T>& others, const Context& context) const {
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others, context); });
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i](x, memory, own, others, context); });
     }
     Cache start(const Tensor<T, 3>& memory) const {
         Cache cache;
@@ -251,23 +256,7 @@ struct TransformerDecoder {
         if (cache.size() != layers.size())
             fail<ValueError>("TransformerDecoder: a cache of ", cache.size(), " layers, expected ", layers.size(),
                              ": it comes from start(memory)");
-        return stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i].step(x, cache[i], others); });
-    }
-
-    static void visit(auto& self, auto&& f) {
-        f("layers", self.layers);
-        if (self.norm.weight.has_value()) f("norm", self.norm);
-    }
-
-private:
-    template <class F>
-    Tensor<T, 3> stacked(const Tensor<T, 3>& input, F&& f) const {
-        Tensor<T, 3> x = input;
-        for (std::size_t i = 0; i < layers.size(); ++i) {
-            const Tensor<T, 3> y = f(i, x);
-            x = y;
-        }
-        return norm.weight.has_value() ? norm(x) : x;
+        return this->stacked(input, [&](std::size_t i, const Tensor<T, 3>& x) { return layers[i].step(x, cache[i], others); });
     }
 };
 

@@ -226,7 +226,7 @@ private:
     }
     static Device set_device(const impl::Parameter& p) { return p.tensor->storage->device; }
 
-    // Drawn weights for an arena, its padding and what is out of scope included where that saves a call.
+    // Drawn weights for an arena: neighbours with noise are one range, padding (deviation 0) and all.
     impl::AnyTensor draw(std::size_t index, Key key) {
         impl::ParameterSet& set = inner_.parameter_set();
         const impl::Arena& arena = set.arenas[index];
