@@ -1,5 +1,6 @@
 // Link prediction: scores, losses and their gradients, the ranking measures.
 #include <tenon/graph/links.hpp>
+#include <tenon/ops/extreme.hpp>
 #include <tenon/testing/gradcheck.hpp>
 
 #include <catch2/catch.hpp>
