@@ -7,9 +7,12 @@
 #pragma once
 
 #include <tenon/ops/copy.hpp>
+#include <tenon/ops/extreme.hpp>
 #include <tenon/ops/segment.hpp>
 
-namespace tenon::graph::impl_points {
+namespace tenon::graph {
+inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl_points {
 
 // Row pointers on the host, checked against the rows.
 template <class T>
@@ -22,12 +25,18 @@ Tensor<std::int64_t, 1> pointers(const char* operation, const Tensor<T, 2>& x, c
     return clouds.pointers().to(cpu);
 }
 
-// Contiguous on the host, without gradient. Throws ValueError where a coordinate is infinite or NaN: no distance would be one.
+// Contiguous, without gradient. Throws ValueError where a coordinate is infinite or NaN: no distance would be one. (Of a device's points
+// the host waits for the answer.)
 template <class T>
-Tensor<T, 2> host_points(const char* operation, const Tensor<T, 2>& given) {
+Tensor<T, 2> checked_points(const char* operation, const Tensor<T, 2>& given) {
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "tenon: points are float or double tensors");
-    const Tensor<T, 2> x = contiguous(given.detach().to(cpu));
+    tenon::impl::check_device(operation, given.device());
+    const Tensor<T, 2> x = contiguous(given.detach());
     if (x.shape(0) > 0x7fffffff) fail<ShapeError>(operation, ": ", x.record()->description(), ": expected at most 2147483647 points");
+    if (!x.device().is_cpu()) {
+        if (Tensor<bool, 0>(tenon::all(isfinite(x))).item()) return x;
+        return checked_points(operation, x.to(cpu));  // throws
+    }
     const T* p = x.data();
     T probe(0);
     for (long i = 0; i < x.size(); ++i) probe += p[i] * T(0);  // infinities and NaN become NaN
@@ -47,4 +56,6 @@ inline void check_ratio(const char* operation, double ratio) {
     if (!(ratio > 0 && ratio <= 1)) fail<ValueError>(operation, ": ratio is ", ratio, ", expected more than 0 and at most 1");
 }
 
-}  // namespace tenon::graph::impl_points
+}  // namespace impl_points
+}  // namespace TENON_CONFIG_NAMESPACE
+}  // namespace tenon::graph

@@ -4,6 +4,9 @@
 #include <tenon/base/philox.hpp>
 #include <tenon/graph/points/clouds.hpp>
 #include <tenon/kernels/cpu/points/farthest.hpp>
+#if TENON_CUDA
+#include <tenon/kernels/cuda/points/farthest.cuh>
+#endif
 
 #include <optional>
 
@@ -15,16 +18,16 @@ struct FpsOptions {
     std::optional<Key> start = {};  // begin at a random point of each cloud, not at its first
 };
 
+inline namespace TENON_CONFIG_NAMESPACE {
 // fps(x, clouds, {.ratio = 0.5}): rows of x [n, dims] that lie far apart: of each cloud first the start, then always the point
 // farthest from those chosen (squared distances; of several the first), int64, cloud after cloud in the order of choice. No
-// point comes twice, duplicates come last. Computed on the host: a device's points are copied there, the result goes back.
-// Throws ShapeError, and ValueError for a ratio outside of (0, 1] and for coordinates that are not finite. No derivative: take
-// index_select<0>(x, rows). (Eldar et al. 1997; Qi et al. 2017.)
+// point comes twice, duplicates come last. Throws ShapeError, and ValueError for a ratio outside of (0, 1] and for coordinates that are
+// not finite. No derivative: take index_select<0>(x, rows). (Eldar et al. 1997; Qi et al. 2017.)
 template <class T>
 [[nodiscard]] Tensor<std::int64_t, 1> fps(const Tensor<T, 2>& given, const Segments& clouds = {}, FpsOptions options = {}) {
     if (options.count < 0) fail<ValueError>("fps: count is ", options.count, ", expected 1 or more (0: by ratio)");
     if (options.count == 0) impl_points::check_ratio("fps", options.ratio);
-    const Tensor<T, 2> x = impl_points::host_points("fps", given);
+    const Tensor<T, 2> x = impl_points::checked_points("fps", given);
     const Tensor<std::int64_t, 1> pointers = impl_points::pointers("fps", x, clouds);
     const long many = pointers.size() - 1;
     Tensor<std::int64_t, 1> begins = empty<std::int64_t>({many + 1}), starts = empty<std::int64_t>({many});
@@ -37,10 +40,12 @@ template <class T>
         if (options.start && n > 0)
             starts.data()[c] += static_cast<std::int64_t>(scale_to_range(random_word64(*options.start, static_cast<std::uint64_t>(c)), static_cast<std::uint64_t>(n)));
     }
-    Tensor<std::int64_t, 1> chosen = empty<std::int64_t>({begins.data()[many]});
-    kernels::cpu::farthest_points(many, static_cast<const std::int64_t*>(pointers.data()), x.shape(1), static_cast<const T*>(x.data()),
-                                  static_cast<const std::int64_t*>(begins.data()), static_cast<const std::int64_t*>(starts.data()), chosen.data());
-    return chosen.to(given.device());
+    const Device device = given.device();
+    const Tensor<std::int64_t, 1> chosen = empty<std::int64_t>({begins.data()[many]}, device), all_clouds = pointers.to(device), parts = begins.to(device), first = starts.to(device);
+    TENON_RUN(device, farthest_points(many, static_cast<const std::int64_t*>(all_clouds.data()), x.shape(0), x.shape(1), static_cast<const T*>(x.data()),
+                                      static_cast<const std::int64_t*>(parts.data()), static_cast<const std::int64_t*>(first.data()), chosen.data()));
+    return chosen;
 }
 
+}  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon::graph

@@ -10,6 +10,7 @@ struct RadiusOptions {
     bool loop = false;         // radius_graph: whether a point is a neighbour of itself
 };
 
+inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl_points {
 
 template <class T>
@@ -29,8 +30,8 @@ template <class T>
 [[nodiscard]] Tensor<std::int64_t, 2> radius(const Tensor<T, 2>& x, const Tensor<T, 2>& y, double r, const Segments& x_clouds = {}, const Segments& y_clouds = {},
                                              RadiusOptions options = {}) {
     const T limit = impl_points::squared_radius<T>("radius", r, options);
-    return impl_points::pairs("radius", impl_points::host_points("radius", x), impl_points::host_points("radius", y), x_clouds, y_clouds, options.max_neighbours, limit,
-                              false, false, x.device());
+    return impl_points::pairs("radius", impl_points::checked_points("radius", x), impl_points::checked_points("radius", y), x_clouds, y_clouds, options.max_neighbours, limit,
+                              false, false);
 }
 
 // radius_graph(x, r, clouds, {.max_neighbours = 32, .loop = false}): edges int64 [2, edges] from those neighbours (row 0) to every
@@ -38,8 +39,9 @@ template <class T>
 template <class T>
 [[nodiscard]] Tensor<std::int64_t, 2> radius_graph(const Tensor<T, 2>& x, double r, const Segments& clouds = {}, RadiusOptions options = {}) {
     const T limit = impl_points::squared_radius<T>("radius_graph", r, options);
-    const Tensor<T, 2> points = impl_points::host_points("radius_graph", x);
-    return impl_points::pairs("radius_graph", points, points, clouds, clouds, options.max_neighbours, limit, !options.loop, true, x.device());
+    const Tensor<T, 2> points = impl_points::checked_points("radius_graph", x);
+    return impl_points::pairs("radius_graph", points, points, clouds, clouds, options.max_neighbours, limit, !options.loop, true);
 }
 
+}  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon::graph

@@ -2,20 +2,26 @@
 // pointers; empty Segments mean that all rows are one graph. What pooling layers need of them.
 #pragma once
 
+#include <tenon/ops/scatter.hpp>
 #include <tenon/ops/segment.hpp>
 #include <tenon/ops/sort.hpp>
 
 namespace tenon::graph {
 
-// The batch vector: int64 [rows], for every row its segment. (Of segments on a device it is made on the host.)
+// The batch vector: int64 [rows], for every row its segment.
 [[nodiscard]] inline Tensor<std::int64_t, 1> segment_index(const Segments& batch) {
-    const Tensor<std::int64_t, 1> pointers = batch.pointers().to(cpu);
-    const bool ordered = !batch.order().has_value();
-    const Tensor<std::int64_t, 1> order = ordered ? Tensor<std::int64_t, 1>() : batch.order().to(cpu);
+    const Tensor<std::int64_t, 1>&pointers = batch.pointers(), &order = batch.order();
+    const bool ordered = !order.has_value();
+    const Device device = pointers.device();
+    if (!device.is_cpu()) {
+        // The last pointer at or before a place; the host waits for nothing.
+        const Tensor<std::int64_t, 1> places = searchsorted(pointers, arange<std::int64_t>(0, batch.rows(), 1, device), {.right = true}) - std::int64_t(1);
+        return ordered ? places : Tensor<std::int64_t, 1>(index_copy<0>(places, order, places));
+    }
     Tensor<std::int64_t, 1> index = empty<std::int64_t>({batch.rows()});
     for (long s = 0; s < batch.count(); ++s)
         for (std::int64_t k = pointers.data()[s]; k < pointers.data()[s + 1]; ++k) index.data()[ordered ? k : order.data()[k]] = s;
-    return index.to(batch.pointers().device());
+    return index;
 }
 
 namespace impl_pool {

@@ -3,6 +3,7 @@
 
 #include <tenon/graph/graph.hpp>
 #include <tenon/ops/index.hpp>
+#include <tenon/ops/segment.hpp>
 
 #include <vector>
 

@@ -20,7 +20,7 @@ struct VoxelOptions {
 // for sizes that are not positive and for coordinates that are not finite.
 template <class T>
 [[nodiscard]] Tensor<std::int64_t, 1> voxel_grid(const Tensor<T, 2>& given, const std::vector<double>& size, const Segments& batch = {}, const VoxelOptions& options = {}) {
-    const Tensor<T, 2> pos = impl_points::host_points("voxel_grid", given);
+    const Tensor<T, 2> pos = impl_points::checked_points("voxel_grid", given.to(cpu));
     const long n = pos.shape(0), dims = pos.shape(1);
     const auto corner = [dims](const char* what, const std::vector<double>& given_corner) {
         if (!given_corner.empty() && given_corner.size() != 1 && static_cast<long>(given_corner.size()) != dims)

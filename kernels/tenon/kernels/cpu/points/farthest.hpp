@@ -120,11 +120,11 @@ void farthest_of_cloud(long n, long dims, const T* x, long start, long m, std::i
 
 }  // namespace impl
 
-// Cloud c is the rows [pointers[c], pointers[c + 1]) of x [.., dims]; of it chosen[begins[c]] to chosen[begins[c + 1] - 1] are
+// Cloud c is the rows [pointers[c], pointers[c + 1]) of x [points, dims]; of it chosen[begins[c]] to chosen[begins[c + 1] - 1] are
 // filled with rows of x, the first being starts[c] (a row of x). At most as many as the cloud has. Idea: points lie by
 // coordinate, one pass per chosen point updates the distances and finds the farthest.
 template <class T>
-void farthest_points(long clouds, const std::int64_t* pointers, long dims, const T* x, const std::int64_t* begins, const std::int64_t* starts, std::int64_t* chosen) {
+void farthest_points(long clouds, const std::int64_t* pointers, [[maybe_unused]] long points, long dims, const T* x, const std::int64_t* begins, const std::int64_t* starts, std::int64_t* chosen) {
     parallel_for(clouds, [&](long c) {
         const long first = static_cast<long>(pointers[c]);
         impl::farthest_of_cloud(static_cast<long>(pointers[c + 1]) - first, dims, x + first * dims, static_cast<long>(starts[c]) - first,

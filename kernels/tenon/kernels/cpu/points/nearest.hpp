@@ -335,20 +335,20 @@ void nearest_by_blocks(long n, long dims, const T* x, std::int64_t base, long qu
 
 }  // namespace impl
 
-// For every query, row q of y [.., dims] in cloud c (rows [y_pointers[c], y_pointers[c + 1])): the k >= 1 nearest rows of x in
+// For every query, row q of y [queries, dims] in cloud c (rows [y_pointers[c], y_pointers[c + 1])): the k >= 1 nearest rows of x in
 // the same cloud whose squared distance is below `limit`: index[q k + s], s < count[q], nearest first, lower index first. With
 // skip_self row q of x does not count. All coordinates are finite; at most 2^31 - 1 rows.
 template <class T>
-void nearest(long clouds, const std::int64_t* x_pointers, const std::int64_t* y_pointers, long dims, const T* x, const T* y, long k, T limit, bool skip_self,
-             std::int64_t* index, std::int64_t* count) {
+void nearest(long clouds, const std::int64_t* x_pointers, const std::int64_t* y_pointers, [[maybe_unused]] long queries, long dims, const T* x, const T* y, long k, T limit,
+             bool skip_self, std::int64_t* index, std::int64_t* count) {
     parallel_for(clouds, [&](long c) {
         const std::int64_t base = x_pointers[c], first = y_pointers[c];
-        const long n = static_cast<long>(x_pointers[c + 1] - base), queries = static_cast<long>(y_pointers[c + 1] - first);
+        const long n = static_cast<long>(x_pointers[c + 1] - base), many = static_cast<long>(y_pointers[c + 1] - first);
         const T* own = x + base * dims;
-        if (n >= impl::tree_points && dims == 3) impl::nearest_by_tree<3>(n, own, base, queries, first, y, k, limit, skip_self, index, count);
-        else if (n >= impl::tree_points && dims == 2) impl::nearest_by_tree<2>(n, own, base, queries, first, y, k, limit, skip_self, index, count);
-        else if (n >= impl::tree_points && dims == 1) impl::nearest_by_tree<1>(n, own, base, queries, first, y, k, limit, skip_self, index, count);
-        else impl::nearest_by_blocks(n, dims, own, base, queries, first, y, k, limit, skip_self, index, count);
+        if (n >= impl::tree_points && dims == 3) impl::nearest_by_tree<3>(n, own, base, many, first, y, k, limit, skip_self, index, count);
+        else if (n >= impl::tree_points && dims == 2) impl::nearest_by_tree<2>(n, own, base, many, first, y, k, limit, skip_self, index, count);
+        else if (n >= impl::tree_points && dims == 1) impl::nearest_by_tree<1>(n, own, base, many, first, y, k, limit, skip_self, index, count);
+        else impl::nearest_by_blocks(n, dims, own, base, many, first, y, k, limit, skip_self, index, count);
     });
 }
 
