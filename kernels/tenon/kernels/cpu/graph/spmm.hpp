@@ -169,6 +169,20 @@ void spmm(const SpmmProblem<T>& p) {
     else ahead ? run(std::false_type(), std::true_type()) : run(std::false_type(), std::false_type());
 }
 
+// to[r, :] = from[r, :] / the number of elements of row r (unchanged where there are none): what an element of a mean gets back.
+template <class T>
+void mean_share(long rows, const std::int32_t* pointers, long stride, const T* from, T* to) {
+    using A = typename impl::sum_type<T>::type;
+    const long piece = 1 + 8192 / (stride < 1 ? 1 : stride);
+    parallel_for((rows + piece - 1) / piece, 0.3 * double(rows) * double(stride), [&](long task) {
+        for (long r = task * piece; r < rows && r < (task + 1) * piece; ++r) {
+            const long count = pointers[r + 1] - pointers[r];
+            const A share = static_cast<A>(1.0 / static_cast<double>(count > 0 ? count : 1));
+            for (long j = r * stride; j < (r + 1) * stride; ++j) to[j] = static_cast<T>(share * static_cast<A>(from[j]));
+        }
+    });
+}
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon
