@@ -70,6 +70,17 @@ public:
         while (at < line_.size() && blank(line_[at])) ++at;
         return at == line_.size();
     }
+    // Whether the rest of the line begins with '#'.
+    bool comment() {
+        skip_blanks();
+        return at_ < line_.size() && line_[at_] == '#';
+    }
+    // Skips these letters, which must come next; they may be glued to a field behind them.
+    void drop_prefix(std::string_view letters) {
+        skip_blanks();
+        if (std::string_view(line_).substr(at_, letters.size()) != letters) broken_field(std::string(letters).c_str(), std::string_view(line_).substr(at_));
+        at_ += letters.size();
+    }
 
     // The next field, without blanks around it; `what` names what was expected in the text of an error.
     std::string_view word(const char* what) {
