@@ -3,12 +3,15 @@
 
 #include "reader.hpp"
 
+#include <tenon/graph/data.hpp>
+
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
 #include <string_view>
+#include <vector>
 
 namespace fuzz {
 
