@@ -31,7 +31,7 @@ struct Matrix {
             for (std::size_t k = edges.size(); k > 1; --k) std::swap(edges[k - 1], edges[random() % k]);
         is_ordered = ordered;
     }
-    CsrRows view() const { return {rows, width, pointers.data(), columns.data(), is_ordered ? nullptr : edges.data()}; }
+    CsrRows view() const { return {rows, width, pointers.data(), columns.data(), is_ordered ? nullptr : edges.data(), count()}; }
     long count() const { return static_cast<long>(columns.size()); }
     bool is_ordered;
 };

@@ -16,7 +16,7 @@ namespace impl {
 using namespace tenon::impl;
 
 // Operands of a graph operation: where they are, how many rows they have.
-inline void check_nodes(const char* operation, const Graph& g, const tenon::detail::Record* x, long rows, const char* which) {
+inline void check_nodes(const char* operation, const Graph& g, const detail::Record* x, long rows, const char* which) {
     check_device(operation, x->storage->device);
     if (!(x->storage->device == g.device())) fail_devices(operation, g.device(), x->storage->device);
     if (x->dims()[0] != rows)
@@ -24,7 +24,7 @@ inline void check_nodes(const char* operation, const Graph& g, const tenon::deta
 }
 
 template <class T>
-tenon::detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, tenon::detail::Record* x, tenon::detail::Record* w) {
+detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record* x, detail::Record* w) {
     constexpr const char* name = "aggregate";
     check_nodes(name, g, x, g.sources(), "sources");
     SparseProduct p{g.structure(), false, how == Aggregation::mean, 1, 1, {}};
@@ -39,15 +39,15 @@ tenon::detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, tenon::d
     }
     p.width = p.heads > 0 ? columns / p.heads : 0;
     if (how == Aggregation::sum || how == Aggregation::mean) return spmm_of<T>(name, p, x, w, x->rank, dims);
-    tenon::detail::AnyTensor y(tenon::detail::new_record(dtype_of<T>, x->rank, dims, x->storage->device, name)),
-        at(tenon::detail::new_record(DType::int32, x->rank, dims, x->storage->device, name));
+    detail::AnyTensor y(detail::new_record(dtype_of<T>, x->rank, dims, x->storage->device, name)),
+        at(detail::new_record(DType::int32, x->rank, dims, x->storage->device, name));
     const kernels::cpu::SpmmProblem<T> problem{csr_rows(g.in()), w != nullptr ? reinterpret_cast<const T*>(w->data()) : nullptr, p.heads, p.width,
                                                reinterpret_cast<const T*>(x->data()), nullptr, false, reinterpret_cast<T*>(y->data()), false};
     if (how == Aggregation::max) TENON_RUN(x->storage->device, spmm_extreme<true>(problem, reinterpret_cast<std::int32_t*>(at->data())));
     else TENON_RUN(x->storage->device, spmm_extreme<false>(problem, reinterpret_cast<std::int32_t*>(at->data())));
-    if (tenon::detail::wants_gradient(x) || (w != nullptr && tenon::detail::wants_gradient(w))) {
+    if (detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w))) {
         p.chosen = at;
-        tenon::detail::make_node<SpmmNode<T>>(name, p, x, w)->set_result(y.get());
+        detail::make_node<SpmmNode<T>>(name, p, x, w)->set_result(y.get());
     }
     return y;
 }

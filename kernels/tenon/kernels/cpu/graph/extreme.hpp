@@ -56,7 +56,7 @@ private:
         using A = typename sum_type<T>::type;
         using V = simd<A, N>;
         using P = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
-        const long stride = p.heads * p.width, begin = p.a.begin(r), end = p.a.end(r), known = p.a.pointers[p.a.rows];
+        const long stride = p.heads * p.width, begin = p.a.begin(r), end = p.a.end(r), known = p.a.elements;
         const long inside = Part ? last_inside(p.a.width, stride, j, N) : 0;
         V best[Q];
         simd<P, N> where[Q];

@@ -84,7 +84,7 @@ struct SddmmBody {
         using A = typename sum_type<T>::type;
         constexpr int N = move_lanes<A, Lanes>;
         const SddmmProblem<T> p = *problem;
-        const long stride = p.heads * p.width, known = p.a.pointers[p.a.rows];
+        const long stride = p.heads * p.width, known = p.a.elements;
         for (long r = first; r < last; ++r)
             for (long k = p.a.begin(r); k < p.a.end(r); ++k) {
                 const long c = p.a.columns[k], e = p.a.edge(k);

@@ -14,16 +14,19 @@ namespace kernels::cpu {
 // rows, or of its columns) is the number of the one that does.
 enum class Chosen : int { all = 0, by_row = 1, by_column = 2 };
 
-template <class T>
+template <class T, class W = T>
 struct SpmmProblem {
     CsrRows a;
-    const T* weight = nullptr;
+    const W* weight = nullptr;
     long heads = 1, width = 1;
     const T* x = nullptr;
     const std::int32_t* chosen = nullptr;
     bool mean = false;  // divides by the number of the row's elements
     T* y = nullptr;
     bool accumulate = false;
+    long weight_stride = 0;  // from one element's weights to the next's; 0: heads
+
+    TENON_HD long weights_at(long element) const { return element * (weight_stride == 0 ? heads : weight_stride); }
 };
 
 namespace reference {
@@ -56,34 +59,35 @@ struct SpmmBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(const SpmmProblem<T>* problem, long first, long last) {
         const SpmmProblem<T> p = *problem;
+        for (long r = first; r < last; ++r) row<Lanes>(p, r);
+    }
+    template <int Lanes, class T, class W>
+    static TENON_ALWAYS_INLINE void row(const SpmmProblem<T, W>& p, long r) {
         constexpr int N = move_lanes<typename sum_type<T>::type, Lanes>;
-        const long all_columns = p.heads * p.width;
-        if (!Weighted || p.heads == 1) {
-            for (long r = first; r < last; ++r) columns<N, false>(p, r, 0l, all_columns, 0l);
-        } else if (p.width % N == 0) {
-            for (long r = first; r < last; ++r) columns<N, true>(p, r, 0l, all_columns, 0l);
-        } else {
-            for (long r = first; r < last; ++r)
-                for (long h = 0; h < p.heads; ++h) columns<N, false>(p, r, h * p.width, (h + 1) * p.width, h);
-        }
+        if (!Weighted || p.heads == 1) columns<N, false>(p, r, 0l, p.heads * p.width, 0l);
+        else if (p.width % N == 0) columns<N, true>(p, r, 0l, p.heads * p.width, 0l);
+        else
+            for (long h = 0; h < p.heads; ++h) columns<N, false>(p, r, h * p.width, (h + 1) * p.width, h);
     }
 
 private:
-    template <int N, bool Heads, class T>
-    static TENON_ALWAYS_INLINE void columns(const SpmmProblem<T>& p, long r, long j, long end, long head) {
-        for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Heads, false>(p, r, j, N, head);
-        if (j + 4 * N <= end) tile<N, 4, Heads, false>(p, r, j, N, head), j += 4 * N;
-        if (j + 2 * N <= end) tile<N, 2, Heads, false>(p, r, j, N, head), j += 2 * N;
-        if (j + N <= end) tile<N, 1, Heads, false>(p, r, j, N, head), j += N;
+    template <int N, bool Heads, class T, class W>
+    static TENON_ALWAYS_INLINE void columns(const SpmmProblem<T, W>& p, long r, long j, long end, long head) {
+        if constexpr (Side == Chosen::all) {
+            for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Heads, false>(p, r, j, N, head);
+            if (j + 4 * N <= end) tile<N, 4, Heads, false>(p, r, j, N, head), j += 4 * N;
+            if (j + 2 * N <= end) tile<N, 2, Heads, false>(p, r, j, N, head), j += 2 * N;
+        }
+        for (; j + N <= end; j += N) tile<N, 1, Heads, false>(p, r, j, N, head);
         if (j < end) tile<N, 1, Heads, true>(p, r, j, end - j, head);
     }
-    template <int N, int Q, bool Heads, bool Part, class T>
-    static TENON_ALWAYS_INLINE void tile(const SpmmProblem<T>& p, long r, long j, long rest, long head) {
+    template <int N, int Q, bool Heads, bool Part, class T, class W>
+    static TENON_ALWAYS_INLINE void tile(const SpmmProblem<T, W>& p, long r, long j, long rest, long head) {
         using A = typename sum_type<T>::type;
         using V = simd<A, N>;
         using P = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
         const long stride = p.heads * p.width, begin = p.a.begin(r), end = p.a.end(r);
-        const long known = p.a.pointers[p.a.rows];
+        const long known = p.a.elements;
         // Up to these rows all lanes may be read: x and by_column's names have as many rows as the matrix has columns.
         const long inside = Part ? last_inside(p.a.width, stride, j, N) : 0, inside_row = Part ? last_inside(p.a.rows, stride, j, N) : 0;
         long heads[Q] = {};
@@ -116,7 +120,7 @@ private:
                 }
                 const long e = Weighted || Side != Chosen::all ? p.a.edge(k) : 0;
                 V w(0);
-                if constexpr (Weighted && !Heads) w = V(static_cast<A>(p.weight[e * p.heads + head]));
+                if constexpr (Weighted && !Heads) w = V(static_cast<A>(p.weight[p.weights_at(e) + head]));
                 TENON_UNROLL(8)
                 for (int q = 0; q < Q; ++q) {
                     V x;
@@ -129,7 +133,7 @@ private:
                         else n = simd<std::int32_t, N>::load(names);
                         x = select(convert<P>(n) == simd<P, N>(static_cast<P>(e)), x, zero);
                     }
-                    if constexpr (Weighted && Heads) a[q] += V(static_cast<A>(p.weight[e * p.heads + heads[q]])) * x;
+                    if constexpr (Weighted && Heads) a[q] += V(static_cast<A>(p.weight[p.weights_at(e) + heads[q]])) * x;
                     else if constexpr (Weighted) a[q] += w * x;
                     else a[q] += x;
                 }
@@ -165,7 +169,8 @@ void spmm(const SpmmProblem<T>& p) {
         impl::for_row_pieces(p.a, row_bytes + 8, 0.02 * double(row_bytes) + 1,
                              [&](long first, long last) { dispatch<impl::SpmmBody<Weighted, Side, Ahead>, impl::graph_isa>(problem, first, last); });
     };
-    if (p.weight != nullptr) ahead ? run(std::true_type(), std::true_type()) : run(std::true_type(), std::false_type());
+    if constexpr (Side != Chosen::all) p.weight != nullptr ? run(std::true_type(), std::false_type()) : run(std::false_type(), std::false_type());
+    else if (p.weight != nullptr) ahead ? run(std::true_type(), std::true_type()) : run(std::true_type(), std::false_type());
     else ahead ? run(std::false_type(), std::true_type()) : run(std::false_type(), std::false_type());
 }
 
