@@ -4,9 +4,9 @@
 #include <tenon/graph/io/planetoid.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-    fuzz::run(bytes, size, [](const std::string& path) { fuzz::touch(tenon::graph::detail::planetoid_features(path)); });
+    fuzz::run(bytes, size, [](const std::string& path) { fuzz::touch(tenon::graph_detail::planetoid_features(path)); });
     fuzz::run(bytes, size, [](const std::string& path) {
-        if (tenon::graph::detail::planetoid_labels(path).classes < 1) __builtin_trap();
+        if (tenon::graph_detail::planetoid_labels(path).classes < 1) __builtin_trap();
     });
-    return fuzz::run(bytes, size, [](const std::string& path) { fuzz::touch(tenon::graph::detail::planetoid_edges(path, 1000)); });
+    return fuzz::run(bytes, size, [](const std::string& path) { fuzz::touch(tenon::graph_detail::planetoid_edges(path, 1000)); });
 }

@@ -9,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace tenon::graph {
-
-namespace detail {
+namespace tenon::graph_detail {
 
 // Rows begin ... end - 1 of a field, with `shift` added where it is an index.
 template <class M>
@@ -25,9 +23,9 @@ inline bool has_value(const auto& field) {
     if constexpr (requires { field.has_value(); }) return field.has_value();
     else return field.structure().has_value();
 }
-template <Of What, class T, int R>
-long rows_of(const Tensor<T, R>& field) { return field.shape(What == Of::index_into_nodes ? R - 1 : 0); }
-template <Of What, class T>
+template <graph::Of What, class T, int R>
+long rows_of(const Tensor<T, R>& field) { return field.shape(What == graph::Of::index_into_nodes ? R - 1 : 0); }
+template <graph::Of What, class T>
 long rows_of(const Csr<T>& field) { return field.shape(0); }
 
 template <class T, int R>
@@ -36,10 +34,10 @@ template <class T>
 Csr<T> in_memory(const Csr<T>& field) { return field.to(cpu).with_values(contiguous(field.values().detach().to(cpu))); }
 
 // The pieces one behind the other; at least one.
-template <Of What, class T, int R>
+template <graph::Of What, class T, int R>
 Tensor<T, R> joined(const char* name, const std::vector<Piece<Tensor<T, R>>>& pieces) {
     static_assert(R >= 1, "a field of a batch needs an axis that runs over nodes, edges or graphs");
-    constexpr int axis = What == Of::index_into_nodes ? R - 1 : 0;
+    constexpr int axis = What == graph::Of::index_into_nodes ? R - 1 : 0;
     Shape<R> shape = pieces[0].from->shape();
     long total = 0, outer = 1, inner = 1;
     for (const auto& piece : pieces) {
@@ -57,7 +55,7 @@ Tensor<T, R> joined(const char* name, const std::vector<Piece<Tensor<T, R>>>& pi
         for (const auto& piece : pieces) {
             const long count = (piece.end - piece.begin) * inner;
             const T* const from = piece.from->data() + (o * piece.from->shape(axis) + piece.begin) * inner;
-            if constexpr (What == Of::index_into_nodes) {
+            if constexpr (What == graph::Of::index_into_nodes) {
                 for (long k = 0; k < count; ++k) to[k] = from[k] + static_cast<T>(piece.shift);
             } else if (count > 0) {
                 std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
@@ -67,9 +65,9 @@ Tensor<T, R> joined(const char* name, const std::vector<Piece<Tensor<T, R>>>& pi
     }
     return result;
 }
-template <Of What, class T>
+template <graph::Of What, class T>
 Csr<T> joined(const char* name, const std::vector<Piece<Csr<T>>>& pieces) {
-    static_assert(What != Of::index_into_nodes, "a sparse matrix is no index");
+    static_assert(What != graph::Of::index_into_nodes, "a sparse matrix is no index");
     const long width = pieces[0].from->shape(1);
     long rows = 0, elements = 0;
     for (const auto& piece : pieces) {
@@ -95,7 +93,8 @@ Csr<T> joined(const char* name, const std::vector<Piece<Csr<T>>>& pieces) {
     return Csr<T>::from_pointers(all, columns, values, width);
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // D: GraphData, or a struct with edge_index [2, E], nodes and fields(). A whole data set of graphs is a Batch too, of which
 // batch() takes some by copying slices; that makes it a data set for data::batches:
@@ -116,41 +115,41 @@ public:
         if (graphs.empty()) fail<ValueError>("Batch: no graphs came, expected at least one");
         Batch b;
         std::vector<D> here = graphs;
-        std::vector<detail::Piece<Tensor<std::int64_t, 2>>> edges;
+        std::vector<graph_detail::Piece<Tensor<std::int64_t, 2>>> edges;
         b.node_pointers_ = {0}, b.edge_pointers_ = {0};
         for (std::size_t i = 0; i < here.size(); ++i) {
             D& g = here[i];
             if (g.nodes < 0) fail<ValueError>("Batch: graph ", static_cast<long>(i), " has ", g.nodes, " nodes");
-            g.edge_index = g.edge_index.has_value() ? detail::in_memory(g.edge_index) : zeros<std::int64_t>({2, 0});
+            g.edge_index = g.edge_index.has_value() ? graph_detail::in_memory(g.edge_index) : zeros<std::int64_t>({2, 0});
             if (g.edge_index.shape(0) != 2) fail<ShapeError>("Batch: edge_index of graph ", static_cast<long>(i), " is ", g.edge_index.record()->description(), ", expected [2, E]");
             check_index("edge_index", static_cast<long>(i), g.edge_index, g.nodes);
             edges.push_back({&g.edge_index, 0, g.edge_index.shape(1), b.node_pointers_.back()});
             b.node_pointers_.push_back(b.node_pointers_.back() + g.nodes);
             b.edge_pointers_.push_back(b.edge_pointers_.back() + g.edge_index.shape(1));
         }
-        b.data.edge_index = detail::joined<Of::index_into_nodes>("edge_index", edges);
+        b.data.edge_index = graph_detail::joined<graph::Of::index_into_nodes>("edge_index", edges);
         b.for_each_field([&](const auto& field, std::vector<long>& rows) {
             using F = std::remove_cvref_t<decltype(field)>;
-            if (!detail::has_value(here[0].*field.member)) {
+            if (!graph_detail::has_value(here[0].*field.member)) {
                 for (std::size_t i = 1; i < here.size(); ++i)
-                    if (detail::has_value(here[i].*field.member)) fail<ShapeError>("Batch: graph ", static_cast<long>(i), " has ", field.name, ", graph 0 has not");
+                    if (graph_detail::has_value(here[i].*field.member)) fail<ShapeError>("Batch: graph ", static_cast<long>(i), " has ", field.name, ", graph 0 has not");
                 return;
             }
-            std::vector<detail::Piece<typename F::Value>> pieces;
+            std::vector<graph_detail::Piece<typename F::Value>> pieces;
             rows = {0};
             for (std::size_t i = 0; i < here.size(); ++i) {
                 auto& value = here[i].*field.member;
-                if (!detail::has_value(value)) fail<ShapeError>("Batch: graph 0 has ", field.name, ", graph ", static_cast<long>(i), " has not");
-                value = detail::in_memory(value);
-                const long count = detail::rows_of<F::of>(value), expected = F::of == Of::node ? here[i].nodes : F::of == Of::edge ? here[i].edge_index.shape(1) : count;
+                if (!graph_detail::has_value(value)) fail<ShapeError>("Batch: graph 0 has ", field.name, ", graph ", static_cast<long>(i), " has not");
+                value = graph_detail::in_memory(value);
+                const long count = graph_detail::rows_of<F::of>(value), expected = F::of == graph::Of::node ? here[i].nodes : F::of == graph::Of::edge ? here[i].edge_index.shape(1) : count;
                 if (count != expected)
                     fail<ShapeError>("Batch: ", field.name, " of graph ", static_cast<long>(i), " has ", count, " rows, expected ", expected, ", one for each ",
-                                     F::of == Of::node ? "node" : "edge");
-                if constexpr (F::of == Of::index_into_nodes) check_index(field.name, static_cast<long>(i), value, here[i].nodes);
+                                     F::of == graph::Of::node ? "node" : "edge");
+                if constexpr (F::of == graph::Of::index_into_nodes) check_index(field.name, static_cast<long>(i), value, here[i].nodes);
                 pieces.push_back({&value, 0, count, b.node_pointers_[i]});
                 rows.push_back(rows.back() + count);
             }
-            b.data.*field.member = detail::joined<F::of>(field.name, pieces);
+            b.data.*field.member = graph_detail::joined<F::of>(field.name, pieces);
         });
         b.finish();
         return b;
@@ -215,32 +214,32 @@ private:
     // Fills the fields of b, whose node pointers are there, from the graphs named.
     void take(Batch& b, const long* rows, long count) const {
         if (!data.edge_index.device().is_cpu()) fail<DeviceError>("Batch: this batch is on a device\n       hint: take graphs out of the one on the CPU, then move them");
-        std::vector<detail::Piece<Tensor<std::int64_t, 2>>> edges;
+        std::vector<graph_detail::Piece<Tensor<std::int64_t, 2>>> edges;
         const auto shift = [&](long i) { return b.node_pointers_[static_cast<std::size_t>(i)] - node_pointers_[static_cast<std::size_t>(rows[i])]; };
         for (long i = 0; i < count; ++i) {
             const std::size_t g = static_cast<std::size_t>(rows[i]);
             edges.push_back({&data.edge_index, edge_pointers_[g], edge_pointers_[g + 1], shift(i)});
         }
         check_size("edge_index", data.edge_index.shape(1), edge_pointers_.back());
-        b.data.edge_index = detail::joined<Of::index_into_nodes>("edge_index", edges);
+        b.data.edge_index = graph_detail::joined<graph::Of::index_into_nodes>("edge_index", edges);
         std::size_t number = 0;
         b.for_each_field([&](const auto& field, std::vector<long>& to) {
             using F = std::remove_cvref_t<decltype(field)>;
             const auto& from = data.*field.member;
             // A field that was added to the batch itself has the rows of what it is of.
             const std::vector<long>& own = field_pointers_[number++];
-            const std::vector<long>& at = !own.empty() ? own : F::of == Of::node ? node_pointers_ : F::of == Of::edge ? edge_pointers_ : own;
-            if (!detail::has_value(from)) return;
+            const std::vector<long>& at = !own.empty() ? own : F::of == graph::Of::node ? node_pointers_ : F::of == graph::Of::edge ? edge_pointers_ : own;
+            if (!graph_detail::has_value(from)) return;
             if (at.empty()) fail<ShapeError>("Batch: ", field.name, " was not there when the batch was made: which rows are of which graph?");
-            check_size(field.name, detail::rows_of<F::of>(from), at.back());
-            std::vector<detail::Piece<typename F::Value>> pieces;
+            check_size(field.name, graph_detail::rows_of<F::of>(from), at.back());
+            std::vector<graph_detail::Piece<typename F::Value>> pieces;
             to = {0};
             for (long i = 0; i < count; ++i) {
                 const std::size_t g = static_cast<std::size_t>(rows[i]);
                 pieces.push_back({&from, at[g], at[g + 1], shift(i)});
                 to.push_back(to.back() + at[g + 1] - at[g]);
             }
-            b.data.*field.member = detail::joined<F::of>(field.name, pieces);
+            b.data.*field.member = graph_detail::joined<F::of>(field.name, pieces);
         });
     }
     static void check_size(const char* name, long rows, long expected) {

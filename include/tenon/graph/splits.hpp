@@ -20,7 +20,8 @@ struct RandomSplitOptions {
     long per_class = 20, validation = 500, test = 1000;
 };
 
-namespace detail {
+}  // namespace tenon::graph
+namespace tenon::graph_detail {
 
 inline Tensor<std::int64_t, 1> index_list(const std::vector<long>& values, std::size_t begin, std::size_t end) {
     const Tensor<std::int64_t, 1> list = empty<std::int64_t>({static_cast<long>(end - begin)});
@@ -45,7 +46,8 @@ inline void shuffle(std::vector<long>& values, Key key) {
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = before[static_cast<std::size_t>(order[i])];
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // The random split of Fey and Lenssen, "Fast graph representation learning with PyTorch Geometric" (2019), and Shchur et al.,
 // "Pitfalls of graph neural network evaluation" (2018): `per_class` nodes of every class for training, and of the rest, shuffled,
@@ -53,12 +55,12 @@ inline void shuffle(std::vector<long>& values, Key key) {
 // rest is too small.
 inline Split random_split(const Tensor<std::int64_t, 1>& y, Key key, const RandomSplitOptions& options = {}) {
     if (options.per_class < 0 || options.validation < 0 || options.test < 0) fail<ValueError>("random_split: negative sizes");
-    std::vector<std::vector<long>> classes = detail::rows_by_label("random_split", y);
+    std::vector<std::vector<long>> classes = graph_detail::rows_by_label("random_split", y);
     std::vector<long> train, rest;
     for (std::size_t c = 0; c < classes.size(); ++c) {
         if (static_cast<long>(classes[c].size()) < options.per_class)
             fail<ValueError>("random_split: class ", static_cast<long>(c), " has ", static_cast<long>(classes[c].size()), " nodes, fewer than the ", options.per_class, " for training");
-        detail::shuffle(classes[c], key.split(c + 1));
+        graph_detail::shuffle(classes[c], key.split(c + 1));
         const auto middle = classes[c].begin() + options.per_class;
         train.insert(train.end(), classes[c].begin(), middle);
         rest.insert(rest.end(), middle, classes[c].end());
@@ -66,22 +68,22 @@ inline Split random_split(const Tensor<std::int64_t, 1>& y, Key key, const Rando
     if (options.validation + options.test > static_cast<long>(rest.size()))
         fail<ValueError>("random_split: ", static_cast<long>(rest.size()), " nodes are left, fewer than ", options.validation, " for validation and ", options.test, " for testing");
     std::sort(rest.begin(), rest.end());
-    detail::shuffle(rest, key.split(0));
+    graph_detail::shuffle(rest, key.split(0));
     const std::size_t validation = static_cast<std::size_t>(options.validation), test = static_cast<std::size_t>(options.test);
-    return {detail::index_list(train, 0, train.size()), detail::index_list(rest, 0, validation), detail::index_list(rest, validation, validation + test)};
+    return {graph_detail::index_list(train, 0, train.size()), graph_detail::index_list(rest, 0, validation), graph_detail::index_list(rest, validation, validation + test)};
 }
 
 // The rows in k parts of nearly equal size, each with nearly the same share of every class: the classes' shuffled rows are dealt
 // out one after the other. Rows with a label below 0 are in no part. Throws ValueError unless 2 <= k <= the number of rows.
 inline std::vector<Tensor<std::int64_t, 1>> stratified_folds(const Tensor<std::int64_t, 1>& y, long k, Key key) {
-    std::vector<std::vector<long>> classes = detail::rows_by_label("stratified_folds", y);
+    std::vector<std::vector<long>> classes = graph_detail::rows_by_label("stratified_folds", y);
     std::size_t count = 0;
     for (const std::vector<long>& rows : classes) count += rows.size();
     if (k < 2 || k > static_cast<long>(count)) fail<ValueError>("stratified_folds: ", k, " folds of ", static_cast<long>(count), " rows, expected 2 to as many as there are rows");
     std::vector<std::vector<long>> folds(static_cast<std::size_t>(k));
     std::size_t next = 0;
     for (std::size_t c = 0; c < classes.size(); ++c) {
-        detail::shuffle(classes[c], key.split(c));
+        graph_detail::shuffle(classes[c], key.split(c));
         for (long row : classes[c]) {
             folds[next].push_back(row);
             next = (next + 1) % folds.size();
@@ -90,7 +92,7 @@ inline std::vector<Tensor<std::int64_t, 1>> stratified_folds(const Tensor<std::i
     std::vector<Tensor<std::int64_t, 1>> lists;
     for (std::vector<long>& fold : folds) {
         std::sort(fold.begin(), fold.end());
-        lists.push_back(detail::index_list(fold, 0, fold.size()));
+        lists.push_back(graph_detail::index_list(fold, 0, fold.size()));
     }
     return lists;
 }
@@ -104,7 +106,7 @@ inline Split fold_split(const std::vector<Tensor<std::int64_t, 1>>& folds, long 
         if (f != i && f != before)
             for (long r = 0; r < folds[static_cast<std::size_t>(f)].size(); ++r) train.push_back(static_cast<long>(folds[static_cast<std::size_t>(f)].data()[r]));
     std::sort(train.begin(), train.end());
-    return {detail::index_list(train, 0, train.size()), folds[static_cast<std::size_t>(before)], folds[static_cast<std::size_t>(i)]};
+    return {graph_detail::index_list(train, 0, train.size()), folds[static_cast<std::size_t>(before)], folds[static_cast<std::size_t>(i)]};
 }
 
 }  // namespace tenon::graph

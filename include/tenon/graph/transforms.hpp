@@ -19,7 +19,8 @@ struct Edges {
     Tensor<std::int64_t, 1> edges;
 };
 
-namespace detail {
+}  // namespace tenon::graph
+namespace tenon::graph_detail {
 
 struct EdgeList {
     Tensor<std::int64_t, 2> index;
@@ -42,9 +43,9 @@ inline EdgeList checked_edges(const char* operation, const Tensor<std::int64_t, 
     return list;
 }
 // The edges numbered, in that order.
-inline Edges chosen_edges(const EdgeList& list, const std::vector<long>& chosen) {
+inline graph::Edges chosen_edges(const EdgeList& list, const std::vector<long>& chosen) {
     const long count = static_cast<long>(chosen.size()), width = list.attributes.has_value() ? list.attributes.shape(1) : 0;
-    Edges result{empty<std::int64_t>({2, count}), {}, empty<std::int64_t>({count})};
+    graph::Edges result{empty<std::int64_t>({2, count}), {}, empty<std::int64_t>({count})};
     if (list.attributes.has_value()) result.edge_attr = empty<float>({count, width});
     for (long k = 0; k < count; ++k) {
         const long from = chosen[static_cast<std::size_t>(k)];
@@ -62,17 +63,18 @@ inline std::vector<long> by_source_and_target(const EdgeList& list) {
     return order;
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // Every edge once, sorted by source and target; attributes of duplicates are added up in the order in which they came. `edges`
 // names the first of each.
 inline Edges coalesce(const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
-    const detail::EdgeList list = detail::checked_edges("coalesce", edge_index, nodes, edge_attr);
-    const std::vector<long> order = detail::by_source_and_target(list);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("coalesce", edge_index, nodes, edge_attr);
+    const std::vector<long> order = graph_detail::by_source_and_target(list);
     std::vector<long> firsts;
     for (std::size_t i = 0; i < order.size(); ++i)
         if (i == 0 || list.source(order[i]) != list.source(order[i - 1]) || list.target(order[i]) != list.target(order[i - 1])) firsts.push_back(order[i]);
-    Edges result = detail::chosen_edges(list, firsts);
+    Edges result = graph_detail::chosen_edges(list, firsts);
     if (!list.attributes.has_value() || firsts.size() == order.size()) return result;
     const long width = list.attributes.shape(1);
     long at = -1;
@@ -89,7 +91,7 @@ inline Edges coalesce(const Tensor<std::int64_t, 2>& edge_index, long nodes, con
 // Every edge in both directions, once, sorted by source and target; attributes of an edge and of those that are the same or its
 // reverse are added up. A self-loop is its own reverse, and counts twice, as in PyTorch Geometric.
 inline Edges to_undirected(const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
-    const detail::EdgeList list = detail::checked_edges("to_undirected", edge_index, nodes, edge_attr);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("to_undirected", edge_index, nodes, edge_attr);
     const Tensor<std::int64_t, 2> both = empty<std::int64_t>({2, 2 * list.count});
     for (long k = 0; k < list.count; ++k) {
         both.data()[k] = both.data()[3 * list.count + k] = list.source(k);
@@ -111,16 +113,16 @@ inline Edges to_undirected(const Tensor<std::int64_t, 2>& edge_index, long nodes
 }
 
 inline Edges remove_self_loops(const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
-    const detail::EdgeList list = detail::checked_edges("remove_self_loops", edge_index, nodes, edge_attr);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("remove_self_loops", edge_index, nodes, edge_attr);
     std::vector<long> kept;
     for (long k = 0; k < list.count; ++k)
         if (list.source(k) != list.target(k)) kept.push_back(k);
-    return detail::chosen_edges(list, kept);
+    return graph_detail::chosen_edges(list, kept);
 }
 
 // A self-loop for each node behind the edges, whether or not it has one; their attributes are `fill`, and they have number -1.
 inline Edges add_self_loops(const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}, float fill = 1) {
-    const detail::EdgeList list = detail::checked_edges("add_self_loops", edge_index, nodes, edge_attr);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("add_self_loops", edge_index, nodes, edge_attr);
     const long count = list.count + nodes;
     Edges result{empty<std::int64_t>({2, count}), {}, empty<std::int64_t>({count})};
     for (long k = 0; k < count; ++k) {
@@ -142,7 +144,7 @@ enum class End { source, target };
 
 // How many edges begin (or end) at each node, [nodes].
 inline Tensor<float, 1> degree(const Tensor<std::int64_t, 2>& edge_index, long nodes, End end = End::source) {
-    const detail::EdgeList list = detail::checked_edges("degree", edge_index, nodes);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("degree", edge_index, nodes);
     const Tensor<float, 1> degrees = zeros<float>({nodes});
     std::vector<long> counts(static_cast<std::size_t>(nodes));
     for (long k = 0; k < list.count; ++k) ++counts[static_cast<std::size_t>(end == End::source ? list.source(k) : list.target(k))];
@@ -205,7 +207,7 @@ struct Subgraph {
 // The graph among the nodes listed, numbered in the order of the list. Throws IndexError for a node that is not there, ValueError for
 // one that is listed twice.
 inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
-    const detail::EdgeList list = detail::checked_edges("subgraph", edge_index, nodes, edge_attr);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("subgraph", edge_index, nodes, edge_attr);
     const Tensor<std::int64_t, 1> chosen = clone(subset.detach().to(cpu));
     std::vector<std::int64_t> number(static_cast<std::size_t>(nodes), -1);
     for (long i = 0; i < chosen.size(); ++i) {
@@ -218,7 +220,7 @@ inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std
     std::vector<long> kept;
     for (long k = 0; k < list.count; ++k)
         if (new_number(list.source(k)) >= 0 && new_number(list.target(k)) >= 0) kept.push_back(k);
-    Subgraph result{chosen, detail::chosen_edges(list, kept)};
+    Subgraph result{chosen, graph_detail::chosen_edges(list, kept)};
     for (long k = 0; k < result.edges.edge_index.size(); ++k) result.edges.edge_index.data()[k] = new_number(result.edges.edge_index.data()[k]);
     return result;
 }
@@ -227,7 +229,7 @@ inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std
 // the seeds: the seeds first, as listed, then the others by distance and number. Throws ValueError for a negative number of hops.
 inline Subgraph k_hop(const Tensor<std::int64_t, 1>& seeds, long hops, const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
     if (hops < 0) fail<ValueError>("k_hop: ", hops, " hops");
-    const detail::EdgeList list = detail::checked_edges("k_hop", edge_index, nodes);
+    const graph_detail::EdgeList list = graph_detail::checked_edges("k_hop", edge_index, nodes);
     const Tensor<std::int64_t, 1> first = contiguous(seeds.detach().to(cpu));
     std::vector<std::int64_t> found(first.data(), first.data() + first.size());
     std::vector<bool> seen(static_cast<std::size_t>(nodes));

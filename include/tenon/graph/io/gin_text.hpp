@@ -8,9 +8,7 @@
 
 #include <algorithm>
 
-namespace tenon::graph {
-
-namespace detail {
+namespace tenon::graph_detail {
 
 // 0, 1, ... for the values in ascending order.
 inline void number_labels(std::vector<std::int64_t>& values, long* classes = nullptr) {
@@ -31,14 +29,15 @@ inline Tensor<float, 2> one_hot_rows(const std::vector<std::int64_t>& values, lo
     return x;
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // Labels of graphs and tags of nodes are numbered in ascending order of what the file has; graph_y are the labels, x the one-hot
 // tags, followed by the nodes' numbers where there are some. Edges run from the neighbours listed to the node. Throws FileError
 // with the line.
 inline GraphSet read_gin_text(const std::string& path) {
     constexpr const char* operation = "read_gin_text";
-    detail::LineReader lines(operation, path, ' ');
+    graph_detail::LineReader lines(operation, path, ' ');
     if (!lines.next_filled()) lines.truncated("the number of graphs");
     const long count = lines.integer("the number of graphs");
     if (count < 1) lines.broken("expected at least one graph");
@@ -75,9 +74,9 @@ inline GraphSet read_gin_text(const std::string& path) {
     }
     if (lines.next_filled()) lines.broken("the file goes on behind its last graph");
     long classes = 0;
-    detail::number_labels(labels);
-    detail::number_labels(tags, &classes);
-    const Tensor<float, 2> hot = detail::one_hot_rows(tags, classes, operation, path);
+    graph_detail::number_labels(labels);
+    graph_detail::number_labels(tags, &classes);
+    const Tensor<float, 2> hot = graph_detail::one_hot_rows(tags, classes, operation, path);
     std::vector<GraphData<>> graphs;
     width = width < 0 ? 0 : width;
     long node = 0, edge = 0;
@@ -85,7 +84,7 @@ inline GraphSet read_gin_text(const std::string& path) {
         GraphData<> data;
         data.nodes = node_counts[g];
         const auto first = static_cast<std::ptrdiff_t>(edge), last = first + static_cast<std::ptrdiff_t>(edge_counts[g]);
-        data.edge_index = detail::edge_index_of({sources.begin() + first, sources.begin() + last}, {targets.begin() + first, targets.begin() + last});
+        data.edge_index = graph_detail::edge_index_of({sources.begin() + first, sources.begin() + last}, {targets.begin() + first, targets.begin() + last});
         data.x = empty<float>({data.nodes, classes + width});
         for (long i = 0; i < data.nodes; ++i) {
             float* const row = data.x.data() + i * (classes + width);

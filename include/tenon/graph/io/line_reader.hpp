@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace tenon::graph::detail {
+namespace tenon::graph_detail {
 
 // for (LineReader lines("read_tu", path, ','); lines.next();) { const long a = lines.integer("a node"); lines.end(); }
 // Fields are parted by blanks (' '), by one comma with blanks around it (',') or by one tab ('\t'). Every error is a FileError
@@ -190,4 +190,4 @@ inline Tensor<std::int64_t, 2> edge_index_of(const std::vector<std::int64_t>& so
     return edges;
 }
 
-}  // namespace tenon::graph::detail
+}  // namespace tenon::graph_detail

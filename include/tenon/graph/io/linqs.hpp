@@ -19,7 +19,8 @@ struct LinqsData {
     long unknown = 0;                   // citations of papers without content: left out
 };
 
-namespace detail {
+}  // namespace tenon::graph
+namespace tenon::graph_detail {
 
 class LinqsPapers {
 public:
@@ -43,12 +44,12 @@ public:
         sources_.push_back(from->second);
         targets_.push_back(to->second);
     }
-    LinqsData finish(long width) {
-        LinqsData result;
+    graph::LinqsData finish(long width) {
+        graph::LinqsData result;
         result.ids = std::move(ids_);
         result.unknown = unknown_;
         pointers_.push_back(static_cast<std::int64_t>(columns_.size()));
-        GraphData<Csr<float>>& data = result.data;
+        graph::GraphData<Csr<float>>& data = result.data;
         data.nodes = static_cast<long>(result.ids.size());
         data.x = Csr<float>::from_pointers(tensor_of(pointers_), tensor_of(columns_), tensor_of(values_), width);
         result.classes = labels_;
@@ -69,16 +70,17 @@ private:
     long unknown_ = 0;
 };
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // content: lines "id word word ... class", one number for each word of the vocabulary; cites: lines "cited citing". Throws
 // FileError with the file and the line.
 inline LinqsData read_linqs(const std::string& content, const std::string& cites) {
     constexpr const char* operation = "read_linqs";
-    detail::LinqsPapers papers;
+    graph_detail::LinqsPapers papers;
     long width = -1;
     {
-        detail::LineReader lines(operation, content, ' ');
+        graph_detail::LineReader lines(operation, content, ' ');
         while (lines.next_filled()) {
             papers.begin(lines, lines.word("a paper"));
             // What follows is numbers, and the class last of all.
@@ -94,7 +96,7 @@ inline LinqsData read_linqs(const std::string& content, const std::string& cites
         }
         if (width < 0) lines.truncated("a paper");
     }
-    detail::LineReader lines(operation, cites, ' ');
+    graph_detail::LineReader lines(operation, cites, ' ');
     while (lines.next_filled()) {
         const std::string_view cited = lines.word("a paper"), citing = lines.word("a paper");
         lines.end();
@@ -108,10 +110,10 @@ inline LinqsData read_linqs(const std::string& content, const std::string& cites
 // A citing B. Throws FileError with the file and the line.
 inline LinqsData read_linqs_tab(const std::string& papers_path, const std::string& cites_path) {
     constexpr const char* operation = "read_linqs_tab";
-    detail::LinqsPapers papers;
+    graph_detail::LinqsPapers papers;
     std::unordered_map<std::string, long> column_of;
     {
-        detail::LineReader lines(operation, papers_path, '\t');
+        graph_detail::LineReader lines(operation, papers_path, '\t');
         if (!lines.next() || !lines.next()) lines.truncated("two heading lines");
         while (!lines.at_end()) {
             const std::string_view field = lines.word("a declaration");
@@ -147,7 +149,7 @@ inline LinqsData read_linqs_tab(const std::string& papers_path, const std::strin
         }
         if (!any) lines.truncated("a paper");
     }
-    detail::LineReader lines(operation, cites_path, ' ');
+    graph_detail::LineReader lines(operation, cites_path, ' ');
     if (!lines.next() || !lines.next()) lines.truncated("two heading lines");
     const auto paper = [&](std::string_view field) {
         constexpr std::string_view prefix = "paper:";

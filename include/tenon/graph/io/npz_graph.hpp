@@ -9,9 +9,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace tenon::graph {
-
-namespace detail {
+namespace tenon::graph_detail {
 
 // Whole numbers of a member, of whatever integer type.
 inline std::vector<std::int64_t> npz_integers(const io::Npz& archive, const std::string& path, const std::string& name) {
@@ -59,7 +57,8 @@ inline Csr<float> npz_matrix(const io::Npz& archive, const std::string& path, co
     }
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 struct NpzGraphOptions {
     bool binary_features = true;  // every feature above 0 becomes 1, as the papers have it; others are dropped
@@ -69,7 +68,7 @@ struct NpzGraphOptions {
 // self-loops or duplicates, sorted by source and target. Throws FileError, DtypeError or ShapeError with the file and the member.
 inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGraphOptions& options = {}) {
     const io::Npz archive(path);
-    const Csr<float> adjacency = detail::npz_matrix(archive, path, "adj");
+    const Csr<float> adjacency = graph_detail::npz_matrix(archive, path, "adj");
     const long nodes = adjacency.shape(0);
     if (adjacency.shape(1) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"adj\" is ", nodes, " x ", adjacency.shape(1), ", expected as many rows as columns");
     std::vector<std::pair<std::int64_t, std::int64_t>> edges;
@@ -86,9 +85,9 @@ inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGr
     data.nodes = nodes;
     std::vector<std::int64_t> sources, targets;
     for (const auto& [source, target] : edges) sources.push_back(source), targets.push_back(target);
-    data.edge_index = detail::edge_index_of(sources, targets);
+    data.edge_index = graph_detail::edge_index_of(sources, targets);
     if (archive.contains("attr_data")) {
-        data.x = detail::npz_matrix(archive, path, "attr");
+        data.x = graph_detail::npz_matrix(archive, path, "attr");
         if (data.x.shape(0) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"attr\" has ", data.x.shape(0), " rows, expected ", nodes, ", one for each node");
         if (options.binary_features) {
             const CsrPattern& all = data.x.structure().by_row();
@@ -98,13 +97,13 @@ inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGr
                     if (data.x.values().data()[k] > 0) columns.push_back(all.columns.data()[k]);
                 pointers.push_back(static_cast<std::int64_t>(columns.size()));
             }
-            data.x = Csr<float>::from_pointers(detail::tensor_of(pointers), detail::tensor_of(columns), ones<float>({static_cast<long>(columns.size())}), data.x.shape(1));
+            data.x = Csr<float>::from_pointers(graph_detail::tensor_of(pointers), graph_detail::tensor_of(columns), ones<float>({static_cast<long>(columns.size())}), data.x.shape(1));
         }
     }
     if (archive.contains("labels")) {
-        const std::vector<std::int64_t> labels = detail::npz_integers(archive, path, "labels");
+        const std::vector<std::int64_t> labels = graph_detail::npz_integers(archive, path, "labels");
         if (static_cast<long>(labels.size()) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"labels\" has ", static_cast<long>(labels.size()), " entries, expected ", nodes);
-        data.y = detail::tensor_of(labels);
+        data.y = graph_detail::tensor_of(labels);
     }
     return data;
 }

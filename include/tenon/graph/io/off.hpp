@@ -11,7 +11,7 @@ namespace tenon::graph {
 // behind them are left out, and so are comments (#). No edges: face_to_edge makes them. Throws FileError with the line.
 inline GraphData<> read_off(const std::string& path) {
     constexpr const char* operation = "read_off";
-    detail::LineReader lines(operation, path, ' ');
+    graph_detail::LineReader lines(operation, path, ' ');
     const auto next = [&](const char* what) {
         do {
             if (!lines.next_filled()) lines.truncated(what);
@@ -46,7 +46,7 @@ inline GraphData<> read_off(const std::string& path) {
     GraphData<> data;
     data.nodes = vertices;
     data.edge_index = empty<std::int64_t>({2, 0});
-    data.pos = detail::matrix_of(pos, 3);
+    data.pos = graph_detail::matrix_of(pos, 3);
     const long count = static_cast<long>(a.size());
     data.face = empty<std::int64_t>({3, count});
     for (long k = 0; k < count; ++k) {

@@ -14,10 +14,10 @@ struct OgbOptions {
 // Throws FileError with the file and the line.
 inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& options = {}) {
     constexpr const char* operation = "read_ogb_csv";
-    const auto path_of = [&](const char* what) { return detail::plain_or_packed(folder + "/" + what + ".csv"); };
-    const std::vector<std::int64_t> node_counts = detail::read_integers(operation, path_of("num-node-list")), edge_counts = detail::read_integers(operation, path_of("num-edge-list"));
+    const auto path_of = [&](const char* what) { return graph_detail::plain_or_packed(folder + "/" + what + ".csv"); };
+    const std::vector<std::int64_t> node_counts = graph_detail::read_integers(operation, path_of("num-node-list")), edge_counts = graph_detail::read_integers(operation, path_of("num-edge-list"));
     if (node_counts.empty()) fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" is empty: expected a number of nodes for each graph");
-    detail::same_length(operation, path_of("num-edge-list"), static_cast<long>(edge_counts.size()), static_cast<long>(node_counts.size()), "graph");
+    graph_detail::same_length(operation, path_of("num-edge-list"), static_cast<long>(edge_counts.size()), static_cast<long>(node_counts.size()), "graph");
     const auto total = [&](const std::vector<std::int64_t>& counts, const char* file) {
         long sum = 0;
         for (std::size_t i = 0; i < counts.size(); ++i)
@@ -29,17 +29,17 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
 
     // What has a row per node must be there before memory is taken for the nodes claimed.
     const auto rows = [&](const char* file, long expected, const char* of) {
-        detail::NumberRows numbers;
-        if (detail::is_there(path_of(file))) {
-            numbers = detail::read_number_rows(operation, path_of(file));
-            detail::same_length(operation, path_of(file), numbers.rows, expected, of);
+        graph_detail::NumberRows numbers;
+        if (graph_detail::is_there(path_of(file))) {
+            numbers = graph_detail::read_number_rows(operation, path_of(file));
+            graph_detail::same_length(operation, path_of(file), numbers.rows, expected, of);
         }
         return numbers;
     };
     const auto labels_of = [&](const char* file, long expected, const char* of) {
         std::vector<std::int64_t> labels;
-        if (!detail::is_there(path_of(file))) return labels;
-        detail::LineReader lines(operation, path_of(file), ',');
+        if (!graph_detail::is_there(path_of(file))) return labels;
+        graph_detail::LineReader lines(operation, path_of(file), ',');
         while (lines.next_filled()) {
             const std::string_view field = lines.word("a label");
             lines.end();
@@ -52,15 +52,15 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
             if (static_cast<float>(label) != value) lines.broken_field("an integer", field);
             labels.push_back(label);
         }
-        detail::same_length(operation, path_of(file), static_cast<long>(labels.size()), expected, of);
+        graph_detail::same_length(operation, path_of(file), static_cast<long>(labels.size()), expected, of);
         return labels;
     };
-    const detail::NumberRows x = rows("node-feat", nodes, "node"), edge_attr = rows("edge-feat", edges, "edge");
+    const graph_detail::NumberRows x = rows("node-feat", nodes, "node"), edge_attr = rows("edge-feat", edges, "edge");
     const std::vector<std::int64_t> y = labels_of("node-label", nodes, "node"), graph_y = labels_of("graph-label", static_cast<long>(node_counts.size()), "graph");
     if (x.rows == 0 && y.empty() && nodes > 64 * (edges + 1) + (1 << 20))
         fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" claims ", nodes, " nodes, of which nearly all have neither features nor edges");
 
-    detail::LineReader lines(operation, path_of("edge"), ',');
+    graph_detail::LineReader lines(operation, path_of("edge"), ',');
     std::vector<GraphData<>> graphs;
     long first_node = 0, first_edge = 0;
     std::vector<std::int64_t> sources, targets;
@@ -76,7 +76,7 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
             sources.push_back(source), targets.push_back(target);
             if (options.add_inverse_edge) sources.push_back(target), targets.push_back(source);
         }
-        data.edge_index = detail::edge_index_of(sources, targets);
+        data.edge_index = graph_detail::edge_index_of(sources, targets);
         if (x.rows > 0) data.x = from<float>({data.nodes, x.width}, x.values.data() + first_node * x.width);
         if (edge_attr.rows > 0) {
             const long copies = options.add_inverse_edge ? 2 : 1, count = static_cast<long>(edge_counts[g]);
@@ -98,7 +98,7 @@ struct OgbSplit {
     Tensor<std::int64_t, 1> train, validation, test;
 };
 inline OgbSplit read_ogb_split(const std::string& folder) {
-    const auto list = [&](const char* what) { return detail::tensor_of(detail::read_integers("read_ogb_split", detail::plain_or_packed(folder + "/" + what + ".csv"))); };
+    const auto list = [&](const char* what) { return graph_detail::tensor_of(graph_detail::read_integers("read_ogb_split", graph_detail::plain_or_packed(folder + "/" + what + ".csv"))); };
     return {list("train"), list("valid"), list("test")};
 }
 

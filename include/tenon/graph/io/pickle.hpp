@@ -12,8 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace tenon::graph {
-namespace detail {
+namespace tenon::graph_detail {
 
 enum class PickleKind : std::uint8_t { mark, none, boolean, integer, name, string, tuple, list, dictionary, object };
 // The names of Python that occur; anything else is refused.
@@ -368,5 +367,4 @@ private:
     PickleValue root_;
 };
 
-}  // namespace detail
-}  // namespace tenon::graph
+}  // namespace tenon::graph_detail

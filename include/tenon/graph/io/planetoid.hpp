@@ -19,7 +19,8 @@ struct PlanetoidFiles {
     }
 };
 
-namespace detail {
+}  // namespace tenon::graph
+namespace tenon::graph_detail {
 
 // Labels of rows [n, classes] that have a single 1; a row of zeros has label 0, as NumPy's argmax has it.
 struct PlanetoidLabels {
@@ -73,7 +74,8 @@ inline Tensor<std::int64_t, 2> planetoid_edges(const std::string& path, long nod
     return index;
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // Features [N, F] sparse, labels, edges in both directions without self-loops or duplicates, and the public split: 20 nodes of
 // each class for training (the rows of x), the 500 after them for validation, test.index for testing. Nodes that no file
@@ -81,8 +83,8 @@ inline Tensor<std::int64_t, 2> planetoid_edges(const std::string& path, long nod
 // the offset or line; no code of the pickles is executed.
 inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     constexpr const char* operation = "read_planetoid";
-    const Csr<float> first = detail::planetoid_features(files.x), known = detail::planetoid_features(files.allx), tested = detail::planetoid_features(files.tx);
-    const detail::PlanetoidLabels y = detail::planetoid_labels(files.y), known_y = detail::planetoid_labels(files.ally), tested_y = detail::planetoid_labels(files.ty);
+    const Csr<float> first = graph_detail::planetoid_features(files.x), known = graph_detail::planetoid_features(files.allx), tested = graph_detail::planetoid_features(files.tx);
+    const graph_detail::PlanetoidLabels y = graph_detail::planetoid_labels(files.y), known_y = graph_detail::planetoid_labels(files.ally), tested_y = graph_detail::planetoid_labels(files.ty);
     const auto same = [&](long a, const std::string& file_a, long b, const std::string& file_b, const char* what) {
         if (a != b) fail<FileError>(operation, ": \"", file_a.c_str(), "\" has ", a, " ", what, ", \"", file_b.c_str(), "\" has ", b, "\nhint: are all eight files of one data set?");
     };
@@ -99,7 +101,7 @@ inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
 
     // Row k of tx belongs to node test.index[k]; the nodes lie behind those of allx.
     std::vector<std::int64_t> test_nodes;
-    detail::LineReader lines(operation, files.test_index, ' ');
+    graph_detail::LineReader lines(operation, files.test_index, ' ');
     std::int64_t last = labelled - 1;
     while (lines.next_filled()) {
         const long node = lines.integer("a node");
@@ -145,10 +147,10 @@ inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     }
     pointers.data()[nodes] = at;
     data.x = Csr<float>::from_pointers(pointers, columns, values, width);
-    data.edge_index = detail::planetoid_edges(files.graph, nodes);
+    data.edge_index = graph_detail::planetoid_edges(files.graph, nodes);
     data.train = arange<std::int64_t>(training);
     data.validation = arange<std::int64_t>(training, training + validating);
-    data.test = detail::tensor_of(test_nodes);
+    data.test = graph_detail::tensor_of(test_nodes);
     return data;
 }
 // The data set `name` (cora, citeseer, pubmed) in a folder.

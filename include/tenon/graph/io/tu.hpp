@@ -12,7 +12,8 @@ struct TuOptions {
     bool edge_attributes = false;  // the edges' numbers and, behind them, their one-hot labels
 };
 
-namespace detail {
+}  // namespace tenon::graph
+namespace tenon::graph_detail {
 
 // Rows of numbers parted by commas, all of one length.
 struct NumberRows {
@@ -51,7 +52,8 @@ inline void put_columns(const Tensor<float, 2>& to, long at, const float* from, 
         for (long c = 0; c < width; ++c) to.data()[r * to.shape(1) + at + c] = from[r * width + c];
 }
 
-}  // namespace detail
+}  // namespace tenon::graph_detail
+namespace tenon::graph {
 
 // The data set `name` in a folder. graph_y are the labels of graphs, numbered in ascending order (graph_target, where it has
 // attributes of graphs); x the one-hot labels of nodes, less the smallest label; without labels, x is empty. Self-loops are
@@ -59,7 +61,7 @@ inline void put_columns(const Tensor<float, 2>& to, long at, const float* from, 
 // Throws FileError with the file and the line.
 inline GraphSet read_tu(const std::string& folder, const std::string& name, const TuOptions& options = {}) {
     constexpr const char* operation = "read_tu";
-    const auto path_of = [&](const char* what) { return detail::plain_or_packed(folder + "/" + name + "_" + what + ".txt"); };
+    const auto path_of = [&](const char* what) { return graph_detail::plain_or_packed(folder + "/" + name + "_" + what + ".txt"); };
     struct Edge {
         std::int64_t source, target;
         long line;
@@ -69,7 +71,7 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
     std::vector<long> first;
     std::vector<std::int64_t> graph_of;
     {
-        detail::LineReader lines(operation, path_of("graph_indicator"), ',');
+        graph_detail::LineReader lines(operation, path_of("graph_indicator"), ',');
         long current = 0;
         while (lines.next_filled()) {
             const long g = lines.integer("the number of a graph");
@@ -87,7 +89,7 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
     std::vector<Edge> edges;
     long edge_lines = 0;
     {
-        detail::LineReader lines(operation, path_of("A"), ',');
+        graph_detail::LineReader lines(operation, path_of("A"), ',');
         while (lines.next_filled()) {
             const long source = lines.integer("a node"), target = lines.integer("a node");
             lines.end();
@@ -103,45 +105,45 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
     // Labels and attributes of nodes or edges as columns.
     const auto columns = [&](const char* attributes, const char* labels, bool wanted, long lines, const char* of) {
         Tensor<float, 2> hot;
-        detail::NumberRows numbers;
-        if (detail::is_there(path_of(labels))) {
-            std::vector<std::int64_t> values = detail::read_integers(operation, path_of(labels));
-            detail::same_length(operation, path_of(labels), static_cast<long>(values.size()), lines, of);
+        graph_detail::NumberRows numbers;
+        if (graph_detail::is_there(path_of(labels))) {
+            std::vector<std::int64_t> values = graph_detail::read_integers(operation, path_of(labels));
+            graph_detail::same_length(operation, path_of(labels), static_cast<long>(values.size()), lines, of);
             if (!values.empty()) {
                 const std::int64_t smallest = *std::min_element(values.begin(), values.end());
                 std::int64_t largest = 0, span = 0;
                 for (std::int64_t v : values) {
-                    if (__builtin_sub_overflow(v, smallest, &span) || span > detail::most_features)
+                    if (__builtin_sub_overflow(v, smallest, &span) || span > graph_detail::most_features)
                         fail<FileError>(operation, ": \"", path_of(labels).c_str(), "\" has labels from ", static_cast<long>(smallest), " to ", static_cast<long>(v), ": too many for one-hot features");
                     largest = span > largest ? span : largest;
                 }
                 for (std::int64_t& v : values) v -= smallest;
-                hot = detail::one_hot_rows(values, static_cast<long>(largest) + 1, operation, path_of(labels));
+                hot = graph_detail::one_hot_rows(values, static_cast<long>(largest) + 1, operation, path_of(labels));
             }
         }
-        if (wanted && detail::is_there(path_of(attributes))) {
-            numbers = detail::read_number_rows(operation, path_of(attributes));
-            detail::same_length(operation, path_of(attributes), numbers.rows, lines, of);
+        if (wanted && graph_detail::is_there(path_of(attributes))) {
+            numbers = graph_detail::read_number_rows(operation, path_of(attributes));
+            graph_detail::same_length(operation, path_of(attributes), numbers.rows, lines, of);
         }
         const long hot_width = hot.has_value() ? hot.shape(1) : 0;
         if (numbers.rows == 0) return hot;
         const Tensor<float, 2> all = empty<float>({lines, numbers.width + hot_width});
-        detail::put_columns(all, 0, numbers.values.data(), numbers.width);
-        if (hot_width > 0) detail::put_columns(all, numbers.width, hot.data(), hot_width);
+        graph_detail::put_columns(all, 0, numbers.values.data(), numbers.width);
+        if (hot_width > 0) graph_detail::put_columns(all, numbers.width, hot.data(), hot_width);
         return all;
     };
     const Tensor<float, 2> x = columns("node_attributes", "node_labels", options.node_attributes, nodes, "node");
     const Tensor<float, 2> edge_attr = options.edge_attributes ? columns("edge_attributes", "edge_labels", true, edge_lines, "edge") : Tensor<float, 2>{};
     std::vector<std::int64_t> labels;
-    detail::NumberRows graph_numbers;
-    if (detail::is_there(path_of("graph_attributes"))) {
-        graph_numbers = detail::read_number_rows(operation, path_of("graph_attributes"));
-        detail::same_length(operation, path_of("graph_attributes"), graph_numbers.rows, count, "graph");
+    graph_detail::NumberRows graph_numbers;
+    if (graph_detail::is_there(path_of("graph_attributes"))) {
+        graph_numbers = graph_detail::read_number_rows(operation, path_of("graph_attributes"));
+        graph_detail::same_length(operation, path_of("graph_attributes"), graph_numbers.rows, count, "graph");
     }
-    if (graph_numbers.rows == 0 || detail::is_there(path_of("graph_labels"))) {
-        labels = detail::read_integers(operation, path_of("graph_labels"));
-        detail::same_length(operation, path_of("graph_labels"), static_cast<long>(labels.size()), count, "graph");
-        detail::number_labels(labels);
+    if (graph_numbers.rows == 0 || graph_detail::is_there(path_of("graph_labels"))) {
+        labels = graph_detail::read_integers(operation, path_of("graph_labels"));
+        graph_detail::same_length(operation, path_of("graph_labels"), static_cast<long>(labels.size()), count, "graph");
+        graph_detail::number_labels(labels);
     }
 
     std::vector<GraphData<>> graphs;
