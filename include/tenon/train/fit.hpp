@@ -55,7 +55,9 @@ struct FitOptions {
     long batch = 128;                               // rows per step
     long test_batch = 500;
     Key key = Key(0);                               // of the order of the batches and of what the steps draw
+    bool shuffle = true;                            // false: batches in the order of the set, as of a text that goes on from one to the next
     std::function<double(long)> schedule = {};      // factor of the rate at a step (optim/schedule.hpp); none: 1
+    double clip_norm = 0;                           // the norm that the gradients of a step are held to; 0: none
     std::string name = "training";                  // at the progress bar
     std::string out = {};                           // folder for log.csv, events, curves and checkpoints; none: nothing is written
     bool resume = false;                            // go on from the latest checkpoint in out, where there is one
@@ -134,6 +136,7 @@ template <class Net, class Optimiser, class TrainSet, data::Dataset TestSet, cla
 Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const TestSet& test_set, Step&& step, const FitOptions& options) {
     if (options.epochs < 0) fail<ValueError>("fit: epochs is ", options.epochs, ": expected 0 or more");
     if (options.batch < 1 || options.test_batch < 1) fail<ValueError>("fit: batches of ", options.batch, " and ", options.test_batch, ": expected at least 1");
+    if (!(options.clip_norm >= 0)) fail<ValueError>("fit: clip_norm is ", options.clip_norm, ": expected 0 (none) or more");
     const impl_fit::Source<TrainSet> source{train_set};
     const bool files = !options.out.empty();
     Fitted fitted;
@@ -208,10 +211,12 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
         const double begun = Progress::now(), spent_before = spent;
         long batch = first_batch;
         const auto& set = source(epoch);
-        for (auto&& rows_now : data::batches(set, {.size = options.batch, .shuffle = order.split(static_cast<std::uint64_t>(epoch)), .first = first_batch})) {
+        const data::Shuffle shuffle = options.shuffle ? data::Shuffle(order.split(static_cast<std::uint64_t>(epoch))) : data::Shuffle();
+        for (auto&& rows_now : data::batches(set, {.size = options.batch, .shuffle = shuffle, .first = first_batch})) {
             optimiser.set_lr_scale(scale_at(steps));
             const Scored scored = step(rows_now, nn::Context{draws.split(static_cast<std::uint64_t>(steps)), true});
             scored.loss.backward();
+            if (options.clip_norm > 0) optimiser.clip_norm(options.clip_norm);
             optimiser.step();
             ++steps, ++batch;
             sums.add(scored);
