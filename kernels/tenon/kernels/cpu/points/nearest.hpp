@@ -47,8 +47,16 @@ struct NearestList {
     std::int32_t skip;
     T worst;  // of a full list the last distance; else the limit, which itself does not count
 
+    static long room(long k) { return 2 * k; }  // numbers of T, at least as wide as the indices
+    void start(T* memory, long k, T limit, std::int32_t left_out) { *this = {memory, reinterpret_cast<std::int32_t*>(memory + k), k, 0, left_out, limit}; }
+    long write(std::int64_t* to) const {
+        for (long s = 0; s < count; ++s) to[s] = index[s];
+        return count;
+    }
+
     TENON_ALWAYS_INLINE bool takes(T d) const { return count < capacity ? d < worst : d <= worst; }
     TENON_ALWAYS_INLINE bool before(T d, std::int32_t i, long at) const { return d < distance[at] || (!(d > distance[at]) && i < index[at]); }
+    template <int Lanes>
     TENON_ALWAYS_INLINE void offer(T d, std::int32_t i) {
         if (i == skip) return;
         long at = count;
@@ -64,6 +72,52 @@ struct NearestList {
         distance[at] = d;
         index[at] = i;
         if (count == capacity) worst = distance[capacity - 1];
+    }
+};
+
+// The same of floats: distance and index are one integer, whose order is theirs (distances are not negative), and a place is made
+// for a new one without a branch, a vector at a time: new[j] = min(old[j], max(old[j - 1], key)). A list begins full of the limit.
+template <>
+struct NearestList<float> {
+    std::int64_t* keys;  // the one before the first is lower than all
+    long capacity, padded;
+    std::int32_t skip;
+    float worst;
+    std::int64_t end;  // the limit's key
+
+    static constexpr long front = 8;
+    static long room(long k) { return 2 * (front + padded_keys(k)); }
+    static long padded_keys(long k) { return (k + 7) / 8 * 8; }
+    static TENON_ALWAYS_INLINE std::int64_t key_of(float d, std::int32_t i) {
+        std::uint32_t bits;
+        __builtin_memcpy(&bits, &d, sizeof bits);
+        return static_cast<std::int64_t>(bits) << 32 | static_cast<std::uint32_t>(i);
+    }
+    void start(float* memory, long k, float limit, std::int32_t left_out) {
+        *this = {reinterpret_cast<std::int64_t*>(memory) + front, k, padded_keys(k), left_out, limit, key_of(limit, 0)};
+        for (long s = 0; s < padded; ++s) keys[s] = end;
+        keys[-1] = -1;
+    }
+    long write(std::int64_t* to) const {
+        long count = 0;
+        for (; count < capacity && keys[count] < end; ++count) to[count] = keys[count] & 0x7fffffff;
+        return count;
+    }
+
+    TENON_ALWAYS_INLINE bool takes(float d) const { return d <= worst; }
+    template <int Lanes>
+    TENON_ALWAYS_INLINE void offer(float d, std::int32_t i) {
+        constexpr int N = Lanes / 2;
+        using V = simd<std::int64_t, N>;
+        const std::int64_t key = key_of(d, i);
+        if (i == skip || key >= keys[capacity - 1]) return;
+        const V own(key);
+        for (long j = padded - N; j >= 0; j -= N) {
+            min(V::load(keys + j), max(V::load(keys + j - 1), own)).store(keys + j);
+            if (keys[j - 1] < key) break;
+        }
+        const std::uint32_t bits = static_cast<std::uint32_t>(keys[capacity - 1] >> 32);
+        __builtin_memcpy(&worst, &bits, sizeof worst);
     }
 };
 
@@ -107,7 +161,7 @@ struct NearestBody {
                 TENON_UNROLL(4)
                 for (int c = 0; c < C; ++c) d[r][c].store(lane + c * N);
                 for (int q = 0; q < C * N; ++q)
-                    if (lists[r].takes(lane[q])) lists[r].offer(lane[q], base + static_cast<std::int32_t>(i + q));
+                    if (lists[r].takes(lane[q])) lists[r].template offer<Lanes>(lane[q], base + static_cast<std::int32_t>(i + q));
             }
         }
     }
@@ -135,7 +189,7 @@ public:
         return levels;
     }
 
-    template <int N>
+    template <int Lanes>
     TENON_ALWAYS_INLINE void search(const T* query, NearestList<T>& list) const {
         struct Waiting {
             long node;  // 1 is the root, node k has the children 2 k and 2 k + 1
@@ -149,7 +203,7 @@ public:
             const Waiting now = stack[--depth];
             if (!list.takes(now.bound)) continue;
             if (now.node >= first_leaf) {
-                offer_leaf<N>(now.node - first_leaf, query, list);
+                offer_leaf<Lanes>(now.node - first_leaf, query, list);
                 continue;
             }
             const T left = bound_of(2 * now.node, query), right = bound_of(2 * now.node + 1, query);
@@ -179,8 +233,9 @@ private:
         }
         return sum * (T(1) - T(8) * (sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53)));
     }
-    template <int N>
+    template <int Lanes>
     TENON_ALWAYS_INLINE void offer_leaf(long at, const T* query, NearestList<T>& list) const {
+        constexpr int N = Lanes * 4 / static_cast<int>(sizeof(T));
         using V = simd<T, N>;
         const T* x = leaves_.data() + at * leaf * Dims;
         T lane[leaf];
@@ -199,7 +254,7 @@ private:
         if (!list.takes(best_lane<false>(least))) return;
         const std::int32_t* index = index_.data() + at * leaf;
         for (int q = 0; q < static_cast<int>(leaf); ++q)
-            if (list.takes(lane[q])) list.offer(lane[q], index[q]);
+            if (list.takes(lane[q])) list.template offer<Lanes>(lane[q], index[q]);
     }
 
     void make_node(int level, long j, Point* points) {
@@ -264,7 +319,7 @@ template <int Dims>
 struct TreeSearchBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(const PointTree<T, Dims>* tree, const T* queries, long rows, NearestList<T>* lists) {
-        for (long r = 0; r < rows; ++r) tree->template search<Lanes * 4 / static_cast<int>(sizeof(T))>(queries + r * Dims, lists[r]);
+        for (long r = 0; r < rows; ++r) tree->template search<Lanes>(queries + r * Dims, lists[r]);
     }
 };
 
@@ -276,21 +331,19 @@ constexpr long nearest_bytes = 131072;  // of points that meet all queries of a 
 template <class T>
 class TaskLists {
 public:
-    TaskLists(long rows, long k, T limit, std::int64_t first, bool skip_self) : distance_(rows * k), index_(rows * k) {
+    // In units of 8 bytes.
+    TaskLists(long rows, long k, T limit, std::int64_t first, bool skip_self) : memory_(rows * (NearestList<T>::room(k) + 1)) {
+        const long step = (NearestList<T>::room(k) * static_cast<long>(sizeof(T)) + 7) / 8;
         for (long r = 0; r < rows; ++r)
-            lists[r] = {distance_.data() + r * k, index_.data() + r * k, k, 0, skip_self ? static_cast<std::int32_t>(first + r) : -1, limit};
+            lists[r].start(reinterpret_cast<T*>(memory_.data() + r * step), k, limit, skip_self ? static_cast<std::int32_t>(first + r) : -1);
     }
     void write(long rows, long k, std::int64_t* index, std::int64_t* count) const {
-        for (long r = 0; r < rows; ++r) {
-            count[r] = lists[r].count;
-            for (long s = 0; s < lists[r].count; ++s) index[r * k + s] = lists[r].index[s];
-        }
+        for (long r = 0; r < rows; ++r) count[r] = lists[r].write(index + r * k);
     }
     NearestList<T> lists[nearest_task];
 
 private:
-    MoveBuffer<T> distance_;
-    MoveBuffer<std::int32_t> index_;
+    MoveBuffer<std::int64_t> memory_;
 };
 
 template <class T, class F>

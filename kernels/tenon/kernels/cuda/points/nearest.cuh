@@ -76,6 +76,7 @@ __global__ void nearest_rows(long clouds, const std::int64_t* x_pointers, const 
             }
         }
         if (away == nullptr && lane < have) found[lane] = place_of_own;
+        for (long s = have + lane; s < k; s += 32) found[s] = -1;  // every place is written: all of them travel
         if (lane == 0) count[q] = have;
     }
 #endif
