@@ -18,7 +18,7 @@ namespace {
 
 struct Options : example::CommonOptions {
     std::string set = "cora";
-    std::vector<std::string> models = {"mlp", "cheb", "gcn", "gat", "sgc", "arma", "appnp"}, splits = {"fixed"};
+    std::vector<std::string> models = {"mlp", "gcn", "gat", "sgc", "appnp"}, splits = {"fixed"};
     long runs = 10;
     bool paper_table = false;
 };

@@ -67,15 +67,13 @@ struct Gat {
     }
 };
 
-// What propagates the features is computed once.
+// Linear throughout, so that the order does not matter: the words first, which are few, then what is left of them is propagated.
 struct Sgc {
     graph::SGConv<> conv;
-    mutable Hidden propagated;
     static Protocol protocol(const Setting& s) { return {.lr = 0.1, .weight_decay = s.set == Set::citeseer ? 5e-3 : 5e-4, .normalize = false}; }
     Sgc(const Setting& s, Key key) : conv(s.features, s.classes, s.set == Set::cora ? 3 : 2, key.split(1)) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context&) const {
-        if (!propagated.has_value()) propagated = conv.propagate(x.to_dense().to(x.device()), g);
-        return conv.lin(propagated);
+        return conv.propagate(graph::project(x, conv.lin.weight), g) + conv.lin.bias;
     }
     static void visit(auto& self, auto&& f) { f("conv", self.conv); }
 };
