@@ -176,9 +176,9 @@ inline Tensor<float, 2> normalize_features(const Tensor<float, 2>& x) {
     for (long i = 0; i < y.size(); ++i) smallest = y.data()[i] < smallest ? y.data()[i] : smallest;
     for (long r = 0; r < rows; ++r) {
         float* const row = y.data() + r * width;
-        float sum = 0;
-        for (long c = 0; c < width; ++c) sum += row[c] -= smallest;
-        for (long c = 0; c < width; ++c) row[c] /= sum > 1 ? sum : 1;
+        float total = 0;
+        for (long c = 0; c < width; ++c) total += row[c] -= smallest;
+        for (long c = 0; c < width; ++c) row[c] /= total > 1 ? total : 1;
     }
     return y;
 }
@@ -187,13 +187,13 @@ inline Csr<float> normalize_features(const Csr<float>& x) {
     const CsrPattern rows = x.structure().by_row().to(cpu);
     const Tensor<float, 1> values = clone(x.values().detach().to(cpu));
     for (long r = 0; r < rows.rows; ++r) {
-        float sum = 0;
+        float total = 0;
         for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k) {
             const float value = values.data()[rows.edges.data()[k]];
             if (value < 0) fail<ValueError>("normalize_features: a feature of row ", r, " is ", static_cast<double>(value), ", expected 0 or more in a sparse matrix");
-            sum += value;
+            total += value;
         }
-        for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k) values.data()[rows.edges.data()[k]] /= sum > 1 ? sum : 1;
+        for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k) values.data()[rows.edges.data()[k]] /= total > 1 ? total : 1;
     }
     return x.with_values(values.to(x.device()));
 }

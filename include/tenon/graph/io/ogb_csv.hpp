@@ -19,11 +19,11 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
     if (node_counts.empty()) fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" is empty: expected a number of nodes for each graph");
     graph_detail::same_length(operation, path_of("num-edge-list"), static_cast<long>(edge_counts.size()), static_cast<long>(node_counts.size()), "graph");
     const auto total = [&](const std::vector<std::int64_t>& counts, const char* file) {
-        long sum = 0;
+        long all = 0;
         for (std::size_t i = 0; i < counts.size(); ++i)
-            if (counts[i] < 0 || counts[i] > tenon::detail::most_indices || (sum += static_cast<long>(counts[i])) > tenon::detail::most_indices)
+            if (counts[i] < 0 || counts[i] > tenon::detail::most_indices || (all += static_cast<long>(counts[i])) > tenon::detail::most_indices)
                 fail<FileError>(operation, ": \"", path_of(file).c_str(), "\", line ", static_cast<long>(i) + 1, ": expected counts of 0 or more, below 2^31 in all, got ", static_cast<long>(counts[i]));
-        return sum;
+        return all;
     };
     const long nodes = total(node_counts, "num-node-list"), edges = total(edge_counts, "num-edge-list");
 
