@@ -114,14 +114,12 @@ struct NeighbourForwardBody {
                 for (long h = 0; h < p.heads; ++h) to[h] = p.raw(j, r, e, h);
                 for (long h = p.heads; h < padded; ++h) to[h] = 0;
             }
-            for (long i = flat; i < end; ++i) score[i] = static_cast<A>(-__builtin_inf());  // (leaky_relu leaves it so: slopes are positive)
+            for (long i = flat; i < end; ++i) score[i] = 0;
+            for (long i = 0; i < end; i += N) leaky<A, N>(V::load(score + i), p.slope).store(score + i);
+            for (long i = flat; i < end; ++i) score[i] = static_cast<A>(-__builtin_inf());
             for (long g = 0; g < step; g += N) {
                 V best(-__builtin_inf());
-                for (long i = g; i < end; i += step) {
-                    const V v = leaky<A, N>(V::load(score + i), p.slope);
-                    v.store(score + i);
-                    best = max(best, v);
-                }
+                for (long i = g; i < end; i += step) best = max(best, V::load(score + i));
                 best.store(top + g);
             }
             // Lanes of several edges: the largest of each head, put back into all of them.
