@@ -27,16 +27,20 @@ struct Corpus {
 // The first nine tenths to learn from and the rest to be scored on. What the first part holds fewer than ten times is one symbol.
 inline Corpus read_corpus(const Options& options) {
     if (options.data == jargon_file && !std::filesystem::exists(jargon_file))
-        fail<FileError>("--arch ", language_arm, ": there is no \"", jargon_file, "\"\nhint: third_party/install.sh examples installs it (Debian's jargon-text), or name another text: --data FILE");
+        fail<FileError>("--arch ", language_arm, ": there is no \"", jargon_file,
+                        "\"\nhint: third_party/install.sh examples installs it (Debian's jargon-text), or name another text: --data FILE");
     const std::string text = data::read_text(options.data);
     std::vector<std::string_view> symbols = data::characters(text);
     if (options.quick && symbols.size() > 100000) symbols.resize(100000);
     const auto middle = symbols.begin() + static_cast<std::ptrdiff_t>(symbols.size() * 9 / 10);
     const std::vector<std::string_view> train(symbols.begin(), middle), test(middle, symbols.end());
     if (static_cast<long>(test.size()) < 2 * options.batch)
-        fail<ValueError>("--data: \"", options.data.c_str(), "\" holds ", static_cast<long>(symbols.size()), " characters: expected at least ", 20 * options.batch, " for --batch ", options.batch);
+        fail<ValueError>("--data: \"", options.data.c_str(), "\" holds ", static_cast<long>(symbols.size()), " characters: expected at least ", 20 * options.batch,
+                         " for --batch ", options.batch);
     data::Vocabulary vocabulary(train, {.min_count = 10, .specials = {"<unk>"}});
-    const auto chunks = [&](const std::vector<std::string_view>& part) { return Chunks{data::TextChunks(vocabulary.encode(part), options.batch, options.steps)}; };
+    const auto chunks = [&](const std::vector<std::string_view>& part) {
+        return Chunks{data::TextChunks(vocabulary.encode(part), options.batch, options.steps)};
+    };
     Chunks first = chunks(train), rest = chunks(test);
     return {std::move(vocabulary), std::move(first), std::move(rest)};
 }
@@ -48,7 +52,9 @@ struct Reader {
 
     Reader() = default;
     Reader(long vocabulary, const Options& o, Key key)
-        : model({.vocabulary = vocabulary, .hidden = 128, .layers = o.layers}, key), h(zeros<float>({o.layers, o.batch, 128})), c(zeros<float>({o.layers, o.batch, 128})) {}
+        : model({.vocabulary = vocabulary, .hidden = 128, .layers = o.layers}, key),
+          h(zeros<float>({o.layers, o.batch, 128})),
+          c(zeros<float>({o.layers, o.batch, 128})) {}
     static void visit(auto& self, auto&& f) {
         f("model", self.model);
         f("h", nn::buffer(self.h));
@@ -66,21 +72,24 @@ inline train::Scored read(const seq::LanguageModel<float>& model, LstmState<floa
     return {cross_entropy(scores, labels), count, train::count_correct(scores, labels)};
 }
 
-inline std::vector<train::Epoch> run_language(Contestant& who, const Options& options, int epochs_wanted, std::uint64_t seed, const Corpus& corpus, const std::string& folder) {
+inline std::vector<train::Epoch> run_language(Contestant& who, const Options& options, int epochs_wanted, std::uint64_t seed, const Corpus& corpus,
+                                              const std::string& folder) {
     const Device device = options.place();
     Reader net = to(Reader(corpus.vocabulary.size(), options, Key(seed).split(0)), device);
     std::vector<train::Epoch> epochs;
     with_optimiser(who.key, net, options, [&](auto optimiser) {
         char numbers[360];
         std::snprintf(numbers, sizeof numbers,
-                      "epochs %d, %ld characters in %ld columns, %ld steps, %ld symbols, %ld layers, clip %.17g, weight decay %.17g, drop %.17g, lr %.17g and %.17g, final lr %.17g, gamma %.17g",
-                      epochs_wanted, corpus.train.chunks.targets(), options.batch, options.steps, corpus.vocabulary.size(), options.layers, options.clip, options.weight_decay, options.drop,
-                      options.lr_sgd, options.lr_adaptive, options.final_lr, options.gamma);
+                      "epochs %d, %ld characters in %ld columns, %ld steps, %ld symbols, %ld layers, clip %.17g, weight decay %.17g, drop %.17g, lr %.17g and %.17g, "
+                      "final lr %.17g, gamma %.17g",
+                      epochs_wanted, corpus.train.chunks.targets(), options.batch, options.steps, corpus.vocabulary.size(), options.layers, options.clip,
+                      options.weight_decay, options.drop, options.lr_sgd, options.lr_adaptive, options.final_lr, options.gamma);
         std::vector<double> notes;
         const bool watch = who.runs.empty();
         train::FitOptions fit{.epochs = epochs_wanted, .batch = 1, .test_batch = 1, .key = Key(seed).split(1), .shuffle = false,
-                              .schedule = drop_late(options, 0.75, corpus.train.size() * epochs_wanted), .clip_norm = options.clip, .name = who.name, .out = folder, .resume = options.resume,
-                              .description = numbers, .checkpoint_every = options.checkpoint_every, .interrupted = example::interrupted, .notes = &notes};
+                              .schedule = drop_late(options, 0.75, corpus.train.size() * epochs_wanted), .clip_norm = options.clip, .name = who.name,
+                              .out = folder, .resume = options.resume, .description = numbers, .checkpoint_every = options.checkpoint_every,
+                              .interrupted = example::interrupted, .notes = &notes};
         if (watch) watch_bounds(fit, optimiser, notes);
         LstmState<float> scored;
         const auto step = [&](const data::TextChunk& chunk, const nn::Context& context) {
@@ -181,18 +190,20 @@ inline void report_language(std::vector<Contestant>& all, const Options& options
                    figure(last, &train::Epoch::train_loss), example::number(over_seeds(*c, at_epoch(last, &train::Epoch::seconds)).mean, 2)});
     }
     table.print();
-    std::printf("paper: LSTMs of 1, 2 and 3 layers on the words of the Penn Treebank. It shows curves and no table, its code and settings for them were never released: there is no\n"
-                "perplexity to set beside ours. Its text has AdaBound and AMSBound below Adam and AMSGrad, and below SGD by about 1 %% (2 layers) and 3 %% (3 layers).\n");
+    std::printf("paper: LSTMs of 1, 2 and 3 layers on the words of the Penn Treebank. It shows curves and no table, and the code and settings of these runs were\n"
+                "never released: there is no perplexity to set beside ours. It has AdaBound and AMSBound below Adam and AMSGrad, and below SGD by about 1 %%\n"
+                "(2 layers) and 3 %% (3 layers).\n");
     draw_bits(ran, last, out);
     const bool bounds = draw_bounds(ran, out);
-    io::CsvLog log(out + "/curves.csv", {"seed", "optimiser", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "test_perplexity", "test_bits", "seconds"});
+    io::CsvLog log(out + "/curves.csv",
+                   {"seed", "optimiser", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "test_perplexity", "test_bits", "seconds"});
     for (std::size_t seed = 0; seed < options.seeds.size(); ++seed)
         for (const Contestant* c : ran)
             if (seed < c->runs.size())
                 for (std::size_t e = 0; e < c->runs[seed].size(); ++e) {
                     const train::Epoch& f = c->runs[seed][e];
-                    log.row(options.seeds[seed], c->key, static_cast<long>(e + 1), f.train_loss, f.train_accuracy, f.test_loss, f.test_accuracy, std::exp(f.test_loss), f.test_loss / std::log(2.0),
-                            f.seconds);
+                    log.row(options.seeds[seed], c->key, static_cast<long>(e + 1), f.train_loss, f.train_accuracy, f.test_loss, f.test_accuracy, std::exp(f.test_loss),
+                            f.test_loss / std::log(2.0), f.seconds);
                 }
     std::printf("pictures: %s/test_bits.png, train_bits.png%s; every epoch: %s\n", out.c_str(), bounds ? ", bounds.png" : "", log.path().c_str());
     if (options.quick) std::printf("a quick run: nothing follows about the paper's claims\n");
@@ -210,12 +221,12 @@ inline int compare_language(const Options& options) {
     const Corpus corpus = read_corpus(options);
     int epochs = options.epochs > 0 ? options.epochs : 10;
     if (options.quick) epochs = std::min(epochs, 2);
-    std::printf("data: %s, %ld characters to learn from and the %ld after them to be scored on, %ld symbols\n", options.data.c_str(), corpus.train.chunks.targets(), corpus.test.chunks.targets(),
-                corpus.vocabulary.size());
-    std::printf("%s: LSTM, %ld layer%s of 128 units, %ld parameters; %ld columns of text, %ld characters a step, gradients held to a norm of %g; %d epochs, the rate drops (x %g) after 75 %% of the\n"
-                "steps; weight decay %g (AdamW: 0.01, decoupled); the same first weights and chunks for every optimiser\n\n",
-                language_arm, options.layers, options.layers == 1 ? "" : "s", nn::parameter_count(Reader(corpus.vocabulary.size(), options, Key(0)).model), options.batch, options.steps, options.clip,
-                epochs, options.drop, options.weight_decay);
+    std::printf("data: %s, %ld characters to learn from and the %ld after them to be scored on, %ld symbols\n", options.data.c_str(), corpus.train.chunks.targets(),
+                corpus.test.chunks.targets(), corpus.vocabulary.size());
+    std::printf("%s: LSTM, %ld layer%s of 128 units, %ld parameters; %ld columns of text, %ld characters a step, gradients held to a norm of %g; %d epochs,\n"
+                "the rate drops (x %g) after 75 %% of the steps; weight decay %g (AdamW: 0.01, decoupled); the same first weights and chunks for every optimiser\n\n",
+                language_arm, options.layers, options.layers == 1 ? "" : "s", nn::parameter_count(Reader(corpus.vocabulary.size(), options, Key(0)).model),
+                options.batch, options.steps, options.clip, epochs, options.drop, options.weight_decay);
     std::fflush(stdout);
     const double begun = example::Progress::now();
     for (const std::uint64_t seed : options.seeds)

@@ -110,7 +110,8 @@ int main(int argc, char** argv) {
         options.apply();
         example::print_machine("adabound", options.device.c_str());
         if (std::find(options.arms.begin(), options.arms.end(), language_arm) != options.arms.end()) {
-            if (options.arms.size() > 1 || options.sweep || options.full) fail<ValueError>("--arch char-lstm reads text, the others images: give it alone, without --sweep and --full");
+            if (options.arms.size() > 1 || options.sweep || options.full)
+                fail<ValueError>("--arch char-lstm reads text, the others images: give it alone, without --sweep and --full");
             const auto unless_given = [&](const char* option, auto& value, auto own) { value = app.count(option) > 0 ? value : own; };
             unless_given("--data", options.data, std::string(jargon_file));
             unless_given("--batch", options.batch, 32L);

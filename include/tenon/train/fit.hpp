@@ -165,7 +165,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
             steps = state.step, first_epoch = static_cast<int>(state.epoch), first_batch = state.batch;
             const std::vector<double>& s = state.numbers["sums"];
             if (s.size() != 5) fail<FileError>("fit: the checkpoint in \"", options.out.c_str(), "/checkpoints\" is not one of fit()");
-            sums.loss.add(s[1] > 0 ? s[0] : 0, s[1]), sums.accuracy.add(s[3] > 0 ? s[2] : 0, s[3]), spent = s[4];
+            sums.loss.restore(s[0], s[1]), sums.accuracy.restore(s[2], s[3]), spent = s[4];
             const std::vector<double>& e = state.numbers["epochs"];
             for (std::size_t i = 0; i + 5 <= e.size(); i += 5) fitted.epochs.push_back({e[i], e[i + 1], e[i + 2], e[i + 3], e[i + 4]});
             if (stopping) stopping->restore(state.numbers["stopping"]);
@@ -193,8 +193,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
         state.step = steps, state.epoch = epoch, state.batch = batch, state.key = options.key;
         state.texts["description"] = options.description;
         state.counters["csv"] = log->size(), state.counters["stopped"] = fitted.stopped_early ? 1 : fitted.diverged ? 2 : 0;
-        const bool any = sums.loss.weight() > 0, counted = sums.accuracy.weight() > 0;
-        state.numbers["sums"] = {any ? sums.loss.value() : 0, sums.loss.weight(), counted ? sums.accuracy.value() : 0, sums.accuracy.weight(), spent};
+        state.numbers["sums"] = {sums.loss.sum(), sums.loss.weight(), sums.accuracy.sum(), sums.accuracy.weight(), spent};
         std::vector<double>& e = state.numbers["epochs"];
         e.clear();
         for (const Epoch& epoch_figures : fitted.epochs)
