@@ -178,6 +178,7 @@ constexpr formula::FunctorKernels::Run step_wide = &step_baseline<Loop>;
 // Gives a functor of formulas its second derivative.
 template <class Fn>
 bool enable_second_order() {
+#if !defined(__CUDA_ARCH__)  // where functors are device functions, which may not hold vectors, no loop of the host is made
     formula::FunctorKernels& k = formula::functor_kernels<Fn>;
     constexpr bool logical = std::is_same_v<Fn, fn::logical_and> || std::is_same_v<Fn, fn::logical_or> || std::is_same_v<Fn, fn::logical_not>;
     if constexpr (!logical) {
@@ -193,6 +194,7 @@ bool enable_second_order() {
         k.adjoint[1][0] = &step_baseline<AdjointLoop<Fn, double>>;
         k.adjoint[1][1] = step_wide<AdjointLoop<Fn, double>>;
     }
+#endif
     return true;
 }
 template <class... Fn>
