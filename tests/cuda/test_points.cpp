@@ -6,7 +6,6 @@
 #include <tenon/graph/points/knn.hpp>
 #include <tenon/graph/points/radius.hpp>
 #include <tenon/graph/pool/diff_pool.hpp>
-#include <tenon/graph/pool/set2set.hpp>
 #include <tenon/graph/pool/sort.hpp>
 #include <tenon/graph/pool/top_k.hpp>
 #include <tenon/nn/module.hpp>
@@ -50,8 +49,6 @@ TEST_CASE("pooling on the device", "[cuda]") {
         CHECK(both([](const auto& v, const Segments& b) { return graph::sort_pool(v, 3, b); }) <= rounding<float>);
         CHECK(both([](const auto& v, const Segments& b) { return graph::pair_norm(v, b); }) <= 8 * rounding<float>);
         CHECK(both([](const auto& v, const Segments& b) { return graph::to_dense_batch(v, b).x; }) <= rounding<float>);
-        const graph::Set2Set<float> set(4, 2, Key{1}), set_there = to(set, gpu);
-        CHECK(both([&](const auto& v, const Segments& b) { return v.device().is_cpu() ? set(v, b) : set_there(v, b); }) <= 8 * rounding<float>);
         const graph::TopKPooling<float> top(4, Key{2}), top_there = to(top, gpu);
         const auto here = top(x, g, s), over_there = top_there(x.to(gpu), g.to(gpu), there);
         CHECK(same(over_there.perm, here.perm));

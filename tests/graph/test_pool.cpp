@@ -268,8 +268,8 @@ TEST_CASE("norms and jumping knowledge are PyTorch Geometric's", "[graph]") {
         weighted(y).backward();
         check_gradients(NoParameters(), x, key);
     }
-    for (const auto mode : {graph::JumpMode::cat, graph::JumpMode::max, graph::JumpMode::lstm}) {
-        const std::string key = mode == graph::JumpMode::cat ? "jump_cat" : mode == graph::JumpMode::max ? "jump_max" : "jump_lstm";
+    for (const auto mode : {graph::JumpMode::cat, graph::JumpMode::maximum, graph::JumpMode::lstm}) {
+        const std::string key = mode == graph::JumpMode::cat ? "jump_cat" : mode == graph::JumpMode::maximum ? "jump_max" : "jump_lstm";
         auto x = leaf();
         graph::JumpingKnowledge<double> jump = mode == graph::JumpMode::lstm ? graph::JumpingKnowledge<double>(4, 3, Key{1}) : graph::JumpingKnowledge<double>(mode);
         load(jump, key);

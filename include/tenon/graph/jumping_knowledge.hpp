@@ -12,9 +12,9 @@
 
 namespace tenon::graph {
 
-enum class JumpMode { cat, max, lstm };
+enum class JumpMode { cat, maximum, lstm };
 
-// jump(xs): tensors [nodes, F] of all layers -> [nodes, layers F] (cat: side by side) or [nodes, F] (max: the largest element; lstm: a
+// jump(xs): tensors [nodes, F] of all layers -> [nodes, layers F] (cat: side by side) or [nodes, F] (maximum: the largest element; lstm: a
 // sum, weighted per node by the attention of a bidirectional LSTM over the layers). Parameters of lstm: "lstm...", "att...". Throws
 // ShapeError, ValueError for no tensors.
 template <class T = float>
@@ -24,7 +24,7 @@ struct JumpingKnowledge {
     nn::Linear<T> att;
 
     JumpingKnowledge() = default;
-    // cat and max.
+    // cat and maximum.
     explicit JumpingKnowledge(JumpMode mode_) : mode(mode_) {
         if (mode == JumpMode::lstm) fail<ValueError>("JumpingKnowledge: an LSTM needs the channels, the layers and a key");
     }
@@ -38,10 +38,10 @@ struct JumpingKnowledge {
     Tensor<T, 2> operator()(const std::vector<Tensor<T, 2>>& xs) const {
         if (xs.empty()) fail<ValueError>("JumpingKnowledge: no layers came, expected at least one");
         if (mode == JumpMode::cat) return concat<1>(xs);
-        if (mode == JumpMode::max) return tenon::max<2>(stack<2>(xs)).values;
+        if (mode == JumpMode::maximum) return tenon::max<2>(stack<2>(xs)).values;
         const Tensor<T, 3> x = stack<1>(xs);
         const Tensor<T, 3> score = att(lstm(x).y);
-        return sum<1>(x * softmax<1>(score));
+        return tenon::sum<1>(x * softmax<1>(score));
     }
     static void visit(auto& self, auto&& f) {
         if (self.mode != JumpMode::lstm) return;

@@ -19,7 +19,7 @@ namespace tenon::graph {
 template <class T>
 [[nodiscard]] Tensor<T, 1> inner_product(const Tensor<T, 2>& z, const Tensor<std::int64_t, 2>& pairs) {
     if (pairs.shape(0) != 2) fail<ShapeError>("inner_product: the pairs are ", pairs.record()->description(), ", expected [2, n]");
-    return sum<1>(index_select<0>(z, contiguous(pairs(0, all))) * index_select<0>(z, contiguous(pairs(1, all))));
+    return tenon::sum<1>(index_select<0>(z, contiguous(pairs(0, all))) * index_select<0>(z, contiguous(pairs(1, all))));
 }
 template <class T>
 [[nodiscard]] Tensor<T, 2> inner_product(const Tensor<T, 2>& z) {
@@ -29,7 +29,7 @@ template <class T>
 // link_loss(positive, negative): from logits, the mean of -log sigmoid(positive) plus the mean of -log(1 - sigmoid(negative)).
 template <class T>
 [[nodiscard]] Tensor<T, 0> link_loss(const Tensor<T, 1>& positive, const Tensor<T, 1>& negative) {
-    return mean(softplus(-positive)) + mean(softplus(negative));
+    return tenon::mean(softplus(-positive)) + tenon::mean(softplus(negative));
 }
 
 // What a variational encoder gives: mean and logarithm of the standard deviation of each node's normal distribution, [nodes, F].
@@ -48,7 +48,7 @@ template <class T>
 template <class T>
 [[nodiscard]] Tensor<T, 0> kl_loss(const Latent<T>& latent) {
     const Tensor<T, 2> log_deviation = minimum(latent.log_deviation, T(10));
-    return mean(sum<1>(T(0.5) * (square(latent.mean) + exp(T(2) * log_deviation)) - log_deviation - T(0.5)));
+    return tenon::mean(tenon::sum<1>(T(0.5) * (square(latent.mean) + exp(T(2) * log_deviation)) - log_deviation - T(0.5)));
 }
 
 namespace impl_links {

@@ -51,7 +51,7 @@ template <class T>
     const Tensor<T, 2> away = x - index_select<0>(segment_mean(x, batch), graph_of);
     const T scale = static_cast<T>(options.scale), eps = static_cast<T>(options.eps);
     if (options.scale_individually) return away * scale / (norm<1>(away, keepdim) + eps);
-    const Tensor<T, 2> length = segment_mean(sum<1>(away * away, keepdim), batch);
+    const Tensor<T, 2> length = segment_mean(tenon::sum<1>(away * away, keepdim), batch);
     return away * scale * index_select<0>(rsqrt(length + eps), graph_of);
 }
 

@@ -104,7 +104,7 @@ template <class T>
     result.adjacency = matmul(half, s);
     result.link_loss = norm(adjacency - reached);
     if (normalize) result.link_loss = result.link_loss * (T(1) / static_cast<T>(adjacency.size() > 0 ? adjacency.size() : 1));
-    result.entropy_loss = mean(sum<-1>(-s * log(s + T(1e-15))));
+    result.entropy_loss = tenon::mean(tenon::sum<-1>(-s * log(s + T(1e-15))));
     return result;
 }
 

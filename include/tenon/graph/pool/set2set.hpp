@@ -33,7 +33,7 @@ struct Set2Set {
             auto [y, after] = lstm(both.template unsqueeze<0>(), state);
             state = after;
             const Tensor<T, 2> q = y.template squeeze<0>();
-            const Tensor<T, 2> alike = sum<1>(x * index_select<0>(q, graph_of), keepdim);
+            const Tensor<T, 2> alike = tenon::sum<1>(x * index_select<0>(q, graph_of), keepdim);
             const Tensor<T, 2> r = segment_sum(segment_softmax(alike, batch) * x, batch);
             both = concat<1>({q, r});
         }

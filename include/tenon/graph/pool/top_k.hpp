@@ -40,7 +40,7 @@ struct SelectTopK {
     // One score per node.
     Tensor<T, 1> score(const Tensor<T, 2>& x, const Segments& batch) const {
         if (x.shape(1) != weight.shape(1)) fail<ShapeError>("SelectTopK: x is ", x.record()->description(), ", expected ", weight.shape(1), " channels");
-        const Tensor<T, 1> product = sum<1>(x * weight);
+        const Tensor<T, 1> product = tenon::sum<1>(x * weight);
         if (options.min_score >= 0) return segment_softmax(product, batch);
         switch (options.gate) {
             case Gate::tanh: return tanh(product / norm(weight));

@@ -15,7 +15,7 @@ namespace tenon::graph {
 // centered(pos): less the mean.
 template <class T>
 [[nodiscard]] Tensor<T, 2> centered(const Tensor<T, 2>& pos) {
-    return pos - mean<0>(pos, keepdim);
+    return pos - tenon::mean<0>(pos, keepdim);
 }
 // normalize_scale(pos): centred, then scaled so that all coordinates are within (-1, 1): the largest is 0.999999 (points that are all
 // one stay at 0).
