@@ -1,8 +1,9 @@
-// Whole training steps of image classifiers: forward, cross-entropy, backward, SGD with momentum. Milliseconds a step, and for
-// DenseNet-40 the memory that training takes.
+// Whole training steps of image classifiers and of a character model: forward, cross-entropy, backward, SGD with momentum.
+// Milliseconds a step, and for DenseNet-40 the memory that training takes.
 //   bench_train [--threads n] [--filter text]
 #include "peak_memory.hpp"
 
+#include <tenon/seq/language_model.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/vision/densenet.hpp>
 #include <tenon/vision/lenet.hpp>
@@ -54,19 +55,37 @@ void held(const char* name, Make make, long batch, long channels, long size) {
     });
     print(std::string("memory ") + name, "MB", taken * 1e-6, taken * 1e-6);
 }
+template <class F>
+void sampled(const char* name, F&& step) {
+    step();
+    std::vector<double> samples;
+    for (const double end = now() + 3; samples.size() < 5 || (now() < end && samples.size() < 500);) {
+        const double start = now();
+        step();
+        samples.push_back(now() - start);
+    }
+    std::sort(samples.begin(), samples.end());
+    print(std::string("train ") + name, "ms", 1e3 * samples[0], 1e3 * samples[samples.size() / 2]);
+}
 template <class Make>
 void measure(const char* name, Make make, long batch, long channels, long size) {
     if (std::string(name).find(filter) == std::string::npos) return;
-    with_step(make(), batch, channels, size, [&](auto&& step) {
-        step();
-        std::vector<double> samples;
-        for (const double end = now() + 3; samples.size() < 5 || (now() < end && samples.size() < 500);) {
-            const double start = now();
-            step();
-            samples.push_back(now() - start);
-        }
-        std::sort(samples.begin(), samples.end());
-        print(std::string("train ") + name, "ms", 1e3 * samples[0], 1e3 * samples[samples.size() / 2]);
+    with_step(make(), batch, channels, size, [&](auto&& step) { sampled(name, step); });
+}
+// Truncated backpropagation over chunks of a text, the state carried on without its graph.
+void measure_text(const char* name, long steps, long batch, long hidden) {
+    if (std::string(name).find(filter) == std::string::npos) return;
+    constexpr long symbols = 100;
+    const seq::LanguageModel<float> model({.vocabulary = symbols, .hidden = hidden, .layers = 1}, Key{4});
+    const auto tokens = integers({steps, batch}, Key{1}, 0, symbols);
+    const auto labels = integers({steps * batch}, Key{2}, 0, symbols);
+    auto optimiser = optim::sgd(model, {.lr = 0.01, .momentum = 0.9});
+    LstmState<float> state;
+    sampled(name, [&] {
+        const auto [logits, after] = model(tokens, state);
+        state = after.detach();
+        cross_entropy(Tensor<float, 2>(logits.reshape({steps * batch, symbols})), labels).backward();
+        optimiser.step();
     });
 }
 
@@ -87,4 +106,6 @@ int main(int count, char** arguments) {
     measure("resnet18 b64", [] { return vision::resnet(18, Key{4}, 10, 3, vision::ResNetStem::small); }, 64, 3, 32);
     measure("resnet20 b128", [] { return vision::resnet_cifar(20, Key{4}); }, 128, 3, 32);
     measure("lenet b64", [] { return vision::LeNet<>(Key{4}); }, 64, 1, 28);
+    measure_text("char-lstm T35 b20 h128", 35, 20, 128);
+    measure_text("char-lstm T64 b32 h128", 64, 32, 128);
 }

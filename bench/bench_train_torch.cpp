@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace {
@@ -145,23 +146,56 @@ void held(const char* name, Make make, long batch, long channels, long size) {
         }));
     print(std::string("memory ") + name, "MB", least * 1e-6, least * 1e-6);
 }
+struct Time {
+    double best = 1e9, median = 1e9;
+};
+template <class F>
+void sample(Time& time, F&& step) {
+    step();
+    std::vector<double> samples;
+    for (const double end = now() + 3; samples.size() < 5 || (now() < end && samples.size() < 500);) {
+        const double start = now();
+        step();
+        samples.push_back(now() - start);
+    }
+    std::sort(samples.begin(), samples.end());
+    if (samples[0] < time.best) time = {samples[0], samples[samples.size() / 2]};
+}
 template <class Make>
 void measure(const char* name, Make make, long batch, long channels, long size) {
     if (std::string(name).find(filter) == std::string::npos) return;
-    double best = 1e9, median = 1e9;
-    for (const auto format : formats)
-        with_step(make(), format, batch, channels, size, [&](auto&& step) {
-            step();
-            std::vector<double> samples;
-            for (const double end = now() + 3; samples.size() < 5 || (now() < end && samples.size() < 500);) {
-                const double start = now();
-                step();
-                samples.push_back(now() - start);
-            }
-            std::sort(samples.begin(), samples.end());
-            if (samples[0] < best) best = samples[0], median = samples[samples.size() / 2];
-        });
-    print(std::string("train ") + name, "ms", 1e3 * best, 1e3 * median);
+    Time time;
+    for (const auto format : formats) with_step(make(), format, batch, channels, size, [&](auto&& step) { sample(time, step); });
+    print(std::string("train ") + name, "ms", 1e3 * time.best, 1e3 * time.median);
+}
+
+struct LanguageModelImpl : torch::nn::Module {
+    torch::nn::Embedding encoder{nullptr};
+    torch::nn::LSTM rnn{nullptr};
+    torch::nn::Linear decoder{nullptr};
+    LanguageModelImpl(long symbols, long hidden) {
+        encoder = register_module("encoder", torch::nn::Embedding(symbols, hidden));
+        rnn = register_module("rnn", torch::nn::LSTM(hidden, hidden));
+        decoder = register_module("decoder", torch::nn::Linear(hidden, symbols));
+    }
+};
+TORCH_MODULE(LanguageModel);
+void measure_text(const char* name, long steps, long batch, long hidden) {
+    if (std::string(name).find(filter) == std::string::npos) return;
+    constexpr long symbols = 100;
+    LanguageModel model(symbols, hidden);
+    torch::optim::SGD optimiser(model->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9));
+    const auto tokens = torch::randint(0, symbols, {steps, batch}), labels = torch::randint(0, symbols, {steps * batch});
+    std::tuple<torch::Tensor, torch::Tensor> state{torch::zeros({1, batch, hidden}), torch::zeros({1, batch, hidden})};
+    Time time;
+    sample(time, [&] {
+        optimiser.zero_grad();
+        const auto [y, after] = model->rnn(model->encoder(tokens), state);
+        state = {std::get<0>(after).detach(), std::get<1>(after).detach()};
+        torch::nn::functional::cross_entropy(model->decoder(y).view({steps * batch, symbols}), labels).backward();
+        optimiser.step();
+    });
+    print(std::string("train ") + name, "ms", 1e3 * time.best, 1e3 * time.median);
 }
 
 }  // namespace
@@ -183,4 +217,6 @@ int main(int count, char** arguments) {
     measure("resnet18 b64", [] { return ResNet(std::vector<int>{2, 2, 2, 2}, std::vector<long>{64, 128, 256, 512}); }, 64, 3, 32);
     measure("resnet20 b128", [] { return ResNet(std::vector<int>{3, 3, 3}, std::vector<long>{16, 32, 64}); }, 128, 3, 32);
     measure("lenet b64", [] { return LeNet(); }, 64, 1, 28);
+    measure_text("char-lstm T35 b20 h128", 35, 20, 128);
+    measure_text("char-lstm T64 b32 h128", 64, 32, 128);
 }

@@ -2,6 +2,7 @@
 // 2019) beside SGD, Adam and AMSGrad: per network one data set, the same first weights and the same batches for all.
 #include "../common/example.hpp"
 #include "contest.hpp"
+#include "language.hpp"
 #include "report.hpp"
 #include "sweep.hpp"
 #include "toy.hpp"
@@ -85,25 +86,39 @@ int main(int argc, char** argv) {
     options.out = "out/adabound";
     CLI::App app("AdaBound and AMSBound beside SGD, Adam and AMSGrad on Fashion-MNIST or CIFAR-10, and the paper's counter-example (--toy)", "adabound");
     options.add_to(app);
-    app.add_option("--arch", options.arms, "networks, as mlp,lenet: of mlp, lenet, resnet20, densenet22, small; with --full of resnet34, densenet121; none: all but small")->delimiter(',');
-    app.add_option("--optimisers", options.optimisers, "of sgd, sgd_half, sgd_tenth, csgd, adagrad, adam, amsgrad, adabound, amsbound, adabound_2, adabound_1; none: the network's own list")->delimiter(',');
+    app.add_option("--arch", options.arms, "networks, as mlp,lenet: of mlp, lenet, resnet20, densenet22, small; with --full of resnet34, densenet121; none: all but small; or char-lstm, which reads text")->delimiter(',');
+    app.add_option("--optimisers", options.optimisers, "of sgd, sgd_half, sgd_tenth, csgd, adagrad, adam, adamw, amsgrad, adabound, amsbound, adabound_2, adabound_1 (10 and 100 x gamma), adabound_high "
+                                                           "(10 x the final rate); none: the network's own list")->delimiter(',');
     app.add_flag("--full", options.full, "the paper's networks on all images for 200 epochs: for a GPU");
     app.add_flag("--sweep", options.sweep, "how the end depends on the rates: the first network of --arch over a range of them");
     app.add_flag("--toy", options.toy, "only the counter-example; exits with 1 when a figure is off");
     app.add_option("--checkpoint-every", options.checkpoint_every, "steps between checkpoints, 0: after every epoch and on Ctrl-C")->check(CLI::NonNegativeNumber)->capture_default_str();
-    app.add_option("--batch", options.batch, "images per step")->check(CLI::Range(1L, 60000L))->capture_default_str();
+    app.add_option("--batch", options.batch, "images per step, or columns of text")->check(CLI::Range(1L, 60000L))->capture_default_str();
     app.add_option("--seeds", options.seeds, "several seeds, as 0,1,2: the tables give mean and deviation")->delimiter(',');
     app.add_option("--lr", options.lr_sgd, "rate of SGD; the others of its kind take a half and a tenth")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--lr-adaptive", options.lr_adaptive, "rate of Adam and its kind")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--final-lr", options.final_lr, "the rate that AdaBound's bounds close in on")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--gamma", options.gamma, "how fast they do")->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--weight-decay", options.weight_decay, "L2 weight decay")->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--layers", options.layers, "layers of char-lstm")->check(CLI::Range(1L, 8L))->capture_default_str();
+    app.add_option("--steps", options.steps, "characters that char-lstm reads before it learns from them")->check(CLI::Range(1L, 10000L))->capture_default_str();
+    app.add_option("--clip", options.clip, "norm that the gradients of char-lstm are held to, 0: none")->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--drop", options.drop, "factor of the drop of the rate")->check(CLI::Range(0.0, 1.0))->capture_default_str();
     return example::run(app, argc, argv, [&] {
         if (options.seeds.empty()) options.seeds = {options.seed};
         example::catch_interrupt();
         options.apply();
         example::print_machine("adabound", options.device.c_str());
+        if (std::find(options.arms.begin(), options.arms.end(), language_arm) != options.arms.end()) {
+            if (options.arms.size() > 1 || options.sweep || options.full)
+                fail<ValueError>("--arch char-lstm reads text, the others images: give it alone, without --sweep and --full");
+            const auto unless_given = [&](const char* option, auto& value, auto own) { value = app.count(option) > 0 ? value : own; };
+            unless_given("--data", options.data, std::string(jargon_file));
+            unless_given("--batch", options.batch, 32L);
+            unless_given("--weight-decay", options.weight_decay, 0.0);
+            unless_given("--lr", options.lr_sgd, 1.0);
+            return compare_language(options);
+        }
         if (options.toy) return adabound_example::toy(options.out) == 0 ? example::success : example::failure;
         return compare(options);
     });

@@ -23,7 +23,7 @@ struct Options : example::CommonOptions {
     std::vector<std::string> arms;
     std::vector<std::uint64_t> seeds;
     std::vector<double> lrs;
-    long images = 0, batch = 100;
+    long images = 0, batch = 100, checkpoint_every = 0;
     double weight_decay = 1e-4;
     bool parity = false, paper_table = false;
 };
@@ -132,7 +132,7 @@ inline void run_one(Runs& who, const Architecture& arch, const Options& options,
                   sets.train.size(), who.lr, options.weight_decay);
     std::vector<double> ratios;
     train::FitOptions fit{.epochs = epochs, .batch = options.batch, .key = Key(seed).split(1), .schedule = optim::MultiStep({std::max(1L, total / 2), std::max(2L, total * 3 / 4)}, 0.1),
-                          .name = who.arm.name, .out = folder, .resume = options.resume, .description = numbers, .interrupted = example::interrupted, .notes = &ratios};
+                          .name = who.arm.name, .out = folder, .resume = options.resume, .description = numbers, .checkpoint_every = options.checkpoint_every, .interrupted = example::interrupted, .notes = &ratios};
     const auto sgd = [&] { return optim::sgd(net, {.lr = who.lr, .momentum = 0.9, .nesterov = true, .weight_decay = options.weight_decay}); };
     // The noise ends with training: a batch that is scored goes through the means.
     const auto classify = [&](const Network& drawn, const data::ColourBatch& batch, const nn::Context& context) {

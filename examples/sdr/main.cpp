@@ -66,8 +66,9 @@ int main(int argc, char** argv) {
     options.arms = {"none", "dropout:.2", "sdr:.1:.7", "alive:.1:.999", "dynamic", "static:4", "dropconnect:.2", "gaussian:.2"};
     app.add_option("--arms", options.arms, "what to compare: none, dropout[:p], sdr[:beta[:zeta]] (as published), alive[:beta[:zeta]] (deviations move with every batch), "
                                             "dynamic[:beta[:rho]] (ours), static[:factor], dropconnect[:p], gaussian[:p]")->delimiter(',')->capture_default_str();
-    app.add_option("--arch", options.arch, "network: mlp, mini-densenet or densenet40")->capture_default_str();
+    app.add_option("--arch", options.arch, "network: mlp, mini-densenet, resnet8, resnet20, densenet22 or densenet40")->capture_default_str();
     app.add_option("--lrs", options.lrs, "learning rates, as .1,.25: every arm at each; none: the network's own")->delimiter(',');
+    app.add_option("--checkpoint-every", options.checkpoint_every, "steps between checkpoints, 0: after every epoch and on Ctrl-C")->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--images", options.images, "training images, the first of the set; 0: the network's own number")->check(CLI::Range(0L, 60000L))->capture_default_str();
     app.add_option("--batch", options.batch, "images per step")->check(CLI::Range(1L, 60000L))->capture_default_str();
     app.add_option("--weight-decay", options.weight_decay, "L2 weight decay")->check(CLI::NonNegativeNumber)->capture_default_str();

@@ -1,10 +1,12 @@
 // Kernels over the rows of sparse matrices against their plain versions.
+#include <tenon/kernels/cpu/graph/attention.hpp>
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
 
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -145,6 +147,31 @@ TEMPLATE_TEST_CASE("sampled products agree with the plain ones", "", float, doub
         for (double& e : expected) e += 1;
         check(to, expected, 4 * bound<T>);
     }
+}
+
+TEMPLATE_TEST_CASE("attention to neighbours agrees with the plain one", "", float, double) {
+    using T = TestType;
+    for (const Size size : {Size{1, 5}, Size{2, 3}, Size{3, 17}, Size{8, 8}, Size{16, 2}, Size{9, 1}})
+        for (const bool with_edges : {true, false})
+            for (const bool drops : {true, false}) {
+                INFO(size.heads << " x " << size.width);
+                const Matrix a(23, 17, 90, 12);
+                const auto h = numbers<T>(a.width * size.heads * size.width, 1), s = numbers<T>(a.width * size.heads, 2), t = numbers<T>(a.rows * size.heads, 3),
+                           e = numbers<T>(a.count() * size.heads, 4);
+                const std::unique_ptr<bool[]> kept(new bool[e.size()]);
+                for (std::size_t i = 0; i < e.size(); ++i) kept[i] = e[i] > T(-0.3);
+                NeighbourAttention<T> p;
+                p.a = a.view();
+                p.heads = size.heads, p.width = size.width;
+                p.h = h.data(), p.source = s.data(), p.target = t.data(), p.edge = with_edges ? e.data() : nullptr;
+                p.kept = drops ? kept.get() : nullptr;
+                p.keep_scale = T(2);
+                std::vector<T> y(static_cast<std::size_t>(a.rows * size.heads * size.width), T(3));
+                neighbour_attention(p, y.data());
+                std::vector<double> expected(y.size());
+                reference::neighbour_attention(p, expected.data());
+                check(y, expected, bound<T>);
+            }
 }
 
 TEST_CASE("sums over rows do not depend on threads") {

@@ -1,10 +1,9 @@
-// Second derivatives of graph operations: include this beside <tenon/ops/second_order.hpp>.
+// Second derivatives of operations over graphs: include this and <tenon/ops/second_order.hpp>, which has those of what they are made of.
 #pragma once
 
 #include <tenon/graph/attention.hpp>
 #include <tenon/graph/edges.hpp>
 #include <tenon/ops/dropout.hpp>
-#include <tenon/ops/second_order.hpp>
 #include <tenon/ops/second_order/sparse.hpp>
 
 namespace tenon::graph {

@@ -55,7 +55,9 @@ struct FitOptions {
     long batch = 128;                               // rows per step
     long test_batch = 500;
     Key key = Key(0);                               // of the order of the batches and of what the steps draw
+    bool shuffle = true;                            // false: batches in the order of the set, as of a text that goes on from one to the next
     std::function<double(long)> schedule = {};      // factor of the rate at a step (optim/schedule.hpp); none: 1
+    double clip_norm = 0;                           // the norm that the gradients of a step are held to; 0: none
     std::string name = "training";                  // at the progress bar
     std::string out = {};                           // folder for log.csv, events, curves and checkpoints; none: nothing is written
     bool resume = false;                            // go on from the latest checkpoint in out, where there is one
@@ -134,6 +136,7 @@ template <class Net, class Optimiser, class TrainSet, data::Dataset TestSet, cla
 Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const TestSet& test_set, Step&& step, const FitOptions& options) {
     if (options.epochs < 0) fail<ValueError>("fit: epochs is ", options.epochs, ": expected 0 or more");
     if (options.batch < 1 || options.test_batch < 1) fail<ValueError>("fit: batches of ", options.batch, " and ", options.test_batch, ": expected at least 1");
+    if (!(options.clip_norm >= 0)) fail<ValueError>("fit: clip_norm is ", options.clip_norm, ": expected 0 (none) or more");
     const impl_fit::Source<TrainSet> source{train_set};
     const bool files = !options.out.empty();
     Fitted fitted;
@@ -162,7 +165,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
             steps = state.step, first_epoch = static_cast<int>(state.epoch), first_batch = state.batch;
             const std::vector<double>& s = state.numbers["sums"];
             if (s.size() != 5) fail<FileError>("fit: the checkpoint in \"", options.out.c_str(), "/checkpoints\" is not one of fit()");
-            sums.loss.add(s[1] > 0 ? s[0] : 0, s[1]), sums.accuracy.add(s[3] > 0 ? s[2] : 0, s[3]), spent = s[4];
+            sums.loss.restore(s[0], s[1]), sums.accuracy.restore(s[2], s[3]), spent = s[4];
             const std::vector<double>& e = state.numbers["epochs"];
             for (std::size_t i = 0; i + 5 <= e.size(); i += 5) fitted.epochs.push_back({e[i], e[i + 1], e[i + 2], e[i + 3], e[i + 4]});
             if (stopping) stopping->restore(state.numbers["stopping"]);
@@ -190,8 +193,7 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
         state.step = steps, state.epoch = epoch, state.batch = batch, state.key = options.key;
         state.texts["description"] = options.description;
         state.counters["csv"] = log->size(), state.counters["stopped"] = fitted.stopped_early ? 1 : fitted.diverged ? 2 : 0;
-        const bool any = sums.loss.weight() > 0, counted = sums.accuracy.weight() > 0;
-        state.numbers["sums"] = {any ? sums.loss.value() : 0, sums.loss.weight(), counted ? sums.accuracy.value() : 0, sums.accuracy.weight(), spent};
+        state.numbers["sums"] = {sums.loss.sum(), sums.loss.weight(), sums.accuracy.sum(), sums.accuracy.weight(), spent};
         std::vector<double>& e = state.numbers["epochs"];
         e.clear();
         for (const Epoch& epoch_figures : fitted.epochs)
@@ -208,10 +210,12 @@ Fitted fit(Net& net, Optimiser& optimiser, const TrainSet& train_set, const Test
         const double begun = Progress::now(), spent_before = spent;
         long batch = first_batch;
         const auto& set = source(epoch);
-        for (auto&& rows_now : data::batches(set, {.size = options.batch, .shuffle = order.split(static_cast<std::uint64_t>(epoch)), .first = first_batch})) {
+        const data::Shuffle shuffle = options.shuffle ? data::Shuffle(order.split(static_cast<std::uint64_t>(epoch))) : data::Shuffle();
+        for (auto&& rows_now : data::batches(set, {.size = options.batch, .shuffle = shuffle, .first = first_batch})) {
             optimiser.set_lr_scale(scale_at(steps));
             const Scored scored = step(rows_now, nn::Context{draws.split(static_cast<std::uint64_t>(steps)), true});
             scored.loss.backward();
+            if (options.clip_norm > 0) optimiser.clip_norm(options.clip_norm);
             optimiser.step();
             ++steps, ++batch;
             sums.add(scored);

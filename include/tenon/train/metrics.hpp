@@ -19,8 +19,14 @@ public:
         weight_ += weight;
     }
     double value() const { return weight_ > 0 ? sum_ / weight_ : std::nan(""); }
+    double sum() const { return sum_; }
     double weight() const { return weight_; }
     void reset() { sum_ = weight_ = 0; }
+    // Goes on from the sum and the weight of another: value() times the weight would be off by a rounding.
+    void restore(double sum, double weight) {
+        sum_ = sum;
+        weight_ = weight;
+    }
 
 private:
     double sum_ = 0, weight_ = 0;

@@ -2,9 +2,9 @@
 // names: weights written by PyTorch load by name, and the other way round.
 #pragma once
 
-#include <tenon/nn/conv.hpp>
+#include <tenon/nn/conv_norm.hpp>
+#include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
-#include <tenon/nn/norm.hpp>
 #include <tenon/ops/pool.hpp>
 #include <tenon/ops/reduce.hpp>
 
@@ -23,6 +23,7 @@ struct ResNetOptions {
     bool bottleneck = false;                           // 1x1, 3x3, 1x1 with four times the channels behind, instead of 3x3, 3x3
     ResNetStem stem = ResNetStem::imagenet;
     long channels = 3, classes = 1000;
+    double dropout = 0;                                // before the second convolution of every block (Zagoruyko and Komodakis 2016)
     bool zero_init_residual = false;                   // the last batch norm of every block starts at 0: blocks start as identity
 };
 
@@ -51,9 +52,10 @@ struct Block {
     nn::Conv2d<T, false> conv1, conv2, conv3;
     nn::BatchNorm2d<T> bn1, bn2, bn3;
     Downsample<T> downsample;
+    nn::Dropout dropout;
     bool bottleneck = false, has_downsample = false;
 
-    Block(long in, long width, long stride, const ResNetOptions& options, Key key) : bottleneck(options.bottleneck) {
+    Block(long in, long width, long stride, const ResNetOptions& options, Key key) : dropout(options.dropout, key.split(4)), bottleneck(options.bottleneck) {
         const long out = bottleneck ? 4 * width : width;
         // The stride sits in the 3x3 convolution, as in torchvision.
         conv1 = bottleneck ? convolution<T>(in, width, 1, 1, key.split(0)) : convolution<T>(in, width, 3, stride, key.split(0));
@@ -65,9 +67,11 @@ struct Block {
         if (has_downsample) downsample = {convolution<T>(in, out, 1, stride, key.split(3)), nn::BatchNorm2d<T>(out)};
     }
     Tensor<T, 4> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
-        const Tensor<T, 4> shortcut = has_downsample ? Tensor<T, 4>(downsample.norm(downsample.conv(x), context)) : x;
-        Tensor<T, 4> y = conv2(bn1.relu(conv1(x), context));
-        y = bottleneck ? bn3(conv3(bn2.relu(y, context)), context) : bn2(y, context);
+        const Tensor<T, 4> shortcut = has_downsample ? nn::conv_norm(downsample.conv, downsample.norm, x, context) : x;
+        Tensor<T, 4> y = nn::conv_norm_relu(conv1, bn1, x, context);
+        if (dropout.p > 0) y = dropout(y, context);
+        y = nn::conv_norm(conv2, bn2, y, context, bottleneck);
+        if (bottleneck) y = nn::conv_norm(conv3, bn3, y, context);
         return relu(y + shortcut);
     }
     static void visit(auto& self, auto&& f) {
@@ -117,7 +121,7 @@ struct ResNet {
         fc = nn::Linear<T>(in, options.classes, key.split(1));
     }
     Tensor<T, 4> features(const Tensor<T, 4>& x, const nn::Context& context) const {
-        Tensor<T, 4> y = bn1.relu(conv1(x), context);
+        Tensor<T, 4> y = nn::conv_norm_relu(conv1, bn1, x, context);
         if (stem == ResNetStem::imagenet) y = max_pool2d(y, 3, {.stride = 2, .padding = 1});
         for (const Stage& stage : layers)
             for (const auto& block : stage) y = block(y, context);
@@ -154,10 +158,10 @@ ResNet<T> resnet(int depth, Key key, long classes = 1000, long channels = 3, Res
 // The forms of the paper's section 4.2 for CIFAR: depth = 6 n + 2 (20, 32, 44, 56, 110), stages of 16, 32 and 64 channels. Where a
 // stage widens, a 1x1 convolution joins it to the one before (the paper's option B). Throws ValueError for another depth.
 template <class T = float>
-ResNet<T> resnet_cifar(int depth, Key key, long classes = 10, long channels = 3) {
+ResNet<T> resnet_cifar(int depth, Key key, long classes = 10, long channels = 3, double dropout = 0) {
     const int n = (depth - 2) / 6;
     if (n < 1 || 6 * n + 2 != depth) fail<ValueError>("resnet_cifar: depth ", depth, ": expected 6 n + 2: 20, 32, 44, 56, 110, ...");
-    return ResNet<T>({.depths = {n, n, n}, .widths = {16, 32, 64}, .stem = ResNetStem::small, .channels = channels, .classes = classes}, key);
+    return ResNet<T>({.depths = {n, n, n}, .widths = {16, 32, 64}, .stem = ResNetStem::small, .channels = channels, .classes = classes, .dropout = dropout}, key);
 }
 
 }  // namespace tenon::vision

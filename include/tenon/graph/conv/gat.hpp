@@ -41,6 +41,12 @@ struct GATConv {
     auto operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 2>& edge_attr = {}) const {
         return run(features(static_cast<X&&>(x)), g, edge_attr, context.training && options.dropout > 0 ? &context : nullptr) + bias;
     }
+    // Features of the edges of with_self_loops(g).
+    static Tensor<T, 2> looped(const Graph& g, const Tensor<T, 2>& edge_attr) {
+        const Tensor<T, 2> rest = index_select<0>(edge_attr, impl::loop_split(g).kept);
+        return concat<0>(rest, Tensor<T, 2>(aggregate_edges(mean, without_self_loops(g), rest)));
+    }
+
     static void visit(auto& self, auto&& f) {
         f("att_src", self.att_src);
         f("att_dst", self.att_dst);
@@ -73,11 +79,6 @@ private:
         }
         if (options.concat) return y.reshape({nodes, heads * width});
         return heads == 1 ? y.reshape({nodes, width}) : Tensor<T, 2>(tenon::mean<1>(y));
-    }
-    // Features of the edges of with_self_loops(g).
-    static Tensor<T, 2> looped(const Graph& g, const Tensor<T, 2>& edge_attr) {
-        const Tensor<T, 2> rest = index_select<0>(edge_attr, impl::loop_split(g).kept);
-        return concat<0>(rest, Tensor<T, 2>(aggregate_edges(mean, without_self_loops(g), rest)));
     }
 };
 

@@ -29,7 +29,8 @@ struct NeighbourAttention {
         return edge == nullptr ? sum : sum + static_cast<A>(edge[e * heads + head]);
     }
     TENON_HD A leaky(A x) const { return x > 0 ? x : slope * x; }
-    TENON_HD A keep(long e, long head) const { return kept == nullptr ? A(1) : kept[e * heads + head] ? keep_scale : A(0); }
+    // (A product: a branch would be guessed wrong half of the time.)
+    TENON_HD A keep(long e, long head) const { return kept == nullptr ? A(1) : static_cast<A>(static_cast<int>(kept[e * heads + head])) * keep_scale; }
 };
 
 namespace reference {
@@ -71,6 +72,16 @@ constexpr long padded_heads(long heads) {
     return padded;
 }
 
+// Whether the weights of N heads are kept, as factors.
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> keep_factors(const bool* kept, A scale) {
+    return convert<A>(simd<std::uint8_t, N>::load(reinterpret_cast<const std::uint8_t*>(kept))) * simd<A, N>(scale);
+}
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> leaky(const simd<A, N>& x, A slope) {
+    return select(x > simd<A, N>(0), x, simd<A, N>(slope) * x);
+}
+
 template <class A, int N>
 TENON_ALWAYS_INLINE void exp_in_place(A* p, long count) {
     for (long i = 0; i < count; i += N) math::exp(simd<A, N>::load(p + i)).store(p + i);
@@ -92,9 +103,19 @@ struct NeighbourForwardBody {
             for (long k = 0; k < count; ++k) {
                 const long j = p.a.columns[begin + k], e = p.a.edge(begin + k);
                 A* to = score + k * padded;
-                for (long h = 0; h < p.heads; ++h) to[h] = p.leaky(p.raw(j, r, e, h));
+                if (padded == p.heads && padded % N == 0) {
+                    for (long h = 0; h < padded; h += N) {
+                        V v = move_load<A, N>(p.source + j * padded + h, N) + move_load<A, N>(p.target + r * padded + h, N);
+                        if (p.edge != nullptr) v += move_load<A, N>(p.edge + e * padded + h, N);
+                        v.store(to + h);
+                    }
+                    continue;
+                }
+                for (long h = 0; h < p.heads; ++h) to[h] = p.raw(j, r, e, h);
                 for (long h = p.heads; h < padded; ++h) to[h] = 0;
             }
+            for (long i = flat; i < end; ++i) score[i] = 0;
+            for (long i = 0; i < end; i += N) leaky<A, N>(V::load(score + i), p.slope).store(score + i);
             for (long i = flat; i < end; ++i) score[i] = static_cast<A>(-__builtin_inf());
             for (long g = 0; g < step; g += N) {
                 V best(-__builtin_inf());
@@ -128,9 +149,13 @@ struct NeighbourForwardBody {
                 const V factor = V(1) / V::load(sum + g);
                 for (long i = g; i < end; i += step) (V::load(score + i) * factor).store(score + i);
             }
-            if (p.kept != nullptr)
-                for (long k = 0; k < count; ++k)
-                    for (long h = 0; h < p.heads; ++h) score[k * padded + h] *= p.keep(p.a.edge(begin + k), h);
+            for (long k = 0; p.kept != nullptr && k < count; ++k) {
+                const long e = p.a.edge(begin + k);
+                if (padded == p.heads && padded % N == 0)
+                    for (long h = 0; h < padded; h += N) (V::load(score + k * padded + h) * keep_factors<A, N>(p.kept + e * padded + h, p.keep_scale)).store(score + k * padded + h);
+                else
+                    for (long h = 0; h < p.heads; ++h) score[k * padded + h] *= p.keep(e, h);
+            }
             product.weight = score - begin * padded;
             SpmmBody<true, Chosen::all, false>::template row<Lanes>(product, r);
         }
@@ -177,7 +202,9 @@ struct NeighbourBackwardBody {
                                         long first, long last, A* room, long apart) {
         const NeighbourAttention<T> p = *problem;
         constexpr int N = move_lanes<A, Lanes>;
+        using V = simd<A, N>;
         const long heads = p.heads, padded = padded_heads<N>(heads), stride = heads * p.width;
+        const bool whole = heads % N == 0;
         A *const weight = room, *const dots = room + apart, *const slopes = room + 2 * apart;
         SpmmProblem<T, A> product{p.a, nullptr, heads, p.width, dy, nullptr, false, dh, add_h, padded};
         product.a.edges = nullptr;
@@ -187,19 +214,46 @@ struct NeighbourBackwardBody {
                 const long i = p.a.columns[begin + k], e = p.a.edge(begin + k);
                 const A* share = shares + i * 4 * heads;
                 for (long h = 0; h < heads; ++h) {
-                    A raw = static_cast<A>(p.source[j * heads + h]) + share[h];
-                    if (p.edge != nullptr) raw += static_cast<A>(p.edge[e * heads + h]);
-                    slopes[k * padded + h] = raw > 0 ? A(1) : p.slope;
-                    weight[k * padded + h] = p.leaky(raw) - share[heads + h];
                     const bool u_inside = (j * heads + h + 1) * p.width + N <= p.a.rows * stride, v_inside = (i * heads + h + 1) * p.width + N <= p.a.width * stride;
                     dots[k * padded + h] =
                         dot_row<A, N, false>(p.h + j * stride + h * p.width, dy + i * stride + h * p.width, nullptr, 0l, p.width, u_inside, v_inside);
+                }
+                if (whole) {
+                    for (long h = 0; h < heads; h += N) {
+                        V raw = move_load<A, N>(p.source + j * heads + h, N) + V::load(share + h);
+                        if (p.edge != nullptr) raw += move_load<A, N>(p.edge + e * heads + h, N);
+                        select(raw > V(0), V(1), V(p.slope)).store(slopes + k * heads + h);
+                        (leaky<A, N>(raw, p.slope) - V::load(share + heads + h)).store(weight + k * heads + h);
+                    }
+                    continue;
+                }
+                for (long h = 0; h < heads; ++h) {
+                    A raw = static_cast<A>(p.source[j * heads + h]) + share[h];
+                    if (p.edge != nullptr) raw += static_cast<A>(p.edge[e * heads + h]);
+                    slopes[k * padded + h] = raw > 0 ? A(1) : p.slope;
+                    weight[k * padded + h] = slopes[k * padded + h] * raw - share[heads + h];
                 }
                 for (long h = heads; h < padded; ++h) weight[k * padded + h] = 0;
             }
             for (long i = count * padded; i % N != 0; ++i) weight[i] = 0;
             exp_in_place<A, N>(weight, count * padded);
-            for (long h = 0; h < heads; ++h) {
+            for (long h = 0; whole && h < heads; h += N) {
+                V total(0);
+                for (long k = 0; k < count; ++k) {
+                    const long i = p.a.columns[begin + k], e = p.a.edge(begin + k), at = k * heads + h;
+                    const A* share = shares + i * 4 * heads + h;
+                    const V alpha = V::load(weight + at) * V::load(share + 2 * heads);
+                    const V keep = p.kept == nullptr ? V(1) : keep_factors<A, N>(p.kept + e * heads + h, p.keep_scale);
+                    const V d = alpha * (keep * V::load(dots + at) - V::load(share + 3 * heads)) * V::load(slopes + at);
+                    d.store(scores + e * heads + h);
+                    total += d;
+                    (alpha * keep).store(weight + at);
+                }
+                if (ds == nullptr) continue;
+                if (add_s) total += move_load<A, N>(ds + j * heads + h, N);
+                move_store<A, N>(ds + j * heads + h, total, N);
+            }
+            for (long h = 0; !whole && h < heads; ++h) {
                 A total = 0;
                 for (long k = 0; k < count; ++k) {
                     const long i = p.a.columns[begin + k], e = p.a.edge(begin + k), at = k * padded + h;
@@ -267,11 +321,20 @@ void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows&
     if (dt != nullptr)
         impl::for_row_pieces(p.a, 16 * heads, 2 * double(heads), [&](long first, long last) {
             for (long i = first; i < last; ++i)
-                for (long h = 0; h < heads; ++h) {
-                    A total = 0;
-                    for (long k = p.a.begin(i); k < p.a.end(i); ++k) total += scores[p.a.edge(k) * heads + h];
-                    if (add_t) total += static_cast<A>(dt[i * heads + h]);
-                    dt[i * heads + h] = static_cast<T>(total);
+                for (long h = 0; h < heads; h += 8) {
+                    const long some = heads - h < 8 ? heads - h : 8;
+                    A total[8] = {};
+                    for (long k = p.a.begin(i); k < p.a.end(i); ++k) {
+                        const A* from = scores + p.a.edge(k) * heads + h;
+                        if (some == 8)
+                            for (int q = 0; q < 8; ++q) total[q] += from[q];
+                        else
+                            for (long q = 0; q < some; ++q) total[q] += from[q];
+                    }
+                    for (long q = 0; q < some; ++q) {
+                        T& to = dt[i * heads + h + q];
+                        to = static_cast<T>(add_t ? static_cast<A>(to) + total[q] : total[q]);
+                    }
                 }
         });
     if (de != nullptr)

@@ -116,6 +116,7 @@ private:
                         const char* next = reinterpret_cast<const char*>(p.x + p.a.columns[k + 8] * stride + j);
                         TENON_UNROLL(8)
                         for (int line = 0; line < Q * N * int(sizeof(T)); line += 64) __builtin_prefetch(next + line);
+                        if constexpr (Weighted) __builtin_prefetch(p.weight + p.weights_at(p.a.edge(k + 8)));
                     }
                 }
                 const long e = Weighted || Side != Chosen::all ? p.a.edge(k) : 0;

@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
-# A run that is interrupted (Ctrl-C) and killed (kill -9) at several moments and resumed gives the figures of one that ran
-# through, digit for digit, on a small made-up data set.    resume_test.sh <program> <work folder>
+# A run of an example that is interrupted (Ctrl-C) and killed (kill -9) at several moments and resumed gives the figures of one
+# that ran through, digit for digit, on small made-up data.
+#
+#   resume_test.sh <program> <work folder> <images|text> <figures below --out> <rows of figures> <options of the program ...>
+#
+# The figures are a CSV file whose last column is seconds.
 set -euo pipefail
-program=$1 work=$2
+program=$1 work=$2 kind=$3 table=$4 rows=$5
+shift 5
 command -v python3 > /dev/null || { echo "no python3: skipped"; exit 77; }
 rm -rf "$work" && mkdir -p "$work/data"
-python3 - "$work/data" << 'END'
+python3 - "$work/data" "$kind" << 'END'
 import random, struct, sys
 random.seed(1)
-for prefix, count in (("train", 1500), ("t10k", 200)):
-    labels = [random.randrange(10) for _ in range(count)]
-    pixels = bytearray()
-    for label in labels:
-        pixels += bytes(min(255, random.randrange(128) + (120 if row // 3 == label else 0)) for row in range(28) for _ in range(28))
-    open(f"{sys.argv[1]}/{prefix}-images-idx3-ubyte", "wb").write(struct.pack(">4i", 0x803, count, 28, 28) + pixels)
-    open(f"{sys.argv[1]}/{prefix}-labels-idx1-ubyte", "wb").write(struct.pack(">2i", 0x801, count) + bytes(labels))
+folder, kind = sys.argv[1:]
+if kind == "text":
+    words = ["".join(random.choice("abcdefghij") for _ in range(random.randrange(1, 8))) for _ in range(60)]
+    open(f"{folder}/text", "w").write("".join(random.choice(words) + random.choice("  \n") for _ in range(9000)))
+else:
+    for prefix, count in (("train", 1500), ("t10k", 200)):
+        labels = [random.randrange(10) for _ in range(count)]
+        pixels = bytearray()
+        for label in labels:
+            pixels += bytes(min(255, random.randrange(128) + (120 if row // 3 == label else 0)) for row in range(28) for _ in range(28))
+        open(f"{folder}/{prefix}-images-idx3-ubyte", "wb").write(struct.pack(">4i", 0x803, count, 28, 28) + pixels)
+        open(f"{folder}/{prefix}-labels-idx1-ubyte", "wb").write(struct.pack(">2i", 0x801, count) + bytes(labels))
 END
-options=(--data "$work/data" --arch mlp --batch 50 --seeds 0,1 --threads 1)
-figures() { cut -d, -f1-7 "$1/mlp/curves.csv"; }  # all but the seconds
+data=$work/data
+[ "$kind" = images ] || data=$data/text
+options=(--data "$data" --threads 1 "$@")
+figures() { sed 's/,[^,]*$//' "$1/$table"; }  # all but the seconds
 
 begun=$(date +%s%N)
 "$program" "${options[@]}" --epochs 2 --out "$work/straight" > "$work/straight.txt"
@@ -41,7 +53,7 @@ done
 [ "$status" -eq 0 ] || { echo "did not come to its end in $attempt attempts"; exit 1; }
 figures "$work/straight" > "$work/a"; figures "$work/broken" > "$work/b"
 cmp "$work/a" "$work/b"
-[ "$(wc -l < "$work/a")" -eq 25 ]
+[ "$(wc -l < "$work/a")" -eq $((rows + 1)) ]
 grep '^result:' "$work/straight.txt" | sed 's/ seconds.*//' > "$work/a"
 grep '^result:' "$work/broken-$attempt.txt" | sed 's/ seconds.*//' > "$work/b"
 cmp "$work/a" "$work/b"
@@ -49,5 +61,5 @@ cmp "$work/a" "$work/b"
 
 # Another run's options are refused.
 if "$program" "${options[@]}" --epochs 3 --out "$work/broken" --resume 2> "$work/error" > /dev/null; then echo "other options were accepted"; exit 1; fi
-grep -q 'is of a run with epochs 2' "$work/error"
+grep -q 'epochs 2' "$work/error"
 echo "$breaks breaks, the same figures"
