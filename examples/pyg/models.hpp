@@ -36,14 +36,18 @@ struct Setting {
 inline Features drop(const Features& x, double p, const nn::Context& c, std::uint64_t tag) {
     return c.training ? x.with_values(dropout(x.values(), p, c.key.split(tag))) : x;
 }
-inline Hidden drop(const Hidden& x, double p, const nn::Context& c, std::uint64_t tag) { return c.training ? Hidden(dropout(x, p, c.key.split(tag))) : x; }
+inline Hidden drop(const Hidden& x, double p, const nn::Context& c, std::uint64_t tag) {
+    return c.training ? Hidden(dropout(x, p, c.key.split(tag))) : x;
+}
 
 // The benchmark's order: convolution, ReLU, dropout, convolution.
 struct Gcn {
     graph::GCNConv<> conv1, conv2;
     static Protocol protocol(const Setting&) { return {}; }
     Gcn(const Setting& s, Key key) : conv1(s.features, 16, key.split(1)), conv2(16, s.classes, key.split(2)) {}
-    Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const { return conv2(drop(Hidden(relu(conv1(x, g))), 0.5, c, 1), g); }
+    Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const {
+        return conv2(drop(Hidden(relu(conv1(x, g))), 0.5, c, 1), g);
+    }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
         f("conv2", self.conv2);
@@ -53,10 +57,12 @@ struct Gcn {
 struct Gat {
     graph::GATConv<> conv1, conv2;
     static Protocol protocol(const Setting& s) {
-        return {.lr = s.set == Set::pubmed ? 0.01 : 0.005, .weight_decay = s.set == Set::pubmed ? 1e-3 : 5e-4, .epochs = 1000, .patience = 100};
+        return {.lr = s.set == Set::pubmed ? 0.01 : 0.005, .weight_decay = s.set == Set::pubmed ? 1e-3 : 5e-4, .epochs = 1000,
+                .patience = 100};
     }
     Gat(const Setting& s, Key key)
-        : conv1(s.features, 8, key.split(1), {.heads = 8, .dropout = 0.6}), conv2(64, s.classes, key.split(2), {.heads = s.set == Set::pubmed ? 8 : 1, .concat = false, .dropout = 0.6}) {}
+        : conv1(s.features, 8, key.split(1), {.heads = 8, .dropout = 0.6}),
+          conv2(64, s.classes, key.split(2), {.heads = s.set == Set::pubmed ? 8 : 1, .concat = false, .dropout = 0.6}) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const {
         const Hidden h = elu(conv1(drop(x, 0.6, c, 1), g, c.split(2)));
         return conv2(drop(h, 0.6, c, 3), g, c.split(4));
@@ -70,7 +76,9 @@ struct Gat {
 // Linear throughout, so that the order does not matter: the words first, which are few, then what is left of them is propagated.
 struct Sgc {
     graph::SGConv<> conv;
-    static Protocol protocol(const Setting& s) { return {.lr = 0.1, .weight_decay = s.set == Set::citeseer ? 5e-3 : 5e-4, .normalize = false}; }
+    static Protocol protocol(const Setting& s) {
+        return {.lr = 0.1, .weight_decay = s.set == Set::citeseer ? 5e-3 : 5e-4, .normalize = false};
+    }
     Sgc(const Setting& s, Key key) : conv(s.features, s.classes, s.set == Set::cora ? 3 : 2, key.split(1)) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context&) const {
         return conv.propagate(graph::project(x, conv.lin.weight), g) + conv.lin.bias;
@@ -115,7 +123,8 @@ struct Arma {
     static Protocol protocol(const Setting&) { return {.epochs = 1000, .patience = 100}; }
     static graph::ArmaOptions options(const Setting& s) {
         const long stacks = s.set == Set::citeseer || (s.set == Set::cora && s.random) ? 3 : 2;
-        return {.stacks = stacks, .layers = 1, .shared_weights = s.set != Set::pubmed, .dropout = s.set == Set::pubmed ? (s.random ? 0.5 : 0.0) : 0.75, .form_of_2019 = true};
+        const double skip = s.set == Set::pubmed ? (s.random ? 0.5 : 0.0) : 0.75;
+        return {.stacks = stacks, .layers = 1, .shared_weights = s.set != Set::pubmed, .dropout = skip, .form_of_2019 = true};
     }
     Arma(const Setting& s, Key key) : conv1(s.features, 16, key.split(1), options(s)), conv2(16, s.classes, key.split(2), options(s)) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const {

@@ -29,7 +29,8 @@ inline void draw_curves(const std::vector<Curve>& curves, double Epoch::*field, 
             if (count == 0 || count < static_cast<double>(curve.runs.size()) / 2) break;
             series.x.push_back(static_cast<double>(e + 1));
             series.y.push_back(sum / count);
-            if (curve.runs.size() > 1) series.spread.push_back(std::sqrt(std::max(0.0, (squares - sum * sum / count) / std::max(1.0, count - 1))));
+            if (curve.runs.size() > 1)
+                series.spread.push_back(std::sqrt(std::max(0.0, (squares - sum * sum / count) / std::max(1.0, count - 1))));
         }
         plot.add(std::move(series));
     }
@@ -37,7 +38,8 @@ inline void draw_curves(const std::vector<Curve>& curves, double Epoch::*field, 
 }
 
 // The nodes' log-probabilities along their first two principal components, coloured by class.
-inline void draw_nodes(const Hidden& logits, const Tensor<std::int64_t, 1>& y, long classes, const std::string& title, const std::string& path) {
+inline void draw_nodes(const Hidden& logits, const Tensor<std::int64_t, 1>& y, long classes, const std::string& title,
+                       const std::string& path) {
     const no_grad none;
     const Tensor<double, 2> x = cast<double>(log_softmax<1>(logits.to(cpu)));
     const Tensor<double, 2> centred = x - tenon::mean<0>(x, keepdim);

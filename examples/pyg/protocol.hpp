@@ -31,7 +31,8 @@ struct Outcome {
 
 struct Judge {
     Tensor<std::int64_t, 1> nodes, labels;
-    Judge(const Tensor<std::int64_t, 1>& of, const Tensor<std::int64_t, 1>& y, Device device) : nodes(of.to(device)), labels(index_select<0>(y, of).to(device)) {}
+    Judge(const Tensor<std::int64_t, 1>& of, const Tensor<std::int64_t, 1>& y, Device device)
+        : nodes(of.to(device)), labels(index_select<0>(y, of).to(device)) {}
     Tensor<float, 0> loss(const Hidden& logits) const { return cross_entropy(index_select<0>(logits, nodes), labels); }
     double accuracy(const Hidden& logits) const {
         const Hidden rows = contiguous(index_select<0>(logits, nodes)).to(cpu);
@@ -45,9 +46,11 @@ struct Judge {
     }
 };
 
-// each(epoch, net) after every epoch. Stops early in the second half, when a validation loss lies above the mean of the `patience` ones before it.
+// each(epoch, net) after every epoch. Stops early in the second half, when a validation loss lies above the mean of the `patience` ones
+// before it.
 template <class Net, class Each>
-Outcome train(const Data& d, const Setting& setting, const Protocol& protocol, const graph::Split& split, std::uint64_t seed, Device device, Each&& each) {
+Outcome run_once(const Data& d, const Setting& setting, const Protocol& protocol, const graph::Split& split, std::uint64_t seed, Device device,
+                 Each&& each) {
     Outcome outcome{.seed = seed};
     const double begun = example::Progress::now();
     const Key key = Key(seed).split(1);
@@ -55,7 +58,8 @@ Outcome train(const Data& d, const Setting& setting, const Protocol& protocol, c
     auto opt = optim::adam(net, {.lr = protocol.lr, .weight_decay = protocol.weight_decay});
     const Features x = (protocol.normalize ? d.normalized : d.data.x).to(device);
     const graph::Graph g = d.graph.to(device);
-    const Judge training(split.train, d.data.y, device), validating(split.validation, d.data.y, device), testing(split.test, d.data.y, device);
+    const Judge training(split.train, d.data.y, device), validating(split.validation, d.data.y, device),
+                testing(split.test, d.data.y, device);
     double lowest = std::numeric_limits<double>::infinity();
     std::vector<double> history;
     for (int epoch = 1; epoch <= protocol.epochs; ++epoch) {
@@ -87,7 +91,8 @@ Outcome train(const Data& d, const Setting& setting, const Protocol& protocol, c
         history.push_back(now.validation_loss);
         if (epoch <= protocol.epochs / 2 || static_cast<int>(history.size()) <= protocol.patience) continue;
         double mean = 0;
-        for (std::size_t i = history.size() - 1 - static_cast<std::size_t>(protocol.patience); i + 1 < history.size(); ++i) mean += history[i] / protocol.patience;
+        for (std::size_t i = history.size() - 1 - static_cast<std::size_t>(protocol.patience); i + 1 < history.size(); ++i)
+            mean += history[i] / protocol.patience;
         if (now.validation_loss > mean) break;
     }
     outcome.seconds = example::Progress::now() - begun;

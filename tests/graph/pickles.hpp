@@ -24,7 +24,8 @@ public:
         return text("J").little(static_cast<std::uint32_t>(value), 4);
     }
     Writer& string(const std::string& s) {
-        return s.size() < 256 ? text("U").little(static_cast<std::uint32_t>(s.size()), 1).text(s) : text("T").little(static_cast<std::uint32_t>(s.size()), 4).text(s);
+        return s.size() < 256 ? text("U").little(static_cast<std::uint32_t>(s.size()), 1).text(s)
+            : text("T").little(static_cast<std::uint32_t>(s.size()), 4).text(s);
     }
     Writer& name(const std::string& module, const std::string& what) { return text("c" + module + "\n" + what + "\n"); }
     // numpy.dtype, stored under a number of the memo the first time.
@@ -32,7 +33,8 @@ public:
         if (known_[memo]) return text("h").little(static_cast<std::uint32_t>(memo), 1);
         known_[memo] = true;
         name("numpy", "dtype").string(type).integer(0).integer(1).text("\x87R").text("q").little(static_cast<std::uint32_t>(memo), 1);
-        return text("(").integer(3).string("<").text("NNN").text("J").little(0xffffffffu, 4).text("J").little(0xffffffffu, 4).integer(0).text("tb");
+        return text("(").integer(3).string("<").text("NNN").text("J").little(0xffffffffu, 4).text("J").little(0xffffffffu,
+            4).integer(0).text("tb");
     }
     template <class T>
     Writer& array(const std::vector<T>& values, std::vector<long> shape = {}) {
@@ -40,7 +42,8 @@ public:
         name("numpy.core.multiarray", "_reconstruct").name("numpy", "ndarray").integer(0).text("\x85").string("b").text("\x87R");
         text("(").integer(1);
         for (long size : shape) integer(size);
-        text(shape.size() == 1 ? "\x85" : "\x86").dtype(std::is_same_v<T, float> ? "f4" : "i4", std::is_same_v<T, float> ? 50 : 51).text("\x89");
+        text(shape.size() == 1 ? "\x85" : "\x86").dtype(std::is_same_v<T, float> ? "f4" : "i4", std::is_same_v<T, float> ? 50
+                                                        : 51).text("\x89");
         return string(std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))).text("tb");
     }
     Bytes end() {
@@ -52,7 +55,8 @@ private:
     bool known_[64] = {};
 };
 
-inline Bytes csr(long columns, const std::vector<std::int32_t>& pointers, const std::vector<std::int32_t>& indices, const std::vector<float>& values) {
+inline Bytes csr(long columns, const std::vector<std::int32_t>& pointers, const std::vector<std::int32_t>& indices,
+                 const std::vector<float>& values) {
     Writer w;
     w.name("scipy.sparse.csr", "csr_matrix").text(")\x81q").little(1, 1).text("}(");
     w.string("_shape").integer(static_cast<long>(pointers.size()) - 1).integer(columns).text("\x86");

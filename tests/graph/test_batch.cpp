@@ -16,7 +16,8 @@ GraphData<> make(Key key, long nodes, long edges) {
     GraphData<> g;
     g.nodes = nodes;
     g.edge_index = empty<std::int64_t>({2, edges});
-    for (long k = 0; k < 2 * edges; ++k) g.edge_index.data()[k] = static_cast<std::int64_t>(random_word(key, static_cast<std::uint64_t>(k))) % nodes;
+    for (long k = 0; k < 2 * edges; ++k)
+        g.edge_index.data()[k] = static_cast<std::int64_t>(random_word(key, static_cast<std::uint64_t>(k))) % nodes;
     g.x = randn<float>({nodes, 3}, key.split(1));
     g.edge_attr = randn<float>({edges, 2}, key.split(2));
     g.y = empty<std::int64_t>({nodes});
@@ -67,14 +68,14 @@ TEST_CASE("rows are concatenated, indices raised by the nodes before", "[batch]"
 TEST_CASE("a batch of some is the same as a batch made of those", "[batch]") {
     std::vector<GraphData<>> graphs;
     for (int i = 0; i < 7; ++i) graphs.push_back(make(Key{10 + i}, 1 + i, 2 * i));
-    const auto all = Batch<>::of(graphs);
-    const auto some = all.batch({5, 0, 5, 3});
+    const auto whole = Batch<>::of(graphs);
+    const auto some = whole.batch({5, 0, 5, 3});
     const auto direct = Batch<>::of({graphs[5], graphs[0], graphs[5], graphs[3]});
     check_same(some.data, direct.data);
     CHECK(same(some.index, direct.index));
     CHECK(same(some.pointers, direct.pointers));
     check_same(some[2], graphs[5]);
-    check_same(all.batch({2})[0], graphs[2]);
+    check_same(whole.batch({2})[0], graphs[2]);
 }
 
 TEST_CASE("a layer over a batch gives every graph the bits that it gives it alone", "[batch]") {
@@ -105,7 +106,10 @@ TEST_CASE("sparse features and structs of one's own batch as well", "[batch]") {
         long nodes = 0;
         Tensor<double, 3> frames;               // of nodes
         Tensor<std::int64_t, 2> hydrogen_bonds;  // [2, H]
-        static constexpr auto fields() { return std::make_tuple(graph::of_nodes("frames", &Molecule::frames), graph::index_into_nodes("hydrogen_bonds", &Molecule::hydrogen_bonds)); }
+        static constexpr auto fields() {
+            return std::make_tuple(graph::of_nodes("frames", &Molecule::frames),
+                                   graph::index_into_nodes("hydrogen_bonds", &Molecule::hydrogen_bonds));
+        }
     };
     Molecule water{from<std::int64_t>({2, 2}, {0, 1, 1, 2}), 3, randn<double>({3, 2, 2}, Key{1}), from<std::int64_t>({2, 1}, {0, 2})};
     const auto molecules = Batch<Molecule>::of({water, water});
@@ -147,8 +151,10 @@ TEST_CASE("what does not batch says which graph and which field", "[batch]") {
     CHECK(has(error([](auto& g) { g.pos = zeros<float>({4, 3}); }), "graph 1 has pos, graph 0 has not"));
     CHECK(has(error([](auto& g) { g.x = zeros<float>({3, 3}); }), "x of graph 1 has 3 rows, expected 4, one for each node"));
     CHECK(has(error([](auto& g) { g.x = zeros<float>({4, 2}); }), "expected the same sizes beside axis 0"));
-    CHECK(has(error([](auto& g) { g.edge_attr = zeros<float>({3, 2}); }), "edge_attr of graph 1 has 3 rows, expected 2, one for each edge"));
-    CHECK(has(error([](auto& g) { g.edge_index = from<std::int64_t>({2, 1}, {0, 4}); }), "edge_index of graph 1 names node 4, expected 0 to 3"));
+    CHECK(has(error([](auto& g) { g.edge_attr = zeros<float>({3, 2}); }),
+              "edge_attr of graph 1 has 3 rows, expected 2, one for each edge"));
+    CHECK(has(error([](auto& g) { g.edge_index = from<std::int64_t>({2, 1}, {0, 4}); }),
+              "edge_index of graph 1 names node 4, expected 0 to 3"));
     CHECK(has(error([](auto& g) { g.train = from<std::int64_t>({-1}); }), "train of graph 1 names node -1"));
     CHECK(has(error_of([] { Batch<>::of({}); }), "no graphs came"));
     const auto b = Batch<>::of({make(Key{1}, 3, 4)});

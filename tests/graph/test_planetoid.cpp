@@ -35,7 +35,8 @@ TEST_CASE("the eight files are put together: a test row belongs to the node that
     CHECK(data.nodes == 7);
     CHECK(list(data.y) == std::vector<std::int64_t>{0, 1, 1, 0, 0, 0, 1});
     const auto x = data.x.to_dense();
-    CHECK(std::vector<float>(x.data(), x.data() + x.size()) == std::vector<float>{1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0.5f, 0, 3, 0, 0, 0, 0, 2, 0, 0});
+    CHECK(std::vector<float>(x.data(), x.data() + x.size()) == std::vector<float>{1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0.5f, 0, 3, 0, 0, 0, 0,
+                                                                                  2, 0, 0});
     // Self-loops and duplicates are gone, both directions are there, in order.
     CHECK(flat(data.edge_index) == std::vector<std::int64_t>{0, 0, 1, 2, 2, 3, 4, 6, 1, 2, 0, 0, 6, 4, 3, 2});
     CHECK(list(data.train) == std::vector<std::int64_t>{0, 1});
@@ -89,13 +90,15 @@ TEST_CASE("what does not fit together is an error that names the files", "[plane
     CHECK(has(error([](const F& f) { files::write(f.test_index, files::bytes_of("6\n9999999\n")); }), "line 2: a node far beyond"));
     CHECK(has(error([](const F& f) { files::write(f.test_index, files::bytes_of("6\nx\n")); }), "line 2: expected a node, got \"x\""));
     CHECK(has(error([](const F& f) { files::write(f.graph, pickles::adjacency({{7}})); }), "a neighbour beyond them"));
-    CHECK(has(error([](const F& f) { files::write(f.graph, pickles::adjacency({{}, {}, {}, {}, {}, {}, {}, {}})); }), "a node beyond them"));
+    CHECK(has(error([](const F& f) { files::write(f.graph, pickles::adjacency({{}, {}, {}, {}, {}, {}, {}, {}})); }),
+              "a node beyond them"));
     CHECK(has(error([](const F& f) { std::remove(f.graph.c_str()); }), "cannot open"));
 }
 
 TEST_CASE("whatever is damaged in one of the files, the reader gives a result or an error that names it", "[planetoid]") {
     const Tiny tiny;
-    for (std::string graph::PlanetoidFiles::* which : {&graph::PlanetoidFiles::tx, &graph::PlanetoidFiles::ty, &graph::PlanetoidFiles::graph, &graph::PlanetoidFiles::test_index}) {
+    for (std::string graph::PlanetoidFiles::* which : {&graph::PlanetoidFiles::tx, &graph::PlanetoidFiles::ty,
+                                                       &graph::PlanetoidFiles::graph, &graph::PlanetoidFiles::test_index}) {
         const auto result = files::damage(files::read(tiny.paths.*which), [&](const std::string& path) {
             graph::PlanetoidFiles paths = tiny.paths;
             paths.*which = path;

@@ -81,15 +81,22 @@ TEST_CASE("LINQS: papers, words, classes and citations", "[readers]") {
     CHECK(flat(tab.data.edge_index) == Longs{0, 1});
     CHECK(tab.unknown == 1);
 
-    CHECK(has(error_of<FileError>([&] { graph::read_linqs(folder.put("d", "a 1 T\na 0 T\n"), e); }), "line 2: a paper that was there before"));
-    CHECK(has(error_of<FileError>([&] { graph::read_linqs(folder.put("d", "a 1 T\nb T\n"), e); }), "line 2: a paper with more or fewer words"));
+    CHECK(has(error_of<FileError>([&] { graph::read_linqs(folder.put("d", "a 1 T\na 0 T\n"), e); }),
+              "line 2: a paper that was there before"));
+    CHECK(has(error_of<FileError>([&] { graph::read_linqs(folder.put("d", "a 1 T\nb T\n"), e); }),
+              "line 2: a paper with more or fewer words"));
     CHECK(has(error_of<FileError>([&] { graph::read_linqs(folder.put("d", "a z T\n"), e); }), "line 1: expected a number, got \"z\""));
-    CHECK(has(error_of<FileError>([&] { graph::read_linqs(c, folder.put("d", "p7 x p10\n")); }), "line 1: expected the end of the line, got \"p10\""));
-    CHECK(has(error_of<FileError>([&] { graph::read_linqs_tab(folder.put("d", "a\nnumeric:w:0\n1\tlabel=1\tv=2\n"), ct); }), "line 3: expected a word that was declared, got \"v=2\""));
-    CHECK(has(error_of<FileError>([&] { graph::read_linqs_tab(t, folder.put("d", "a\nb\n1 paper:9 paper:9\n")); }), "line 3: expected |, got \"paper:9\""));
+    CHECK(has(error_of<FileError>([&] { graph::read_linqs(c, folder.put("d", "p7 x p10\n")); }),
+              "line 1: expected the end of the line, got \"p10\""));
+    CHECK(has(error_of<FileError>([&] { graph::read_linqs_tab(folder.put("d", "a\nnumeric:w:0\n1\tlabel=1\tv=2\n"), ct); }),
+              "line 3: expected a word that was declared, got \"v=2\""));
+    CHECK(has(error_of<FileError>([&] { graph::read_linqs_tab(t, folder.put("d", "a\nb\n1 paper:9 paper:9\n")); }),
+              "line 3: expected |, got \"paper:9\""));
     for (const bool damaged_cites : {false, true}) {
-        files::damage(bytes_of(damaged_cites ? cites : content), [&](const std::string& path) { graph::read_linqs(damaged_cites ? c : path, damaged_cites ? path : e); }, 4 << 20);
-        files::damage(bytes_of(damaged_cites ? cites_tab : papers_tab), [&](const std::string& path) { graph::read_linqs_tab(damaged_cites ? t : path, damaged_cites ? path : ct); }, 4 << 20);
+        files::damage(bytes_of(damaged_cites ? cites : content), [&](const std::string& path) { graph::read_linqs(damaged_cites ? c : path,
+            damaged_cites ? path : e); }, 4 << 20);
+        files::damage(bytes_of(damaged_cites ? cites_tab : papers_tab), [&](const std::string& path) { graph::read_linqs_tab(damaged_cites
+            ? t : path, damaged_cites ? path : ct); }, 4 << 20);
     }
 }
 
@@ -143,23 +150,29 @@ TEST_CASE("OFF: vertices and triangles", "[readers]") {
     CHECK(flat(mesh.face) == Longs{0, 0, 0, 1, 2, 1, 2, 3, 2});
     CHECK(graph::read_off(folder.put("glued.off", "OFF1 0 0\n1 2 3\n")).nodes == 1);
     CHECK(has(error_of<FileError>([&] { graph::read_off(folder.put("b", "OF\n")); }), "line 1: expected OFF, got \"OF\""));
-    CHECK(has(error_of<FileError>([&] { graph::read_off(folder.put("b", "OFF\n1 1 0\n0 0 0\n3 0 0 1\n")); }), "line 4: a face with a vertex that is not there"));
-    CHECK(has(error_of<FileError>([&] { graph::read_off(folder.put("b", "OFF\n2000000000 0 0\n0 0 0\n")); }), "ends after line 3: expected another vertex"));
+    CHECK(has(error_of<FileError>([&] { graph::read_off(folder.put("b", "OFF\n1 1 0\n0 0 0\n3 0 0 1\n")); }),
+              "line 4: a face with a vertex that is not there"));
+    CHECK(has(error_of<FileError>([&] { graph::read_off(folder.put("b", "OFF\n2000000000 0 0\n0 0 0\n")); }),
+              "ends after line 3: expected another vertex"));
     files::damage(bytes_of(off), [](const std::string& path) { graph::read_off(path); }, 4 << 20);
 }
 
 TEST_CASE("npz of attributed graphs: symmetric, without loops, features of 0 and 1", "[readers]") {
     const Scratch folder;
     const auto longs = [](std::initializer_list<std::int32_t> v) { return io::Array(from<std::int32_t>(v)); };
-    const std::vector<io::NamedArray> arrays = {{"adj_data", io::Array(from<float>({1, 1, 1, 0}))}, {"adj_indices", longs({1, 2, 2, 0})}, {"adj_indptr", longs({0, 2, 2, 4})},
-                                                {"adj_shape", io::Array(from<std::int64_t>({3, 3}))}, {"attr_data", io::Array(from<float>({2, -1, 0.5f}))},
-                                                {"attr_indices", longs({0, 1, 3})}, {"attr_indptr", longs({0, 2, 2, 3})}, {"attr_shape", longs({3, 4})},
+    const std::vector<io::NamedArray> arrays = {{"adj_data", io::Array(from<float>({1, 1, 1, 0}))}, {"adj_indices", longs({1, 2, 2, 0})},
+                                                {"adj_indptr", longs({0, 2, 2, 4})},
+                                                {"adj_shape", io::Array(from<std::int64_t>({3, 3}))},
+                                                    {"attr_data", io::Array(from<float>({2, -1, 0.5f}))},
+                                                {"attr_indices", longs({0, 1, 3})}, {"attr_indptr", longs({0, 2, 2, 3})},
+                                                    {"attr_shape", longs({3, 4})},
                                                 {"labels", io::Array(from<std::int64_t>({2, 0, 1}))}};
     io::write_npz(folder / "a.npz", arrays);
     const auto data = graph::read_npz_graph(folder / "a.npz");
     CHECK(flat(data.edge_index) == Longs{0, 0, 1, 2, 1, 2, 0, 0});
     CHECK(flat(data.x.to_dense()) == Floats{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-    CHECK(flat(graph::read_npz_graph(folder / "a.npz", {.binary_features = false}).x.to_dense()) == Floats{2, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5f});
+    CHECK(flat(graph::read_npz_graph(folder / "a.npz", {.binary_features = false}).x.to_dense()) == Floats{2, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0.5f});
     CHECK(flat(data.y) == Longs{2, 0, 1});
     const auto error = [&](std::size_t which, const io::Array& other) {
         auto changed = arrays;
@@ -177,7 +190,8 @@ TEST_CASE("npz of attributed graphs: symmetric, without loops, features of 0 and
 
 TEST_CASE("OGB: counts, edges, features and labels in packed tables", "[readers]") {
     const Scratch folder;
-    const auto put = [&](const std::string& name, const std::string& text) { files::write(folder / (name + ".csv.gz"), files::gzip(bytes_of(text))); };
+    const auto put = [&](const std::string& name, const std::string& text) { files::write(folder / (name + ".csv.gz"),
+        files::gzip(bytes_of(text))); };
     put("num-node-list", "2\n3\n");
     put("num-edge-list", "1\n2\n");
     put("edge", "0,1\n2,0\n1,1\n");
@@ -244,7 +258,8 @@ TEST_CASE("the real sets count as published", "[readers]") {
         CHECK(set.size() == 1000);
         long ones = 0, largest = 0;
         for (std::int64_t y : flat(set.data.graph_y)) ones += y;
-        for (long i = 0; i < set.data.nodes; ++i) largest = std::max<long>(largest, set.graph.in().pointers.data()[i + 1] - set.graph.in().pointers.data()[i]);
+        for (long i = 0; i < set.data.nodes; ++i)
+            largest = std::max<long>(largest, set.graph.in().pointers.data()[i + 1] - set.graph.in().pointers.data()[i]);
         CHECK(ones == 500);
         CHECK(largest == 135);
     }

@@ -63,7 +63,8 @@ TEST_CASE("features are normalised as PyTorch Geometric does: dense and sparse a
     CHECK(flat(graph::normalize_features(Csr<float>::from_dense(x)).to_dense()) == Floats{0.75f, 0.25f, 0, 0, 0.25f, 0.5f});
     CHECK(flat(graph::normalize_features(from<float>({2, 2}, {-1, 1, 0, 2}))) == Floats{0, 1, 0.25f, 0.75f});
     CHECK(flat(x) == Floats{3, 1, 0, 0, 0.25f, 0.5f});
-    CHECK(has(error_of<ValueError>([] { graph::normalize_features(Csr<float>::from_dense(from<float>({1, 2}, {-1, 1}))); }), "row 0 is -1"));
+    CHECK(has(error_of<ValueError>([] { graph::normalize_features(Csr<float>::from_dense(from<float>({1, 2}, {-1, 1}))); }),
+              "row 0 is -1"));
 }
 
 TEST_CASE("subgraphs and neighbourhoods", "[transforms]") {
@@ -78,9 +79,9 @@ TEST_CASE("subgraphs and neighbourhoods", "[transforms]") {
     CHECK(flat(graph::k_hop(seed, 0, edge_index(), 4).nodes) == Longs{1});
     CHECK(flat(graph::k_hop(seed, 1, edge_index(), 4).nodes) == Longs{1, 0});
     CHECK(flat(graph::k_hop(seed, 2, edge_index(), 4).nodes) == Longs{1, 0, 2});
-    const auto all = graph::k_hop(seed, 9, edge_index(), 4);
-    CHECK(flat(all.nodes) == Longs{1, 0, 2, 3});
-    CHECK(flat(all.edges.edge_index) == Longs{2, 1, 2, 0, 3, 1, 0, 1, 0, 2});
+    const auto far = graph::k_hop(seed, 9, edge_index(), 4);
+    CHECK(flat(far.nodes) == Longs{1, 0, 2, 3});
+    CHECK(flat(far.edges.edge_index) == Longs{2, 1, 2, 0, 3, 1, 0, 1, 0, 2});
     CHECK(has(error_of<IndexError>([] { graph::coalesce(edge_index(), 3); }), "edge 4 is 3 -> 2, but there are 3 nodes"));
     CHECK(has(error_of<ShapeError>([] { graph::coalesce(edge_index(), 4, zeros<float>({4, 1})); }), "expected a row for each of 5 edges"));
     CHECK(has(error_of<ShapeError>([] { graph::degree(zeros<std::int64_t>({3, 2}), 4); }), "expected [2, E]"));

@@ -43,7 +43,8 @@ Tensor<T, R> joined(const char* name, const std::vector<Piece<Tensor<T, R>>>& pi
     for (const auto& piece : pieces) {
         for (int i = 0; i < R; ++i)
             if (i != axis && piece.from->shape(i) != shape.dims[i])
-                fail<ShapeError>("Batch: ", name, " is ", piece.from->record()->description(), " of one graph and ", pieces[0].from->record()->description(),
+                fail<ShapeError>("Batch: ", name, " is ", piece.from->record()->description(), " of one graph and ",
+                                 pieces[0].from->record()->description(),
                                  " of another, expected the same sizes beside axis ", axis);
         total += piece.end - piece.begin;
     }
@@ -72,7 +73,8 @@ Csr<T> joined(const char* name, const std::vector<Piece<Csr<T>>>& pieces) {
     long rows = 0, elements = 0;
     for (const auto& piece : pieces) {
         const std::int32_t* const pointers = piece.from->structure().by_row().pointers.data();
-        if (piece.from->shape(1) != width) fail<ShapeError>("Batch: ", name, " has ", piece.from->shape(1), " columns in one graph and ", width, " in another");
+        if (piece.from->shape(1) != width)
+            fail<ShapeError>("Batch: ", name, " has ", piece.from->shape(1), " columns in one graph and ", width, " in another");
         rows += piece.end - piece.begin;
         elements += pointers[piece.end] - pointers[piece.begin];
     }
@@ -121,7 +123,9 @@ public:
             D& g = here[i];
             if (g.nodes < 0) fail<ValueError>("Batch: graph ", static_cast<long>(i), " has ", g.nodes, " nodes");
             g.edge_index = g.edge_index.has_value() ? graph_detail::in_memory(g.edge_index) : zeros<std::int64_t>({2, 0});
-            if (g.edge_index.shape(0) != 2) fail<ShapeError>("Batch: edge_index of graph ", static_cast<long>(i), " is ", g.edge_index.record()->description(), ", expected [2, E]");
+            if (g.edge_index.shape(0) != 2)
+                fail<ShapeError>("Batch: edge_index of graph ", static_cast<long>(i), " is ", g.edge_index.record()->description(),
+                                 ", expected [2, E]");
             check_index("edge_index", static_cast<long>(i), g.edge_index, g.nodes);
             edges.push_back({&g.edge_index, 0, g.edge_index.shape(1), b.node_pointers_.back()});
             b.node_pointers_.push_back(b.node_pointers_.back() + g.nodes);
@@ -132,18 +136,22 @@ public:
             using F = std::remove_cvref_t<decltype(field)>;
             if (!graph_detail::has_value(here[0].*field.member)) {
                 for (std::size_t i = 1; i < here.size(); ++i)
-                    if (graph_detail::has_value(here[i].*field.member)) fail<ShapeError>("Batch: graph ", static_cast<long>(i), " has ", field.name, ", graph 0 has not");
+                    if (graph_detail::has_value(here[i].*field.member))
+                        fail<ShapeError>("Batch: graph ", static_cast<long>(i), " has ", field.name, ", graph 0 has not");
                 return;
             }
             std::vector<graph_detail::Piece<typename F::Value>> pieces;
             rows = {0};
             for (std::size_t i = 0; i < here.size(); ++i) {
                 auto& value = here[i].*field.member;
-                if (!graph_detail::has_value(value)) fail<ShapeError>("Batch: graph 0 has ", field.name, ", graph ", static_cast<long>(i), " has not");
+                if (!graph_detail::has_value(value))
+                    fail<ShapeError>("Batch: graph 0 has ", field.name, ", graph ", static_cast<long>(i), " has not");
                 value = graph_detail::in_memory(value);
-                const long count = graph_detail::rows_of<F::of>(value), expected = F::of == graph::Of::node ? here[i].nodes : F::of == graph::Of::edge ? here[i].edge_index.shape(1) : count;
+                const long count = graph_detail::rows_of<F::of>(value);
+                const long expected = F::of == graph::Of::node ? here[i].nodes : F::of == graph::Of::edge ? here[i].edge_index.shape(1) : count;
                 if (count != expected)
-                    fail<ShapeError>("Batch: ", field.name, " of graph ", static_cast<long>(i), " has ", count, " rows, expected ", expected, ", one for each ",
+                    fail<ShapeError>("Batch: ", field.name, " of graph ", static_cast<long>(i), " has ", count, " rows, expected ",
+                                     expected, ", one for each ",
                                      F::of == graph::Of::node ? "node" : "edge");
                 if constexpr (F::of == graph::Of::index_into_nodes) check_index(field.name, static_cast<long>(i), value, here[i].nodes);
                 pieces.push_back({&value, 0, count, b.node_pointers_[i]});
@@ -199,12 +207,15 @@ public:
 private:
     static constexpr std::size_t field_count = std::tuple_size_v<decltype(D::fields())>;
 
-    static long length(const std::vector<long>& at, long i) { return at[static_cast<std::size_t>(i) + 1] - at[static_cast<std::size_t>(i)]; }
+    static long length(const std::vector<long>& at, long i) {
+        return at[static_cast<std::size_t>(i) + 1] - at[static_cast<std::size_t>(i)];
+    }
     template <class T, int R>
     static void check_index(const char* name, long graph_number, const Tensor<T, R>& index, long nodes) {
         for (long k = 0; k < index.size(); ++k)
             if (index.data()[k] < 0 || index.data()[k] >= nodes)
-                fail<IndexError>("Batch: ", name, " of graph ", graph_number, " names node ", static_cast<long>(index.data()[k]), ", expected 0 to ", nodes - 1);
+                fail<IndexError>("Batch: ", name, " of graph ", graph_number, " names node ", static_cast<long>(index.data()[k]),
+                                 ", expected 0 to ", nodes - 1);
     }
     template <class F>
     void for_each_field(F&& f) {
@@ -213,9 +224,12 @@ private:
     }
     // Fills the fields of b, whose node pointers are there, from the graphs named.
     void take(Batch& b, const long* rows, long count) const {
-        if (!data.edge_index.device().is_cpu()) fail<DeviceError>("Batch: this batch is on a device\n       hint: take graphs out of the one on the CPU, then move them");
+        if (!data.edge_index.device().is_cpu())
+            fail<DeviceError>("Batch: this batch is on a device\n       hint: take graphs out of the one on the CPU, then move them");
         std::vector<graph_detail::Piece<Tensor<std::int64_t, 2>>> edges;
-        const auto shift = [&](long i) { return b.node_pointers_[static_cast<std::size_t>(i)] - node_pointers_[static_cast<std::size_t>(rows[i])]; };
+        const auto shift = [&](long i) {
+            return b.node_pointers_[static_cast<std::size_t>(i)] - node_pointers_[static_cast<std::size_t>(rows[i])];
+        };
         for (long i = 0; i < count; ++i) {
             const std::size_t g = static_cast<std::size_t>(rows[i]);
             edges.push_back({&data.edge_index, edge_pointers_[g], edge_pointers_[g + 1], shift(i)});
@@ -228,9 +242,13 @@ private:
             const auto& from = data.*field.member;
             // A field that was added to the batch itself has the rows of what it is of.
             const std::vector<long>& own = field_pointers_[number++];
-            const std::vector<long>& at = !own.empty() ? own : F::of == graph::Of::node ? node_pointers_ : F::of == graph::Of::edge ? edge_pointers_ : own;
+            const std::vector<long>& at = !own.empty()                  ? own
+                                          : F::of == graph::Of::node ? node_pointers_
+                                          : F::of == graph::Of::edge ? edge_pointers_
+                                                                     : own;
             if (!graph_detail::has_value(from)) return;
-            if (at.empty()) fail<ShapeError>("Batch: ", field.name, " was not there when the batch was made: which rows are of which graph?");
+            if (at.empty())
+                fail<ShapeError>("Batch: ", field.name, " was not there when the batch was made: which rows are of which graph?");
             check_size(field.name, graph_detail::rows_of<F::of>(from), at.back());
             std::vector<graph_detail::Piece<typename F::Value>> pieces;
             to = {0};
@@ -252,7 +270,8 @@ private:
         pointers = empty<std::int64_t>({count + 1});
         for (long i = 0; i < count; ++i) {
             pointers.data()[i] = node_pointers_[static_cast<std::size_t>(i)];
-            for (long k = node_pointers_[static_cast<std::size_t>(i)]; k < node_pointers_[static_cast<std::size_t>(i) + 1]; ++k) index.data()[k] = i;
+            for (long k = node_pointers_[static_cast<std::size_t>(i)]; k < node_pointers_[static_cast<std::size_t>(i) + 1]; ++k)
+                index.data()[k] = i;
         }
         pointers.data()[count] = nodes;
         graph = Graph::from_edges(data.edge_index, nodes);

@@ -46,8 +46,9 @@ struct GraphData {
 
     static constexpr auto fields() {
         using D = GraphData;
-        return std::make_tuple(of_nodes("x", &D::x), of_edges("edge_attr", &D::edge_attr), of_nodes("pos", &D::pos), of_nodes("y", &D::y), of_graph("graph_y", &D::graph_y),
-                               of_graph("graph_target", &D::graph_target), index_into_nodes("face", &D::face), index_into_nodes("train", &D::train),
+        return std::make_tuple(of_nodes("x", &D::x), of_edges("edge_attr", &D::edge_attr), of_nodes("pos", &D::pos), of_nodes("y", &D::y),
+                               of_graph("graph_y", &D::graph_y), of_graph("graph_target", &D::graph_target),
+                               index_into_nodes("face", &D::face), index_into_nodes("train", &D::train),
                                index_into_nodes("validation", &D::validation), index_into_nodes("test", &D::test));
     }
 
@@ -57,7 +58,10 @@ struct GraphData {
     GraphData to(Device device) const {
         GraphData moved = *this;
         if (moved.edge_index.has_value()) moved.edge_index = edge_index.to(device);
-        std::apply([&](const auto&... field) { ((filled(moved.*field.member) ? void(moved.*field.member = (this->*field.member).to(device)) : void()), ...); }, fields());
+        const auto move = [&](const auto& field) {
+            if (filled(moved.*field.member)) moved.*field.member = (this->*field.member).to(device);
+        };
+        std::apply([&](const auto&... field) { (move(field), ...); }, fields());
         return moved;
     }
 

@@ -35,7 +35,9 @@ inline std::vector<std::vector<long>> rows_by_label(const char* operation, const
     for (long i = 0; i < labels.size(); ++i) {
         const std::int64_t label = labels.data()[i];
         if (label < 0) continue;
-        if (label > 1000000) fail<ValueError>(operation, ": label ", static_cast<long>(label), " of row ", i, ", expected the numbers of classes, 0 to 1000000");
+        if (label > 1000000)
+            fail<ValueError>(operation, ": label ", static_cast<long>(label), " of row ", i,
+                             ", expected the numbers of classes, 0 to 1000000");
         if (static_cast<std::size_t>(label) >= rows.size()) rows.resize(static_cast<std::size_t>(label) + 1);
         rows[static_cast<std::size_t>(label)].push_back(i);
     }
@@ -59,18 +61,21 @@ inline Split random_split(const Tensor<std::int64_t, 1>& y, Key key, const Rando
     std::vector<long> train, rest;
     for (std::size_t c = 0; c < classes.size(); ++c) {
         if (static_cast<long>(classes[c].size()) < options.per_class)
-            fail<ValueError>("random_split: class ", static_cast<long>(c), " has ", static_cast<long>(classes[c].size()), " nodes, fewer than the ", options.per_class, " for training");
+            fail<ValueError>("random_split: class ", static_cast<long>(c), " has ", static_cast<long>(classes[c].size()),
+                             " nodes, fewer than the ", options.per_class, " for training");
         graph_detail::shuffle(classes[c], key.split(c + 1));
         const auto middle = classes[c].begin() + options.per_class;
         train.insert(train.end(), classes[c].begin(), middle);
         rest.insert(rest.end(), middle, classes[c].end());
     }
     if (options.validation + options.test > static_cast<long>(rest.size()))
-        fail<ValueError>("random_split: ", static_cast<long>(rest.size()), " nodes are left, fewer than ", options.validation, " for validation and ", options.test, " for testing");
+        fail<ValueError>("random_split: ", static_cast<long>(rest.size()), " nodes are left, fewer than ", options.validation,
+                         " for validation and ", options.test, " for testing");
     std::sort(rest.begin(), rest.end());
     graph_detail::shuffle(rest, key.split(0));
     const std::size_t validation = static_cast<std::size_t>(options.validation), test = static_cast<std::size_t>(options.test);
-    return {graph_detail::index_list(train, 0, train.size()), graph_detail::index_list(rest, 0, validation), graph_detail::index_list(rest, validation, validation + test)};
+    return {graph_detail::index_list(train, 0, train.size()), graph_detail::index_list(rest, 0, validation),
+            graph_detail::index_list(rest, validation, validation + test)};
 }
 
 // The rows in k parts of nearly equal size, each with nearly the same share of every class: the classes' shuffled rows are dealt
@@ -79,7 +84,8 @@ inline std::vector<Tensor<std::int64_t, 1>> stratified_folds(const Tensor<std::i
     std::vector<std::vector<long>> classes = graph_detail::rows_by_label("stratified_folds", y);
     std::size_t count = 0;
     for (const std::vector<long>& rows : classes) count += rows.size();
-    if (k < 2 || k > static_cast<long>(count)) fail<ValueError>("stratified_folds: ", k, " folds of ", static_cast<long>(count), " rows, expected 2 to as many as there are rows");
+    if (k < 2 || k > static_cast<long>(count))
+        fail<ValueError>("stratified_folds: ", k, " folds of ", static_cast<long>(count), " rows, expected 2 to as many as there are rows");
     std::vector<std::vector<long>> folds(static_cast<std::size_t>(k));
     std::size_t next = 0;
     for (std::size_t c = 0; c < classes.size(); ++c) {
@@ -104,7 +110,8 @@ inline Split fold_split(const std::vector<Tensor<std::int64_t, 1>>& folds, long 
     std::vector<long> train;
     for (long f = 0; f < k; ++f)
         if (f != i && f != before)
-            for (long r = 0; r < folds[static_cast<std::size_t>(f)].size(); ++r) train.push_back(static_cast<long>(folds[static_cast<std::size_t>(f)].data()[r]));
+            for (long r = 0; r < folds[static_cast<std::size_t>(f)].size(); ++r)
+                train.push_back(static_cast<long>(folds[static_cast<std::size_t>(f)].data()[r]));
     std::sort(train.begin(), train.end());
     return {graph_detail::index_list(train, 0, train.size()), folds[static_cast<std::size_t>(before)], folds[static_cast<std::size_t>(i)]};
 }

@@ -29,15 +29,19 @@ struct EdgeList {
     std::int64_t source(long k) const { return index.data()[k]; }
     std::int64_t target(long k) const { return index.data()[count + k]; }
 };
-inline EdgeList checked_edges(const char* operation, const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
+inline EdgeList checked_edges(const char* operation, const Tensor<std::int64_t, 2>& edge_index, long nodes,
+                              const Tensor<float, 2>& edge_attr = {}) {
     if (edge_index.shape(0) != 2) fail<ShapeError>(operation, ": edge_index is ", edge_index.record()->description(), ", expected [2, E]");
     if (nodes < 0) fail<ValueError>(operation, ": ", nodes, " nodes");
     EdgeList list{contiguous(edge_index.detach().to(cpu)), {}, edge_index.shape(1)};
     for (long k = 0; k < list.count; ++k)
         if (list.source(k) < 0 || list.source(k) >= nodes || list.target(k) < 0 || list.target(k) >= nodes)
-            fail<IndexError>(operation, ": edge ", k, " is ", static_cast<long>(list.source(k)), " -> ", static_cast<long>(list.target(k)), ", but there are ", nodes, " nodes");
+            fail<IndexError>(operation, ": edge ", k, " is ", static_cast<long>(list.source(k)), " -> ", static_cast<long>(list.target(k)),
+                             ", but there are ", nodes, " nodes");
     if (edge_attr.has_value()) {
-        if (edge_attr.shape(0) != list.count) fail<ShapeError>(operation, ": edge_attr is ", edge_attr.record()->description(), ", expected a row for each of ", list.count, " edges");
+        if (edge_attr.shape(0) != list.count)
+            fail<ShapeError>(operation, ": edge_attr is ", edge_attr.record()->description(), ", expected a row for each of ", list.count,
+                             " edges");
         list.attributes = contiguous(edge_attr.detach().to(cpu));
     }
     return list;
@@ -52,14 +56,18 @@ inline graph::Edges chosen_edges(const EdgeList& list, const std::vector<long>& 
         result.edge_index.data()[k] = list.source(from);
         result.edge_index.data()[count + k] = list.target(from);
         result.edges.data()[k] = from;
-        if (width > 0) std::memcpy(result.edge_attr.data() + k * width, list.attributes.data() + from * width, static_cast<std::size_t>(width) * sizeof(float));
+        if (width > 0)
+            std::memcpy(result.edge_attr.data() + k * width, list.attributes.data() + from * width,
+                        static_cast<std::size_t>(width) * sizeof(float));
     }
     return result;
 }
 inline std::vector<long> by_source_and_target(const EdgeList& list) {
     std::vector<long> order(static_cast<std::size_t>(list.count));
     for (long k = 0; k < list.count; ++k) order[static_cast<std::size_t>(k)] = k;
-    std::stable_sort(order.begin(), order.end(), [&](long a, long b) { return list.source(a) != list.source(b) ? list.source(a) < list.source(b) : list.target(a) < list.target(b); });
+    std::stable_sort(order.begin(), order.end(), [&](long a, long b) {
+        return list.source(a) != list.source(b) ? list.source(a) < list.source(b) : list.target(a) < list.target(b);
+    });
     return order;
 }
 
@@ -73,7 +81,8 @@ inline Edges coalesce(const Tensor<std::int64_t, 2>& edge_index, long nodes, con
     const std::vector<long> order = graph_detail::by_source_and_target(list);
     std::vector<long> firsts;
     for (std::size_t i = 0; i < order.size(); ++i)
-        if (i == 0 || list.source(order[i]) != list.source(order[i - 1]) || list.target(order[i]) != list.target(order[i - 1])) firsts.push_back(order[i]);
+        if (i == 0 || list.source(order[i]) != list.source(order[i - 1]) || list.target(order[i]) != list.target(order[i - 1]))
+            firsts.push_back(order[i]);
     Edges result = graph_detail::chosen_edges(list, firsts);
     if (!list.attributes.has_value() || firsts.size() == order.size()) return result;
     const long width = list.attributes.shape(1);
@@ -134,7 +143,8 @@ inline Edges add_self_loops(const Tensor<std::int64_t, 2>& edge_index, long node
     if (list.attributes.has_value()) {
         const long width = list.attributes.shape(1);
         result.edge_attr = full<float>({count, width}, fill);
-        if (list.count * width > 0) std::memcpy(result.edge_attr.data(), list.attributes.data(), static_cast<std::size_t>(list.count * width) * sizeof(float));
+        if (list.count * width > 0)
+            std::memcpy(result.edge_attr.data(), list.attributes.data(), static_cast<std::size_t>(list.count * width) * sizeof(float));
     }
     return result;
 }
@@ -190,10 +200,13 @@ inline Csr<float> normalize_features(const Csr<float>& x) {
         float total = 0;
         for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k) {
             const float value = values.data()[rows.edges.data()[k]];
-            if (value < 0) fail<ValueError>("normalize_features: a feature of row ", r, " is ", static_cast<double>(value), ", expected 0 or more in a sparse matrix");
+            if (value < 0)
+                fail<ValueError>("normalize_features: a feature of row ", r, " is ", static_cast<double>(value),
+                                 ", expected 0 or more in a sparse matrix");
             total += value;
         }
-        for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k) values.data()[rows.edges.data()[k]] /= total > 1 ? total : 1;
+        for (long k = rows.pointers.data()[r]; k < rows.pointers.data()[r + 1]; ++k)
+            values.data()[rows.edges.data()[k]] /= total > 1 ? total : 1;
     }
     return x.with_values(values.to(x.device()));
 }
@@ -206,7 +219,8 @@ struct Subgraph {
 
 // The graph among the nodes listed, numbered in the order of the list. Throws IndexError for a node that is not there, ValueError for
 // one that is listed twice.
-inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
+inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std::int64_t, 2>& edge_index, long nodes,
+                         const Tensor<float, 2>& edge_attr = {}) {
     const graph_detail::EdgeList list = graph_detail::checked_edges("subgraph", edge_index, nodes, edge_attr);
     const Tensor<std::int64_t, 1> chosen = clone(subset.detach().to(cpu));
     std::vector<std::int64_t> number(static_cast<std::size_t>(nodes), -1);
@@ -221,13 +235,15 @@ inline Subgraph subgraph(const Tensor<std::int64_t, 1>& subset, const Tensor<std
     for (long k = 0; k < list.count; ++k)
         if (new_number(list.source(k)) >= 0 && new_number(list.target(k)) >= 0) kept.push_back(k);
     Subgraph result{chosen, graph_detail::chosen_edges(list, kept)};
-    for (long k = 0; k < result.edges.edge_index.size(); ++k) result.edges.edge_index.data()[k] = new_number(result.edges.edge_index.data()[k]);
+    for (long k = 0; k < result.edges.edge_index.size(); ++k)
+        result.edges.edge_index.data()[k] = new_number(result.edges.edge_index.data()[k]);
     return result;
 }
 
 // The graph among the nodes from which a seed can be reached in at most `hops` edges, those that a network of so many layers looks at for
 // the seeds: the seeds first, as listed, then the others by distance and number. Throws ValueError for a negative number of hops.
-inline Subgraph k_hop(const Tensor<std::int64_t, 1>& seeds, long hops, const Tensor<std::int64_t, 2>& edge_index, long nodes, const Tensor<float, 2>& edge_attr = {}) {
+inline Subgraph k_hop(const Tensor<std::int64_t, 1>& seeds, long hops, const Tensor<std::int64_t, 2>& edge_index, long nodes,
+                      const Tensor<float, 2>& edge_attr = {}) {
     if (hops < 0) fail<ValueError>("k_hop: ", hops, " hops");
     const graph_detail::EdgeList list = graph_detail::checked_edges("k_hop", edge_index, nodes);
     const Tensor<std::int64_t, 1> first = contiguous(seeds.detach().to(cpu));
@@ -237,7 +253,8 @@ inline Subgraph k_hop(const Tensor<std::int64_t, 1>& seeds, long hops, const Ten
         if (node < 0 || node >= nodes) fail<IndexError>("k_hop: node ", static_cast<long>(node), " of ", nodes);
         seen[static_cast<std::size_t>(node)] = true;
     }
-    const CsrPattern in = tenon::detail::sort_by_row(nodes, nodes, list.count, [&](long k) { return list.target(k); }, [&](long k) { return list.source(k); }, [](long k) { return k; });
+    const CsrPattern in = tenon::detail::sort_by_row(nodes, nodes, list.count, [&](long k) { return list.target(k); },
+                                                     [&](long k) { return list.source(k); }, [](long k) { return k; });
     std::size_t begin = 0;
     for (long hop = 0; hop < hops && begin < found.size(); ++hop) {
         const std::size_t end = found.size();

@@ -20,10 +20,12 @@ inline void number_labels(std::vector<std::int64_t>& values, long* classes = nul
 }
 // One-hot rows of numbers 0 ... classes - 1. A file with more classes than nodes could ask for any memory: not more than this.
 inline constexpr long most_features = 1L << 28;
-inline Tensor<float, 2> one_hot_rows(const std::vector<std::int64_t>& values, long classes, const char* operation, const std::string& path) {
+inline Tensor<float, 2> one_hot_rows(const std::vector<std::int64_t>& values, long classes, const char* operation,
+                                     const std::string& path) {
     const long rows = static_cast<long>(values.size());
     if (rows > 0 && classes > most_features / rows)
-        fail<FileError>(operation, ": \"", path.c_str(), "\" has ", classes, " labels for ", rows, " nodes: their one-hot features would need more than 1 GiB");
+        fail<FileError>(operation, ": \"", path.c_str(), "\" has ", classes, " labels for ", rows,
+                        " nodes: their one-hot features would need more than 1 GiB");
     const Tensor<float, 2> x = zeros<float>({rows, classes});
     for (long i = 0; i < rows; ++i) x.data()[i * classes + values[static_cast<std::size_t>(i)]] = 1;
     return x;
@@ -84,7 +86,8 @@ inline GraphSet read_gin_text(const std::string& path) {
         GraphData<> data;
         data.nodes = node_counts[g];
         const auto first = static_cast<std::ptrdiff_t>(edge), last = first + static_cast<std::ptrdiff_t>(edge_counts[g]);
-        data.edge_index = graph_detail::edge_index_of({sources.begin() + first, sources.begin() + last}, {targets.begin() + first, targets.begin() + last});
+        data.edge_index = graph_detail::edge_index_of({sources.begin() + first, sources.begin() + last},
+                                                      {targets.begin() + first, targets.begin() + last});
         data.x = empty<float>({data.nodes, classes + width});
         for (long i = 0; i < data.nodes; ++i) {
             float* const row = data.x.data() + i * (classes + width);

@@ -40,7 +40,8 @@ public:
             }
             any = true;
             const void* const found = std::memchr(buffer_ + begin_, '\n', filled_ - begin_);
-            const std::size_t stop = found != nullptr ? static_cast<std::size_t>(static_cast<const unsigned char*>(found) - buffer_) : filled_;
+            const std::size_t stop = found != nullptr ? static_cast<std::size_t>(static_cast<const unsigned char*>(found) - buffer_)
+                : filled_;
             if (line_.size() + (stop - begin_) > longest) {
                 ++number_;
                 broken("the line is too long");
@@ -78,7 +79,8 @@ public:
     // Skips these letters, which must come next; they may be glued to a field behind them.
     void drop_prefix(std::string_view letters) {
         skip_blanks();
-        if (std::string_view(line_).substr(at_, letters.size()) != letters) broken_field(std::string(letters).c_str(), std::string_view(line_).substr(at_));
+        if (std::string_view(line_).substr(at_, letters.size()) != letters)
+            broken_field(std::string(letters).c_str(), std::string_view(line_).substr(at_));
         at_ += letters.size();
     }
 
@@ -133,10 +135,12 @@ public:
     [[noreturn]] void broken(const char* why) const { fail<FileError>(operation_, ": \"", path_.c_str(), "\", line ", number_, ": ", why); }
     [[noreturn]] void broken_field(const char* expected, std::string_view got) const {
         const std::string text(got.substr(0, 40));
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\", line ", number_, ": expected ", expected, ", got \"", text.c_str(), got.size() > 40 ? "...\"" : "\"");
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\", line ", number_, ": expected ", expected, ", got \"", text.c_str(),
+                        got.size() > 40 ? "...\"" : "\"");
     }
     [[noreturn]] void truncated(const char* expected) const {
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\" ends after line ", number_, ": expected ", expected, "\nhint: the file was cut off: fetch it again");
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\" ends after line ", number_, ": expected ", expected,
+                        "\nhint: the file was cut off: fetch it again");
     }
 
 private:

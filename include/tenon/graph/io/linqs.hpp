@@ -57,7 +57,8 @@ public:
         result.classes.erase(std::unique(result.classes.begin(), result.classes.end()), result.classes.end());
         data.y = empty<std::int64_t>({data.nodes});
         for (long i = 0; i < data.nodes; ++i)
-            data.y.data()[i] = std::lower_bound(result.classes.begin(), result.classes.end(), labels_[static_cast<std::size_t>(i)]) - result.classes.begin();
+            data.y.data()[i] = std::lower_bound(result.classes.begin(), result.classes.end(),
+                                                labels_[static_cast<std::size_t>(i)]) - result.classes.begin();
         data.edge_index = edge_index_of(sources_, targets_);
         return result;
     }
@@ -119,8 +120,10 @@ inline LinqsData read_linqs_tab(const std::string& papers_path, const std::strin
             const std::string_view field = lines.word("a declaration");
             constexpr std::string_view numeric = "numeric:";
             if (field.substr(0, numeric.size()) != numeric) continue;
-            const std::string_view name = field.substr(numeric.size(), field.rfind(':') > numeric.size() ? field.rfind(':') - numeric.size() : std::string_view::npos);
-            if (!column_of.emplace(std::string(name), static_cast<long>(column_of.size())).second) lines.broken("a word that is declared twice");
+            const std::string_view name = field.substr(numeric.size(), field.rfind(':') > numeric.size() ? field.rfind(':') - numeric.size()
+                                                       : std::string_view::npos);
+            if (!column_of.emplace(std::string(name), static_cast<long>(column_of.size())).second)
+                lines.broken("a word that is declared twice");
         }
         bool any = false;
         while (lines.next_filled()) {
@@ -136,7 +139,8 @@ inline LinqsData read_linqs_tab(const std::string& papers_path, const std::strin
                 const std::string_view value = field.substr(equals + 1);
                 if (name == "label") label = std::string(value);
                 else if (name == "summary") continue;
-                else if (const auto found = column_of.find(name); found != column_of.end()) words.emplace_back(found->second, lines.parse_real(value, "a number"));
+                else if (const auto found = column_of.find(name); found != column_of.end())
+                    words.emplace_back(found->second, lines.parse_real(value, "a number"));
                 else lines.broken_field("a word that was declared", field);
             }
             if (label.empty()) lines.broken("a paper without a label");

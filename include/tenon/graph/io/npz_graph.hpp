@@ -14,7 +14,9 @@ namespace tenon::graph_detail {
 // Whole numbers of a member, of whatever integer type.
 inline std::vector<std::int64_t> npz_integers(const io::Npz& archive, const std::string& path, const std::string& name) {
     const io::Array array = archive.get(name);
-    if (array.rank() != 1) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"", name.c_str(), "\": expected one axis, got ", array.record()->description());
+    if (array.rank() != 1)
+        fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"", name.c_str(), "\": expected one axis, got ",
+                        array.record()->description());
     std::vector<std::int64_t> values(static_cast<std::size_t>(array.size()));
     const auto take = [&](const auto& x) {
         const auto rows = contiguous(x);
@@ -24,7 +26,8 @@ inline std::vector<std::int64_t> npz_integers(const io::Npz& archive, const std:
     else if (array.dtype() == DType::int32) take(array.as<std::int32_t, 1>());
     else if (array.dtype() == DType::uint8) take(array.as<std::uint8_t, 1>());
     else if (array.dtype() == DType::int8) take(array.as<std::int8_t, 1>());
-    else fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"", name.c_str(), "\": expected whole numbers, got ", array.record()->description());
+    else fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"", name.c_str(), "\": expected whole numbers, got ",
+                         array.record()->description());
     return values;
 }
 inline std::vector<float> npz_numbers(const io::Npz& archive, const std::string& path, const std::string& name) {
@@ -46,11 +49,13 @@ inline std::vector<float> npz_numbers(const io::Npz& archive, const std::string&
 }
 // The matrix stored as <prefix>_data, _indices, _indptr, _shape; pattern and values are checked.
 inline Csr<float> npz_matrix(const io::Npz& archive, const std::string& path, const std::string& prefix) {
-    const std::vector<std::int64_t> pointers = npz_integers(archive, path, prefix + "_indptr"), columns = npz_integers(archive, path, prefix + "_indices"),
+    const std::vector<std::int64_t> pointers = npz_integers(archive, path, prefix + "_indptr"),
+                                    columns = npz_integers(archive, path, prefix + "_indices"),
                                     shape = npz_integers(archive, path, prefix + "_shape");
     const std::vector<float> values = npz_numbers(archive, path, prefix + "_data");
     try {
-        if (shape.size() != 2 || shape[0] != static_cast<std::int64_t>(pointers.size()) - 1) fail<ShapeError>("the shape is not that of the row pointers");
+        if (shape.size() != 2 || shape[0] != static_cast<std::int64_t>(pointers.size()) - 1)
+            fail<ShapeError>("the shape is not that of the row pointers");
         return Csr<float>::from_pointers(tensor_of(pointers), tensor_of(columns), tensor_of(values), static_cast<long>(shape[1]));
     } catch (const Error& error) {
         fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"", prefix.c_str(), "\" is no sparse matrix: ", error.what());
@@ -70,7 +75,9 @@ inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGr
     const io::Npz archive(path);
     const Csr<float> adjacency = graph_detail::npz_matrix(archive, path, "adj");
     const long nodes = adjacency.shape(0);
-    if (adjacency.shape(1) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"adj\" is ", nodes, " x ", adjacency.shape(1), ", expected as many rows as columns");
+    if (adjacency.shape(1) != nodes)
+        fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"adj\" is ", nodes, " x ", adjacency.shape(1),
+                        ", expected as many rows as columns");
     std::vector<std::pair<std::int64_t, std::int64_t>> edges;
     const CsrPattern& rows = adjacency.structure().by_row();
     for (long r = 0; r < nodes; ++r)
@@ -88,7 +95,9 @@ inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGr
     data.edge_index = graph_detail::edge_index_of(sources, targets);
     if (archive.contains("attr_data")) {
         data.x = graph_detail::npz_matrix(archive, path, "attr");
-        if (data.x.shape(0) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"attr\" has ", data.x.shape(0), " rows, expected ", nodes, ", one for each node");
+        if (data.x.shape(0) != nodes)
+            fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"attr\" has ", data.x.shape(0), " rows, expected ", nodes,
+                            ", one for each node");
         if (options.binary_features) {
             const CsrPattern& all = data.x.structure().by_row();
             std::vector<std::int64_t> pointers = {0}, columns;
@@ -97,12 +106,15 @@ inline GraphData<Csr<float>> read_npz_graph(const std::string& path, const NpzGr
                     if (data.x.values().data()[k] > 0) columns.push_back(all.columns.data()[k]);
                 pointers.push_back(static_cast<std::int64_t>(columns.size()));
             }
-            data.x = Csr<float>::from_pointers(graph_detail::tensor_of(pointers), graph_detail::tensor_of(columns), ones<float>({static_cast<long>(columns.size())}), data.x.shape(1));
+            data.x = Csr<float>::from_pointers(graph_detail::tensor_of(pointers), graph_detail::tensor_of(columns),
+                                               ones<float>({static_cast<long>(columns.size())}), data.x.shape(1));
         }
     }
     if (archive.contains("labels")) {
         const std::vector<std::int64_t> labels = graph_detail::npz_integers(archive, path, "labels");
-        if (static_cast<long>(labels.size()) != nodes) fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"labels\" has ", static_cast<long>(labels.size()), " entries, expected ", nodes);
+        if (static_cast<long>(labels.size()) != nodes)
+            fail<FileError>("read_npz_graph: \"", path.c_str(), "\", member \"labels\" has ", static_cast<long>(labels.size()),
+                            " entries, expected ", nodes);
         data.y = graph_detail::tensor_of(labels);
     }
     return data;

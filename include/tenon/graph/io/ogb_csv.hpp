@@ -15,14 +15,19 @@ struct OgbOptions {
 inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& options = {}) {
     constexpr const char* operation = "read_ogb_csv";
     const auto path_of = [&](const char* what) { return graph_detail::plain_or_packed(folder + "/" + what + ".csv"); };
-    const std::vector<std::int64_t> node_counts = graph_detail::read_integers(operation, path_of("num-node-list")), edge_counts = graph_detail::read_integers(operation, path_of("num-edge-list"));
-    if (node_counts.empty()) fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" is empty: expected a number of nodes for each graph");
-    graph_detail::same_length(operation, path_of("num-edge-list"), static_cast<long>(edge_counts.size()), static_cast<long>(node_counts.size()), "graph");
+    const std::vector<std::int64_t> node_counts = graph_detail::read_integers(operation, path_of("num-node-list")),
+        edge_counts = graph_detail::read_integers(operation, path_of("num-edge-list"));
+    if (node_counts.empty())
+        fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" is empty: expected a number of nodes for each graph");
+    graph_detail::same_length(operation, path_of("num-edge-list"), static_cast<long>(edge_counts.size()),
+                              static_cast<long>(node_counts.size()), "graph");
     const auto total = [&](const std::vector<std::int64_t>& counts, const char* file) {
         long all = 0;
         for (std::size_t i = 0; i < counts.size(); ++i)
-            if (counts[i] < 0 || counts[i] > tenon::detail::most_indices || (all += static_cast<long>(counts[i])) > tenon::detail::most_indices)
-                fail<FileError>(operation, ": \"", path_of(file).c_str(), "\", line ", static_cast<long>(i) + 1, ": expected counts of 0 or more, below 2^31 in all, got ", static_cast<long>(counts[i]));
+            if (counts[i] < 0 || counts[i] > tenon::detail::most_indices ||
+                (all += static_cast<long>(counts[i])) > tenon::detail::most_indices)
+                fail<FileError>(operation, ": \"", path_of(file).c_str(), "\", line ", static_cast<long>(i) + 1,
+                                ": expected counts of 0 or more, below 2^31 in all, got ", static_cast<long>(counts[i]));
         return all;
     };
     const long nodes = total(node_counts, "num-node-list"), edges = total(edge_counts, "num-edge-list");
@@ -56,9 +61,11 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
         return labels;
     };
     const graph_detail::NumberRows x = rows("node-feat", nodes, "node"), edge_attr = rows("edge-feat", edges, "edge");
-    const std::vector<std::int64_t> y = labels_of("node-label", nodes, "node"), graph_y = labels_of("graph-label", static_cast<long>(node_counts.size()), "graph");
+    const std::vector<std::int64_t> y = labels_of("node-label", nodes, "node"),
+                                    graph_y = labels_of("graph-label", static_cast<long>(node_counts.size()), "graph");
     if (x.rows == 0 && y.empty() && nodes > 64 * (edges + 1) + (1 << 20))
-        fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" claims ", nodes, " nodes, of which nearly all have neither features nor edges");
+        fail<FileError>(operation, ": \"", path_of("num-node-list").c_str(), "\" claims ", nodes,
+                        " nodes, of which nearly all have neither features nor edges");
 
     graph_detail::LineReader lines(operation, path_of("edge"), ',');
     std::vector<GraphData<>> graphs;
@@ -72,7 +79,8 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
             if (!lines.next_filled()) lines.truncated("another edge");
             const long source = lines.integer("a node"), target = lines.integer("a node");
             lines.end();
-            if (source < 0 || source >= data.nodes || target < 0 || target >= data.nodes) lines.broken("an edge of a node that its graph does not have");
+            if (source < 0 || source >= data.nodes || target < 0 || target >= data.nodes)
+                lines.broken("an edge of a node that its graph does not have");
             sources.push_back(source), targets.push_back(target);
             if (options.add_inverse_edge) sources.push_back(target), targets.push_back(source);
         }
@@ -82,7 +90,9 @@ inline GraphSet read_ogb_csv(const std::string& folder, const OgbOptions& option
             const long copies = options.add_inverse_edge ? 2 : 1, count = static_cast<long>(edge_counts[g]);
             data.edge_attr = empty<float>({copies * count, edge_attr.width});
             for (long k = 0; k < copies * count; ++k)
-                std::memcpy(data.edge_attr.data() + k * edge_attr.width, edge_attr.values.data() + (first_edge + k / copies) * edge_attr.width, static_cast<std::size_t>(edge_attr.width) * sizeof(float));
+                std::memcpy(data.edge_attr.data() + k * edge_attr.width,
+                            edge_attr.values.data() + (first_edge + k / copies) * edge_attr.width,
+                            static_cast<std::size_t>(edge_attr.width) * sizeof(float));
         }
         if (!y.empty()) data.y = from<std::int64_t>({data.nodes}, y.data() + first_node);
         if (!graph_y.empty()) data.graph_y = from<std::int64_t>({graph_y[g]});
@@ -98,7 +108,9 @@ struct OgbSplit {
     Tensor<std::int64_t, 1> train, validation, test;
 };
 inline OgbSplit read_ogb_split(const std::string& folder) {
-    const auto list = [&](const char* what) { return graph_detail::tensor_of(graph_detail::read_integers("read_ogb_split", graph_detail::plain_or_packed(folder + "/" + what + ".csv"))); };
+    const auto list = [&](const char* what) {
+        return graph_detail::tensor_of(graph_detail::read_integers("read_ogb_split", graph_detail::plain_or_packed(folder + "/" + what + ".csv")));
+    };
     return {list("train"), list("valid"), list("test")};
 }
 

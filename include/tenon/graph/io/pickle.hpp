@@ -66,7 +66,8 @@ public:
         const PickleObject* state = tuple_of(made.state, 5);
         if (state == nullptr || !is_integer(state->items[0])) wrong(made.at, what, "an array without its contents");
         const PickleObject* shape = state->items[1].kind == PickleKind::tuple ? &object(state->items[1]) : nullptr;
-        if (shape == nullptr || shape->items.empty() || shape->items.size() > 2) wrong(made.at, what, "an array that has not one or two axes");
+        if (shape == nullptr || shape->items.empty() || shape->items.size() > 2)
+            wrong(made.at, what, "an array that has not one or two axes");
         long sizes[2] = {0, -1};
         for (std::size_t i = 0; i < shape->items.size(); ++i) {
             if (!is_integer(shape->items[i]) || shape->items[i].number < 0) wrong(made.at, what, "an array with a size that is none");
@@ -77,7 +78,8 @@ public:
         if (state->items[4].kind != PickleKind::string) wrong(made.at, what, "an array without its contents");
         const PickleObject& contents = object(state->items[4]);
         long bytes = 0;
-        if (__builtin_mul_overflow(sizes[0], sizes[1] < 0 ? 4 : 4 * sizes[1], &bytes) || sizes[1] > most_columns || bytes != static_cast<long>(contents.size))
+        if (__builtin_mul_overflow(sizes[0], sizes[1] < 0 ? 4 : 4 * sizes[1], &bytes) || sizes[1] > most_columns ||
+            bytes != static_cast<long>(contents.size))
             wrong(contents.at, what, "contents of another length than the array's sizes");
         result.bytes = contents.bytes;
         return result;
@@ -89,13 +91,18 @@ public:
         if (made.state.kind != PickleKind::dictionary) wrong(made.at, what, "a csr_matrix without its contents");
         const PickleObject& state = object(made.state);
         const PickleObject* shape = tuple_of(entry(state, "_shape", what), 2);
-        if (shape == nullptr || !is_integer(shape->items[0]) || !is_integer(shape->items[1])) wrong(state.at, what, "a csr_matrix without its sizes");
+        if (shape == nullptr || !is_integer(shape->items[0]) || !is_integer(shape->items[1]))
+            wrong(state.at, what, "a csr_matrix without its sizes");
         const long rows = static_cast<long>(shape->items[0].number), columns = static_cast<long>(shape->items[1].number);
-        const PickleArray pointers = array(entry(state, "indptr", what), "row pointers"), indices = array(entry(state, "indices", what), "columns"),
+        const PickleArray pointers = array(entry(state, "indptr", what), "row pointers"),
+                          indices = array(entry(state, "indices", what), "columns"),
                           values = array(entry(state, "data", what), "values");
-        if (pointers.is_float || indices.is_float || !values.is_float) wrong(state.at, what, "a csr_matrix that is not of float32 with int32 indices");
-        if (pointers.columns >= 0 || indices.columns >= 0 || values.columns >= 0) wrong(state.at, what, "a csr_matrix of arrays with two axes");
-        if (columns < 0 || columns > most_columns || rows != pointers.rows - 1) wrong(state.at, what, "a csr_matrix whose sizes are not those of its arrays");
+        if (pointers.is_float || indices.is_float || !values.is_float)
+            wrong(state.at, what, "a csr_matrix that is not of float32 with int32 indices");
+        if (pointers.columns >= 0 || indices.columns >= 0 || values.columns >= 0)
+            wrong(state.at, what, "a csr_matrix of arrays with two axes");
+        if (columns < 0 || columns > most_columns || rows != pointers.rows - 1)
+            wrong(state.at, what, "a csr_matrix whose sizes are not those of its arrays");
         const Tensor<std::int64_t, 1> p = empty<std::int64_t>({pointers.rows}), c = empty<std::int64_t>({indices.rows});
         const Tensor<float, 1> x = empty<float>({values.rows});
         for (long i = 0; i < pointers.rows; ++i) p.data()[i] = pointers.integer(i);
@@ -129,7 +136,8 @@ public:
     }
 
     [[noreturn]] void wrong(std::size_t at, const char* expected, const char* got) const {
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\", offset ", static_cast<unsigned long>(at), ": expected ", expected, ", got ", got);
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\", offset ", static_cast<unsigned long>(at), ": expected ", expected, ", got ",
+                        got);
     }
 
 private:
@@ -148,7 +156,8 @@ private:
     PickleValue entry(const PickleObject& dictionary, const char* key, const char* what) const {
         for (std::size_t i = 0; i + 1 < dictionary.items.size(); i += 2)
             if (dictionary.items[i].kind == PickleKind::string && text(dictionary.items[i]) == key) return dictionary.items[i + 1];
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\", offset ", static_cast<unsigned long>(dictionary.at), ": expected ", what, " with \"", key, "\"");
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\", offset ", static_cast<unsigned long>(dictionary.at), ": expected ", what,
+                        " with \"", key, "\"");
     }
     // dtype('f4', 0, 1) or dtype('i4', 0, 1), little-endian.
     bool is_float(PickleValue v, const char* what) const {
@@ -158,7 +167,8 @@ private:
         if (arguments == nullptr || arguments->items[0].kind != PickleKind::string) wrong(made.at, what, "a dtype without a name");
         const std::string_view type = text(arguments->items[0]);
         if (type != "f4" && type != "i4") wrong(made.at, what, "elements that are not float32 or int32");
-        if (state == nullptr || state->items[1].kind != PickleKind::string || text(state->items[1]) != "<") wrong(made.at, what, "elements that are not little-endian");
+        if (state == nullptr || state->items[1].kind != PickleKind::string || text(state->items[1]) != "<")
+            wrong(made.at, what, "elements that are not little-endian");
         return type == "f4";
     }
 
@@ -172,7 +182,8 @@ private:
 
     // What the parser takes from the file.
     [[noreturn]] void broken(const char* why) const {
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ", static_cast<unsigned long>(opcode_at_), ": ", why);
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ",
+                        static_cast<unsigned long>(opcode_at_), ": ", why);
     }
     const unsigned char* take(std::size_t count) {
         if (count > file_.size() - at_) broken("the file ends within it (truncated)");
@@ -240,21 +251,25 @@ private:
         static constexpr struct {
             std::string_view module, name;
             PickleName value;
-        } known[] = {{"scipy.sparse.csr", "csr_matrix", PickleName::csr_matrix}, {"numpy.core.multiarray", "_reconstruct", PickleName::reconstruct},
+        } known[] = {{"scipy.sparse.csr", "csr_matrix", PickleName::csr_matrix},
+                     {"numpy.core.multiarray", "_reconstruct", PickleName::reconstruct},
                      {"numpy", "ndarray", PickleName::ndarray},                  {"numpy", "dtype", PickleName::dtype},
                      {"collections", "defaultdict", PickleName::defaultdict},    {"__builtin__", "list", PickleName::list}};
         const std::string_view module = line(), name = line();
         for (const auto& entry : known)
             if (entry.module == module && entry.name == name) return push({PickleKind::name, static_cast<std::int64_t>(entry.value)});
         const std::string shown = std::string(module.substr(0, 60)) + " " + std::string(name.substr(0, 60));
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ", static_cast<unsigned long>(opcode_at_), ": the name \"", shown.c_str(),
-                        "\"\nhint: only the sparse matrices, arrays and dictionaries of the Planetoid files are read, and nothing in a file is executed");
+        fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ",
+                        static_cast<unsigned long>(opcode_at_), ": the name \"", shown.c_str(),
+                        "\"\nhint: only the sparse matrices, arrays and dictionaries of the Planetoid files are read, and nothing is executed");
     }
     void call(bool is_new) {
         const PickleValue arguments = pop("a call without arguments"), callee = pop("a call of nothing");
-        if (arguments.kind != PickleKind::tuple || callee.kind != PickleKind::name) broken("a call of something that is no name, or without a tuple of arguments");
+        if (arguments.kind != PickleKind::tuple || callee.kind != PickleKind::name)
+            broken("a call of something that is no name, or without a tuple of arguments");
         const PickleName name = static_cast<PickleName>(callee.number);
-        if (is_new ? name != PickleName::csr_matrix : name != PickleName::reconstruct && name != PickleName::dtype && name != PickleName::defaultdict)
+        if (is_new ? name != PickleName::csr_matrix
+                   : name != PickleName::reconstruct && name != PickleName::dtype && name != PickleName::defaultdict)
             broken("a call of a name that is no function here");
         const PickleValue made = make(PickleKind::object, opcode_at_);
         target(made).made_by = name;
@@ -324,7 +339,8 @@ private:
                     const std::size_t begin = behind_mark();
                     if (begin < 2) broken("no dictionary to set items of");
                     const PickleValue to = stack_[begin - 2];
-                    if (to.kind != PickleKind::dictionary && !(to.kind == PickleKind::object && target(to).made_by == PickleName::defaultdict))
+                    if (to.kind != PickleKind::dictionary &&
+                        !(to.kind == PickleKind::object && target(to).made_by == PickleName::defaultdict))
                         broken("no dictionary to set items of");
                     if ((stack_.size() - begin) % 2 != 0) broken("a key without a value");
                     take_items(target(to).items, begin);
@@ -334,7 +350,8 @@ private:
                 case 'r': store(number(4)); break;
                 case 'h': {
                     const std::size_t index = number(1);
-                    if (index >= memo_.size() || memo_[index].kind == PickleKind::mark) broken("a memo number that nothing was stored under");
+                    if (index >= memo_.size() || memo_[index].kind == PickleKind::mark)
+                        broken("a memo number that nothing was stored under");
                     push(memo_[index]);
                     break;
                 }
@@ -350,8 +367,10 @@ private:
                 default: {
                     char text[8];
                     std::snprintf(text, sizeof text, "0x%02x", opcode);
-                    fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ", static_cast<unsigned long>(opcode_at_), ": the opcode ",
-                                    static_cast<const char*>(text), "\nhint: only the opcodes of the Planetoid files (protocol 2) are read");
+                    fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ",
+                                    static_cast<unsigned long>(opcode_at_), ": the opcode ",
+                                    static_cast<const char*>(text),
+                                    "\nhint: only the opcodes of the Planetoid files (protocol 2) are read");
                 }
             }
         }

@@ -52,12 +52,14 @@ inline Csr<float> planetoid_features(const std::string& path) {
 // The list of neighbours as edges in both directions, without self-loops, each once, sorted by source and target.
 inline Tensor<std::int64_t, 2> planetoid_edges(const std::string& path, long nodes) {
     const Pickle pickle("read_planetoid", path);
-    const std::size_t at = pickle.root().kind == PickleKind::object || pickle.root().kind == PickleKind::dictionary ? pickle.object(pickle.root()).at : 0;
+    const std::size_t at = pickle.root().kind == PickleKind::object || pickle.root().kind == PickleKind::dictionary
+        ? pickle.object(pickle.root()).at : 0;
     std::vector<std::pair<std::int64_t, std::int64_t>> edges;
     pickle.adjacency(pickle.root(), [&](std::int64_t node, const std::vector<PickleValue>& neighbours) {
         if (node < 0 || node >= nodes) pickle.wrong(at, "a graph of the nodes that have features", "a node beyond them");
         for (const PickleValue& neighbour : neighbours) {
-            if (neighbour.number < 0 || neighbour.number >= nodes) pickle.wrong(at, "a graph of the nodes that have features", "a neighbour beyond them");
+            if (neighbour.number < 0 || neighbour.number >= nodes)
+                pickle.wrong(at, "a graph of the nodes that have features", "a neighbour beyond them");
             if (neighbour.number == node) continue;
             edges.emplace_back(node, neighbour.number);
             edges.emplace_back(neighbour.number, node);
@@ -83,10 +85,14 @@ namespace tenon::graph {
 // the offset or line; no code of the pickles is executed.
 inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     constexpr const char* operation = "read_planetoid";
-    const Csr<float> first = graph_detail::planetoid_features(files.x), known = graph_detail::planetoid_features(files.allx), tested = graph_detail::planetoid_features(files.tx);
-    const graph_detail::PlanetoidLabels y = graph_detail::planetoid_labels(files.y), known_y = graph_detail::planetoid_labels(files.ally), tested_y = graph_detail::planetoid_labels(files.ty);
+    const Csr<float> first = graph_detail::planetoid_features(files.x), known = graph_detail::planetoid_features(files.allx),
+        tested = graph_detail::planetoid_features(files.tx);
+    const graph_detail::PlanetoidLabels y = graph_detail::planetoid_labels(files.y), known_y = graph_detail::planetoid_labels(files.ally),
+        tested_y = graph_detail::planetoid_labels(files.ty);
     const auto same = [&](long a, const std::string& file_a, long b, const std::string& file_b, const char* what) {
-        if (a != b) fail<FileError>(operation, ": \"", file_a.c_str(), "\" has ", a, " ", what, ", \"", file_b.c_str(), "\" has ", b, "\nhint: are all eight files of one data set?");
+        if (a != b)
+            fail<FileError>(operation, ": \"", file_a.c_str(), "\" has ", a, " ", what, ", \"", file_b.c_str(), "\" has ", b,
+                            "\nhint: are all eight files of one data set?");
     };
     const long width = known.shape(1), labelled = known.shape(0);
     same(first.shape(0), files.x, static_cast<long>(y.labels.size()), files.y, "rows");
@@ -97,7 +103,9 @@ inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     same(y.classes, files.y, known_y.classes, files.ally, "columns");
     same(tested_y.classes, files.ty, known_y.classes, files.ally, "columns");
     const long training = first.shape(0), validating = 500 < labelled - training ? 500 : labelled - training;
-    if (training > labelled) fail<FileError>(operation, ": \"", files.x.c_str(), "\" has ", training, " rows, more than the ", labelled, " of \"", files.allx.c_str(), '"');
+    if (training > labelled)
+        fail<FileError>(operation, ": \"", files.x.c_str(), "\" has ", training, " rows, more than the ", labelled, " of \"",
+                        files.allx.c_str(), '"');
 
     // Row k of tx belongs to node test.index[k]; the nodes lie behind those of allx.
     std::vector<std::int64_t> test_nodes;
@@ -120,7 +128,8 @@ inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     std::vector<long> row_of(static_cast<std::size_t>(nodes - labelled), -1);
     for (std::size_t k = 0; k < test_nodes.size(); ++k) {
         long& row = row_of[static_cast<std::size_t>(test_nodes[k] - labelled)];
-        if (row >= 0) fail<FileError>(operation, ": \"", files.test_index.c_str(), "\" has node ", static_cast<long>(test_nodes[k]), " twice");
+        if (row >= 0)
+            fail<FileError>(operation, ": \"", files.test_index.c_str(), "\" has node ", static_cast<long>(test_nodes[k]), " twice");
         row = static_cast<long>(k);
     }
     const CsrPattern &a = known.structure().by_row(), &b = tested.structure().by_row();
@@ -154,6 +163,8 @@ inline GraphData<Csr<float>> read_planetoid(const PlanetoidFiles& files) {
     return data;
 }
 // The data set `name` (cora, citeseer, pubmed) in a folder.
-inline GraphData<Csr<float>> read_planetoid(const std::string& folder, const std::string& name) { return read_planetoid(PlanetoidFiles::in(folder, name)); }
+inline GraphData<Csr<float>> read_planetoid(const std::string& folder, const std::string& name) {
+    return read_planetoid(PlanetoidFiles::in(folder, name));
+}
 
 }  // namespace tenon::graph

@@ -44,7 +44,8 @@ inline std::vector<std::int64_t> read_integers(const char* operation, const std:
 }
 inline void same_length(const char* operation, const std::string& path, long lines, long expected, const char* of) {
     if (lines != expected)
-        fail<FileError>(operation, ": \"", path.c_str(), "\" has ", lines, " lines, expected ", expected, ", one for each ", of, "\nhint: are all files of one data set, and whole?");
+        fail<FileError>(operation, ": \"", path.c_str(), "\" has ", lines, " lines, expected ", expected, ", one for each ", of,
+                        "\nhint: are all files of one data set, and whole?");
 }
 // Appends columns to rows.
 inline void put_columns(const Tensor<float, 2>& to, long at, const float* from, long width) {
@@ -93,14 +94,19 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
         while (lines.next_filled()) {
             const long source = lines.integer("a node"), target = lines.integer("a node");
             lines.end();
-            if (source < 1 || source > nodes || target < 1 || target > nodes) lines.broken("an edge of a node that graph_indicator does not have");
-            if (graph_of[static_cast<std::size_t>(source - 1)] != graph_of[static_cast<std::size_t>(target - 1)]) lines.broken("an edge between two graphs");
+            if (source < 1 || source > nodes || target < 1 || target > nodes)
+                lines.broken("an edge of a node that graph_indicator does not have");
+            if (graph_of[static_cast<std::size_t>(source - 1)] != graph_of[static_cast<std::size_t>(target - 1)])
+                lines.broken("an edge between two graphs");
             if (source != target) edges.push_back({source - 1, target - 1, edge_lines});
             ++edge_lines;
         }
     }
-    std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return a.source != b.source ? a.source < b.source : a.target != b.target ? a.target < b.target : a.line < b.line; });
-    edges.erase(std::unique(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return a.source == b.source && a.target == b.target; }), edges.end());
+    std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) {
+        return a.source != b.source ? a.source < b.source : a.target != b.target ? a.target < b.target : a.line < b.line;
+    });
+    const auto same_nodes = [](const Edge& a, const Edge& b) { return a.source == b.source && a.target == b.target; };
+    edges.erase(std::unique(edges.begin(), edges.end(), same_nodes), edges.end());
 
     // Labels and attributes of nodes or edges as columns.
     const auto columns = [&](const char* attributes, const char* labels, bool wanted, long lines, const char* of) {
@@ -114,7 +120,8 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
                 std::int64_t largest = 0, span = 0;
                 for (std::int64_t v : values) {
                     if (__builtin_sub_overflow(v, smallest, &span) || span > graph_detail::most_features)
-                        fail<FileError>(operation, ": \"", path_of(labels).c_str(), "\" has labels from ", static_cast<long>(smallest), " to ", static_cast<long>(v), ": too many for one-hot features");
+                        fail<FileError>(operation, ": \"", path_of(labels).c_str(), "\" has labels from ", static_cast<long>(smallest),
+                                        " to ", static_cast<long>(v), ": too many for one-hot features");
                     largest = span > largest ? span : largest;
                 }
                 for (std::int64_t& v : values) v -= smallest;
@@ -133,7 +140,8 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
         return all;
     };
     const Tensor<float, 2> x = columns("node_attributes", "node_labels", options.node_attributes, nodes, "node");
-    const Tensor<float, 2> edge_attr = options.edge_attributes ? columns("edge_attributes", "edge_labels", true, edge_lines, "edge") : Tensor<float, 2>{};
+    const Tensor<float, 2> edge_attr = options.edge_attributes ? columns("edge_attributes", "edge_labels", true, edge_lines, "edge")
+        : Tensor<float, 2>{};
     std::vector<std::int64_t> labels;
     graph_detail::NumberRows graph_numbers;
     if (graph_detail::is_there(path_of("graph_attributes"))) {
@@ -162,12 +170,14 @@ inline GraphSet read_tu(const std::string& folder, const std::string& name, cons
             data.edge_index.data()[k] = edge.source - begin;
             data.edge_index.data()[own + k] = edge.target - begin;
             if (edge_attr.has_value())
-                std::memcpy(data.edge_attr.data() + k * edge_attr.shape(1), edge_attr.data() + edge.line * edge_attr.shape(1), static_cast<std::size_t>(edge_attr.shape(1)) * sizeof(float));
+                std::memcpy(data.edge_attr.data() + k * edge_attr.shape(1), edge_attr.data() + edge.line * edge_attr.shape(1),
+                            static_cast<std::size_t>(edge_attr.shape(1)) * sizeof(float));
         }
         at = stop;
         if (x.has_value()) data.x = from<float>({data.nodes, x.shape(1)}, x.data() + begin * x.shape(1));
         if (!labels.empty()) data.graph_y = from<std::int64_t>({labels[static_cast<std::size_t>(g)]});
-        if (graph_numbers.rows > 0) data.graph_target = from<float>({1, graph_numbers.width}, graph_numbers.values.data() + g * graph_numbers.width);
+        if (graph_numbers.rows > 0)
+            data.graph_target = from<float>({1, graph_numbers.width}, graph_numbers.values.data() + g * graph_numbers.width);
         graphs.push_back(data);
     }
     return GraphSet::of(graphs);
