@@ -10,6 +10,8 @@ if [ $# -gt 0 ] && [ -f "examples/$1/main.cpp" ]; then
     shift
 fi
 third_party/install.sh build examples
+# Cora is fetched once, unless other data is named.
+if [ "$example" = pyg ] && [[ " $* " != *" --data"* && " $* " != *" --paper-table "* && " $* " != *" --help "* ]]; then third_party/cora.sh; fi
 
 if command -v ninja > /dev/null && [ -z "${CMAKE_GENERATOR:-}" ]; then export CMAKE_GENERATOR=Ninja; fi
 log=$(mktemp)

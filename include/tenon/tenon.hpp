@@ -13,6 +13,7 @@
 #include <tenon/ops/batch_norm.hpp>
 #include <tenon/ops/concat.hpp>
 #include <tenon/ops/conv.hpp>
+#include <tenon/ops/conv_norm.hpp>
 #include <tenon/ops/copy.hpp>
 #include <tenon/ops/count.hpp>
 #include <tenon/ops/ctc_loss.hpp>
@@ -46,6 +47,7 @@
 #include <tenon/ops/triangle.hpp>
 #include <tenon/nn/activation.hpp>
 #include <tenon/nn/conv.hpp>
+#include <tenon/nn/conv_norm.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/embedding.hpp>
 #include <tenon/nn/linear.hpp>

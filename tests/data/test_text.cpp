@@ -53,13 +53,13 @@ TEST_CASE("characters and words", "[data][text]") {
 
 TEST_CASE("a vocabulary goes by frequency", "[data][text]") {
     const std::string text = "b a c a b a d <unk>";
-    const data::Vocabulary all(data::words(text));
-    CHECK(all.size() == 5);
-    CHECK(all.token(0) == "a");
-    CHECK(all.token(1) == "b");
-    CHECK(all.token(2) == "<unk>");  // once each, by their bytes
-    CHECK(all.token(3) == "c");
-    CHECK(all.index("d") == 4);
+    const data::Vocabulary whole(data::words(text));
+    CHECK(whole.size() == 5);
+    CHECK(whole.token(0) == "a");
+    CHECK(whole.token(1) == "b");
+    CHECK(whole.token(2) == "<unk>");  // once each, by their bytes
+    CHECK(whole.token(3) == "c");
+    CHECK(whole.index("d") == 4);
 
     const data::Vocabulary few(data::words(text), {.max_size = 3, .specials = {"<unk>"}});
     CHECK(few.size() == 3);

@@ -140,3 +140,65 @@ put("csv", "other", b"step,loss\n1,2\n")
 put("text", "plain", "gr\u00fc\u00df \u20ac \U0001f600\r\nline\n".encode())
 put("text", "marked", b"\xef\xbb\xbfa\\n\nb\\\\\n")
 put("text", "packed", gzip.compress(b"text\n" * 9))
+
+# Graphs. Pickles as Python 2 wrote them, byte by byte: today's pickle names other modules.
+def integer(value):
+    return b"K" + struct.pack("<B", value) if 0 <= value < 256 else b"M" + struct.pack("<H", value)
+
+
+def string(content):
+    return b"U" + struct.pack("<B", len(content)) + content
+
+
+def array(kind, shape, content):
+    dtype = b"cnumpy\ndtype\n" + string(kind) + b"K\0K\1\x87R(K\3" + string(b"<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    sizes = b"".join(map(integer, shape)) + (b"\x85" if len(shape) == 1 else b"\x86")
+    return (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85" + string(b"b") + b"\x87R(K\1" + sizes + dtype + b"\x89" + string(content) + b"tb")
+
+
+def ints(*values):
+    return struct.pack("<%di" % len(values), *values)
+
+
+def csr(columns, pointers, indices, values):
+    entries = string(b"_shape") + integer(len(pointers) - 1) + integer(columns) + b"\x86"
+    for key, kind, content in (b"indices", b"i4", ints(*indices)), (b"indptr", b"i4", ints(*pointers)), (b"data", b"f4", struct.pack("<%df" % len(values), *values)):
+        entries += string(key) + array(kind, [len(content) // 4], content)
+    return b"\x80\2cscipy.sparse.csr\ncsr_matrix\nq\1)\x81}(" + entries + b"ub."
+
+
+def one_hot(*rows):
+    return b"\x80\2" + array(b"i4", [len(rows), len(rows[0])], ints(*[v for row in rows for v in row])) + b"."
+
+
+def adjacency(*lists):
+    entries = b""
+    for node, neighbours in enumerate(lists):
+        entries += integer(node) + b"]q" + bytes([node + 2]) + b"(" + b"".join(map(integer, neighbours)) + b"e"
+    return b"\x80\2ccollections\ndefaultdict\nc__builtin__\nlist\n\x85Rq\1(" + entries + b"u."
+
+
+planetoid = [csr(3, [0, 1], [0], [1.0]), csr(3, [0, 1, 2], [0, 2], [1.0, 0.5]), csr(3, [0, 1, 1], [0], [1.0]), one_hot((1, 0)), one_hot((0, 1), (1, 0)),
+             one_hot((1, 0), (0, 1)), adjacency([1, 0], [0, 3], [3], [1, 2]), b"3\n2\n"]
+for number, content in enumerate(planetoid[:7]):
+    put("pickle", str(number), content)
+put("pickle", "memo", b"\x80\2}q\0(K\0]q\1(K\1K\2eK\1h\1u.")
+put("pickle", "long", b"\x80\2T\3\0\0\0abcr\1\0\0\0.")
+put("planetoid", "all", b"---\n".join(planetoid))
+put("linqs", "plain", b"a\t1\t0\tX\nb\t0\t1\tY\n---\na\tb\nc\ta\n")
+put("linqs", "tab", b"NODE\tpaper\ncat=1:label\tnumeric:w-a:0.0\tsummary:summary\n1\tlabel=2\tw-a=0.5\tsummary=w-a\n2\tlabel=1\n---\nDIRECTED\ncites\n3\tpaper:1\t|\tpaper:2\n")
+put("gin_text", "two", b"2\n3 5\n0 2 1 2\n7 1 0\n0 1 0\n1 -1\n3 0\n")
+put("gin_text", "numbers", b"1\n2 0\n0 1 1 0.5 -1e3\n1 1 0 2 3\n")
+put("off", "square", b"OFF\n# x\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 -2.5e-1\n4 0 1 2 3\n3 0 1 2 255 0 0\n")
+put("off", "glued", b"OFF1 0 0\n1 2 3\n")
+put("tu", "all", b"---\n".join([b"1\n1\n2\n", b"1, 2\n2, 1\n3, 3\n", b"1\n-1\n", b"0\n2\n1\n", b"0.5, 1\n1, 2\n3, 4\n", b"0\n1\n2\n", b"0.5\n1\n2\n", b"0.25\n1\n"]))
+put("tu", "few", b"1\n1\n---\n1, 2\n---\n5\n")
+put("ogb_csv", "all", b"---\n".join([b"2\n1\n", b"2\n0\n", b"0,1\n1,1\n", b"1,2\n3,4\n5,6\n", b"0.5\n1\n", b"1\nnan\n2\n", b"0\n1\n"]))
+put("ogb_csv", "few", b"2\n---\n1\n---\n0,1\n")
+stream = io.BytesIO()
+with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+    for name, content in {"adj_data": npy("<f4", (2,), struct.pack("<2f", 1, 1)), "adj_indices": npy("<i4", (2,), ints(1, 0)), "adj_indptr": npy("<i4", (3,), ints(0, 1, 2)),
+                          "adj_shape": npy("<i8", (2,), struct.pack("<2q", 2, 2)), "attr_data": npy("<f4", (1,), struct.pack("<f", 2)), "attr_indices": npy("<i4", (1,), ints(0)),
+                          "attr_indptr": npy("<i4", (3,), ints(0, 0, 1)), "attr_shape": npy("<i8", (2,), struct.pack("<2q", 2, 3)), "labels": npy("<i8", (2,), struct.pack("<2q", 1, 0))}.items():
+        archive.writestr(name + ".npy", content)
+put("npz_graph", "two", stream.getvalue())

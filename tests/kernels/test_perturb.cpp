@@ -75,7 +75,7 @@ TEST_CASE("the noise has mean 0, variance 1 and no correlation", "[kernels][pert
         const double p = 0.2;
         perturb({family, false, p}, Key{5}, n, zero.data(), static_cast<const double*>(nullptr), 1.0, e.data());
         double sum = 0, square = 0, fourth = 0, lag = 0, across = 0;
-        for (long i = 0; i < n; ++i) {
+        for (std::size_t i = 0; i < e.size(); ++i) {
             sum += e[i];
             square += e[i] * e[i];
             fourth += e[i] * e[i] * e[i] * e[i];
@@ -100,7 +100,7 @@ TEST_CASE("Bernoulli noise drops what dropout drops", "[kernels][perturb]") {
         dropout(Key{8}, n, one.data(), dropped.data(), p);
         perturb({NoiseFamily::bernoulli, true, p}, Key{8}, n, one.data(), static_cast<const float*>(nullptr), static_cast<float>(std::sqrt(p / (1 - p))), noisy.data());
         bool same = true;
-        for (long i = 0; i < n; ++i) same = same && std::abs(dropped[i] - noisy[i]) <= 4e-7f * (1 + dropped[i]);
+        for (std::size_t i = 0; i < dropped.size(); ++i) same = same && std::abs(dropped[i] - noisy[i]) <= 4e-7f * (1 + dropped[i]);
         CHECK(same);
     }
     float x = 0;

@@ -242,10 +242,10 @@ TEST_CASE("recurrent results do not depend on the number of threads") {
     for (long b = 0; b < 37; ++b) lengths.data()[b] = 1 + (b * 5) % 7;
     const auto run = [&](int threads) {
         set_num_threads(threads);
-        std::vector<Tensor<float, 1>> all;
+        std::vector<Tensor<float, 1>> results;
         const auto keep = [&](const auto& t) {
             const Tensor<float, 1> copy = clone(contiguous(t)).reshape({-1});
-            all.push_back(copy);
+            results.push_back(copy);
         };
         nn::LstmOptions o;
         o.layers = 2, o.bidirectional = true;
@@ -260,7 +260,7 @@ TEST_CASE("recurrent results do not depend on the number of threads") {
             nn::for_each_tensor(gru, [&](const char*, nn::Kind, const auto& w) { keep(w.grad()); });
         }
         set_num_threads(2);
-        return all;
+        return results;
     };
     const auto one = run(1), two = run(2);
     REQUIRE(one.size() == two.size());

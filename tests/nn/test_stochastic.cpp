@@ -132,9 +132,9 @@ TEST_CASE("a draw depends on the key alone and leaves the module as it was", "[n
     CHECK(same(a.first.bias, net.first.bias));  // out of scope
     CHECK(same(before.first.weight, net.first.weight));
     CHECK(same(before.second.weight, net.second.weight));
-    nn::WeightNoise all = nn::additive_noise(0.1);
-    all.scope = nn::NoiseScope::all;
-    CHECK_FALSE(same(nn::with_noise(net, all, Key{1}).first.bias, net.first.bias));
+    nn::WeightNoise biases_too = nn::additive_noise(0.1);
+    biases_too.scope = nn::NoiseScope::all;
+    CHECK_FALSE(same(nn::with_noise(net, biases_too, Key{1}).first.bias, net.first.bias));
 
     const auto x = randn<float>({4, 6}, Key{3});
     mean(square(a(x))).backward();

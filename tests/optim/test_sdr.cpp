@@ -358,9 +358,9 @@ TEST_CASE("SDR: what is in scope", "[optim][sdr]") {
     CHECK(names == "first.weight second.weight ");
 
     Net everything;
-    optim::SdrOptions all;
-    all.scope = optim::SdrScope::all;
-    auto published = optim::sdr(optim::sgd(everything, {.lr = 0.1}), all);
+    optim::SdrOptions biases_too;
+    biases_too.scope = optim::SdrScope::all;
+    auto published = optim::sdr(optim::sgd(everything, {.lr = 0.1}), biases_too);
     CHECK_FALSE(same(published.sample(everything, Key{1}).first.bias, everything.first.bias));
 }
 

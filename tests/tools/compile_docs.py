@@ -1,5 +1,8 @@
 """Compiles every ```cpp block of the Markdown files, and runs those that are programs.
 
+    compile_docs.py <work folder> [objects and libraries with the extern kernels]
+
+Programs of the README are compiled from the headers alone, as a reader would; the others link the kernels, where given.
 A block with `main(` is a whole program; what it prints must equal the ```text block that follows it directly. Any
 other block is wrapped: its #include and using lines go to the top, the rest into a function. A block that shows
 something which cannot compile alone is marked as ```c++ instead.
@@ -39,6 +42,7 @@ def as_program(block):
 def main():
     work = sys.argv[1]
     os.makedirs(work, exist_ok=True)
+    kernels = sys.argv[2:]
     compiler = os.environ.get("CXX", "g++")
     count = failures = 0
     for path in markdown_files():
@@ -54,7 +58,12 @@ def main():
                 stream.write(as_program(block))
             runs = re.search(r"\bmain\(", block)
             flags = ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused", f"-I{ROOT}/include", f"-I{ROOT}/kernels"]
-            flags += ["-O1", "-o", program, source, "-lz"] if runs else ["-fsyntax-only", source]
+            if not runs:
+                flags += ["-fsyntax-only", source]
+            elif kernels and os.path.basename(path) != "README.md":
+                flags += ["-O1", "-DTENON_EXTERN_KERNELS", "-o", program, source, *kernels, "-lz", "-pthread"]
+            else:
+                flags += ["-O1", "-o", program, source, "-lz"]
             if subprocess.run([compiler, *flags], check=False).returncode != 0:
                 print(f"{where}: does not compile")
                 failures += 1

@@ -682,4 +682,10 @@ private:
     detail::AnyTensor any_;
 };
 
+namespace detail {
+// Said here, so that nobody asks before it is.
+template <class T, int R>
+struct is_expression<Tensor<T, R>> : std::true_type {};
+}  // namespace detail
+
 }  // namespace tenon

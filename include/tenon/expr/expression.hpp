@@ -279,7 +279,6 @@ private:
 }  // namespace TENON_CONFIG_NAMESPACE
 
 namespace detail {
-template <class T, int R> struct is_expression<Tensor<T, R>> : std::true_type {};
 template <class Fn, class... A> struct is_expression<Operation<Fn, A...>> : std::true_type {};
 template <class Tag, class T, int R> struct is_expression<Reference<Tag, T, R>> : std::true_type {};
 template <class Tag, class V, class B> struct is_expression<LetExpression<Tag, V, B>> : std::true_type {};

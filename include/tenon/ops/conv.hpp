@@ -49,6 +49,7 @@ struct ConvTransposeOptions {
 
 namespace impl {
 
+using kernels::cpu::ConvEpilogue;
 using kernels::cpu::ConvShape;
 using kernels::cpu::ImageStrides;
 
@@ -78,14 +79,11 @@ struct ConvOperand {
 
 template <class T, int D>
 void run_conv(ConvKind kind, const ConvShape<D>& s, Device device, const ConvOperand<D>& a, const ConvOperand<D>& b, T* to,
-              const ImageStrides<D>& to_strides, const T* bias, bool accumulate) {
+              const ImageStrides<D>& to_strides, const ConvEpilogue<T>& epilogue) {
     const T *x = reinterpret_cast<const T*>(a.data), *y = reinterpret_cast<const T*>(b.data);
-    kernels::cpu::ConvEpilogue<T> epilogue;
-    epilogue.bias = bias;
-    epilogue.accumulate = accumulate;
     if (kind == ConvKind::forward) TENON_RUN(device, conv_forward<T, D>(s, x, a.strides, y, to, to_strides, epilogue));
     else if (kind == ConvKind::data) TENON_RUN(device, conv_backward_data<T, D>(s, x, a.strides, y, to, to_strides, epilogue));
-    else TENON_RUN(device, conv_backward_weights<T, D>(s, x, a.strides, y, b.strides, to, accumulate));
+    else TENON_RUN(device, conv_backward_weights<T, D>(s, x, a.strides, y, b.strides, to, epilogue.accumulate));
 }
 
 // The gradient of a bias: the sum over everything but the channels of a contiguous dy [n, channels, pixels...].
@@ -144,7 +142,7 @@ private:
     void collect(const Edge& edge, ConvKind kind, const ConvOperand<D>& a, const ConvOperand<D>& b) const {
         const detail::GradientTarget to = detail::gradient_target(edge);
         check_device(name, to.record->storage->device);
-        run_conv<T, D>(kind, shape_, to.record->storage->device, a, b, reinterpret_cast<T*>(to.record->data()), ConvOperand<D>(to.record).strides, nullptr, to.mode == 2);
+        run_conv<T, D>(kind, shape_, to.record->storage->device, a, b, reinterpret_cast<T*>(to.record->data()), ConvOperand<D>(to.record).strides, {.accumulate = to.mode == 2});
     }
 
     ConvKind kind_;
@@ -178,9 +176,11 @@ inline detail::AnyTensor new_images(const detail::Record* example, DType dtype, 
     return images;
 }
 
-// One product of a convolution, recorded. The sizes have been checked; what is a weight is contiguous. bias may be null.
+// One product of a convolution, recorded. The sizes have been checked; what is a weight is contiguous. bias may be null. What a
+// scale or a relu is for is not recorded.
 template <class T, int D>
-detail::AnyTensor apply_conv(ConvKind kind, const ConvShape<D>& s, detail::Record* a, detail::Record* b, detail::Record* bias = nullptr) {
+detail::AnyTensor apply_conv(ConvKind kind, const ConvShape<D>& s, detail::Record* a, detail::Record* b, detail::Record* bias = nullptr,
+                             const T* scale = nullptr, bool relu = false) {
     const char* name = conv_name<D>(kind);
     const Device device = a->storage->device;
     check_device(name, device);
@@ -195,7 +195,7 @@ detail::AnyTensor apply_conv(ConvKind kind, const ConvShape<D>& s, detail::Recor
     const detail::AnyTensor y = kind == ConvKind::weights ? detail::AnyTensor(detail::new_record(dtype_of<T>, D + 2, dims, device, name))
                                                           : new_images(a, dtype_of<T>, D + 2, dims, name);
     run_conv<T, D>(kind, s, device, ConvOperand<D>(a), ConvOperand<D>(b), reinterpret_cast<T*>(y->data()), ConvOperand<D>(y.get()).strides,
-                   bias != nullptr ? reinterpret_cast<const T*>(bias->data()) : nullptr, false);
+                   {.scale = scale, .bias = bias != nullptr ? reinterpret_cast<const T*>(bias->data()) : nullptr, .relu = relu});
     if (detail::wants_gradient(a) || detail::wants_gradient(b) || (bias != nullptr && detail::wants_gradient(bias)))
         detail::make_node<ConvNode<T, D>>(kind, s, a, b, bias)->set_result(y.get());
     return y;
@@ -220,8 +220,9 @@ void check_conv(const char* name, const detail::Record* x, const detail::Record*
                          w->description());
 }
 
-template <class T, int D>
-detail::AnyTensor conv(detail::Record* x, detail::Record* w, detail::Record* bias, const ConvOptions<D>& o) {
+// The sizes of conv1d, conv2d, conv3d, checked. bias may be null.
+template <int D>
+ConvShape<D> conv_shape(const detail::Record* x, const detail::Record* w, const detail::Record* bias, const ConvOptions<D>& o) {
     const char* name = conv_name<D>(ConvKind::forward);
     ConvShape<D> s;
     s.n = x->dims()[0], s.c_in = x->dims()[1], s.c_out = w->dims()[0], s.groups = o.groups;
@@ -249,7 +250,7 @@ detail::AnyTensor conv(detail::Record* x, detail::Record* w, detail::Record* bia
             fail<ShapeError>(name, ": the kernel does not fit: input is ", x->description(), ", weight is ", w->description(), ": along axis ", i + 2, " the kernel spans ",
                              s.dilation[i] * (s.kernel[i] - 1) + 1, " of ", s.in[i] + s.padding_begin[i] + s.padding_end[i], " elements (padding included)");
     }
-    return apply_conv<T, D>(ConvKind::forward, s, x, w, bias);
+    return s;
 }
 
 template <class T, int D>
@@ -315,7 +316,7 @@ Tensor<T, D + 2> conv_of(X&& given, const Tensor<T, D + 2>& weight, const Tensor
                 x = pad_images<T, D>(x, options, w.record());
                 options.padding = 0;
             }
-            return Tensor<T, D + 2>(conv<T, D>(x.record(), w.record(), bias_record, options));
+            return Tensor<T, D + 2>(apply_conv<T, D>(ConvKind::forward, conv_shape<D>(x.record(), w.record(), bias_record, options), x.record(), w.record(), bias_record));
         }
     }
 }

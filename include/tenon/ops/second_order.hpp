@@ -27,6 +27,7 @@
 #include <tenon/ops/second_order/shape.hpp>
 #include <tenon/ops/second_order/softmax.hpp>
 #include <tenon/ops/second_order/spatial.hpp>
+#include <tenon/ops/second_order/sparse.hpp>
 #include <tenon/ops/second_order/views.hpp>
 #endif
 

@@ -24,6 +24,10 @@ public:
     // where they go down, ShapeError where there are none.
     template <class I>
     static Segments from_pointers(const Tensor<I, 1>& pointers);
+    // The same of rows in another order: segment s is the rows order[k] for those k; every row comes once. Throws ShapeError
+    // where order is not as long, IndexError and ValueError.
+    template <class I>
+    static Segments from_pointers(const Tensor<I, 1>& pointers, const Tensor<std::int64_t, 1>& order);
     // Row k belongs to segment indices[k]; ascending. count: how many segments there are; -1: up to the largest index.
     // Throws ValueError where the indices go down, IndexError where they are out of range.
     template <class I>
@@ -266,6 +270,22 @@ Segments Segments::from_pointers(const Tensor<I, 1>& given) {
             fail<ValueError>("Segments: the row pointers go down at position ", k + 1, ", from ", static_cast<long>(p[k]), " to ", static_cast<long>(p[k + 1]),
                              "\n       hint: indices of segments go to Segments::from_indices");
     s.rows_ = static_cast<long>(p[s.count()]);
+    return s;
+}
+template <class I>
+Segments Segments::from_pointers(const Tensor<I, 1>& pointers, const Tensor<std::int64_t, 1>& given) {
+    Segments s = from_pointers(pointers.detach().to(cpu));
+    const Tensor<std::int64_t, 1> order = contiguous(given.detach()), host = order.to(cpu);
+    if (host.size() != s.rows_) fail<ShapeError>("Segments: an order ", given.record()->description(), " came for ", s.rows_, " rows");
+    impl::check_indices<std::int64_t>("Segments", host.record(), s.rows_);
+    const Tensor<bool, 1> seen = zeros<bool>({s.rows_});
+    for (long k = 0; k < s.rows_; ++k) {
+        bool& here = seen.data()[host.data()[k]];
+        if (here) fail<ValueError>("Segments: row ", static_cast<long>(host.data()[k]), " comes twice in the order, again at position ", k);
+        here = true;
+    }
+    s = s.to(order.device());
+    s.order_ = order;
     return s;
 }
 template <class I>

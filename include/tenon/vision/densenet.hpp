@@ -2,10 +2,9 @@
 #pragma once
 
 #include <tenon/autograd/checkpoint.hpp>
-#include <tenon/nn/conv.hpp>
+#include <tenon/nn/conv_norm.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
-#include <tenon/nn/norm.hpp>
 #include <tenon/ops/concat.hpp>
 #include <tenon/ops/pool.hpp>
 #include <tenon/ops/reduce.hpp>
@@ -65,9 +64,10 @@ struct DenseLayer {
                 return Tensor<T, 4>(layer.conv1(Tensor<T, 4>(norm.relu(concat<1>(before), context))));
             }, before[0]);
         } else {
-            y = conv1(Tensor<T, 4>(norm1.relu(concat<1>(before), context)));
+            const Tensor<T, 4> in = norm1.relu(concat<1>(before), context);
+            y = bottleneck ? nn::conv_norm_relu(conv1, norm2, in, context) : conv1(in);
         }
-        if (bottleneck) y = conv2(Tensor<T, 4>(norm2.relu(y, context)));
+        if (bottleneck) y = conv2(lean && context.training ? Tensor<T, 4>(norm2.relu(y, context)) : y);
         return dropout.p > 0 ? Tensor<T, 4>(dropout(y, context)) : y;
     }
     static void visit(auto& self, auto&& f) {
@@ -151,8 +151,8 @@ struct DenseNet {
         classifier = nn::Linear<T>(in, options.classes, key.split(1));
     }
     Tensor<T, 2> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
-        Tensor<T, 4> y = features.conv0(x);
-        if (features.imagenet_stem) y = max_pool2d(Tensor<T, 4>(features.norm0.relu(y, context)), 3, {.stride = 2, .padding = 1});
+        Tensor<T, 4> y = features.imagenet_stem ? max_pool2d(nn::conv_norm_relu(features.conv0, features.norm0, x, context), 3, {.stride = 2, .padding = 1})
+                                                : features.conv0(x);
         std::uint64_t tag = 0;
         for (std::size_t b = 0; b < features.blocks.size(); ++b) {
             std::vector<Tensor<T, 4>> parts{y};

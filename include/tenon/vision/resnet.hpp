@@ -2,10 +2,9 @@
 // names: weights written by PyTorch load by name, and the other way round.
 #pragma once
 
-#include <tenon/nn/conv.hpp>
+#include <tenon/nn/conv_norm.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
-#include <tenon/nn/norm.hpp>
 #include <tenon/ops/pool.hpp>
 #include <tenon/ops/reduce.hpp>
 
@@ -68,11 +67,11 @@ struct Block {
         if (has_downsample) downsample = {convolution<T>(in, out, 1, stride, key.split(3)), nn::BatchNorm2d<T>(out)};
     }
     Tensor<T, 4> operator()(const Tensor<T, 4>& x, const nn::Context& context) const {
-        const Tensor<T, 4> shortcut = has_downsample ? Tensor<T, 4>(downsample.norm(downsample.conv(x), context)) : x;
-        Tensor<T, 4> y = bn1.relu(conv1(x), context);
+        const Tensor<T, 4> shortcut = has_downsample ? nn::conv_norm(downsample.conv, downsample.norm, x, context) : x;
+        Tensor<T, 4> y = nn::conv_norm_relu(conv1, bn1, x, context);
         if (dropout.p > 0) y = dropout(y, context);
-        y = conv2(y);
-        y = bottleneck ? bn3(conv3(bn2.relu(y, context)), context) : bn2(y, context);
+        y = nn::conv_norm(conv2, bn2, y, context, bottleneck);
+        if (bottleneck) y = nn::conv_norm(conv3, bn3, y, context);
         return relu(y + shortcut);
     }
     static void visit(auto& self, auto&& f) {
@@ -122,7 +121,7 @@ struct ResNet {
         fc = nn::Linear<T>(in, options.classes, key.split(1));
     }
     Tensor<T, 4> features(const Tensor<T, 4>& x, const nn::Context& context) const {
-        Tensor<T, 4> y = bn1.relu(conv1(x), context);
+        Tensor<T, 4> y = nn::conv_norm_relu(conv1, bn1, x, context);
         if (stem == ResNetStem::imagenet) y = max_pool2d(y, 3, {.stride = 2, .padding = 1});
         for (const Stage& stage : layers)
             for (const auto& block : stage) y = block(y, context);

@@ -1,10 +1,9 @@
 // VGG networks (Simonyan and Zisserman, ICLR 2015), with torchvision's names ("features.0", "classifier.0", ...).
 #pragma once
 
-#include <tenon/nn/conv.hpp>
+#include <tenon/nn/conv_norm.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
-#include <tenon/nn/norm.hpp>
 #include <tenon/ops/pool.hpp>
 #include <tenon/ops/reduce.hpp>
 
@@ -51,7 +50,7 @@ struct Vgg {
         std::size_t at = 0;
         for (int count : options.stages) {
             for (int k = 0; k < count; ++k, ++at)
-                y = options.batch_norm ? Tensor<T, 4>(norms[at].relu(convolutions[at](y), context)) : Tensor<T, 4>(relu(convolutions[at](y)));
+                y = options.batch_norm ? nn::conv_norm_relu(convolutions[at], norms[at], y, context) : Tensor<T, 4>(relu(convolutions[at](y)));
             y = max_pool2d(y, 2);
         }
         if (!options.imagenet_head) return linears[0](mean<2, 3>(y));

@@ -284,8 +284,11 @@ void run_depthwise(const Pass& pass, const T* x, const ImageStrides<3>& xs, cons
             const long row = first + r, at[3] = {row / to.grid[1] % to.grid[0], row % to.grid[1], 0};
             y_rows[r] = in_place_y ? to.offset(row / (to.grid[1] * to.grid[0]), at) : r * width * channels;
         }
+        // A statement of its own: nvcc 13 crashes on a choice between aggregates inside of an aggregate.
+        Source<T> source{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}};
+        if (!in_place_x) source = slab.copy(pass, x, xs, lease.as<T>());
         DepthwiseJob<T> job{&pass,
-                            in_place_x ? Source<T>{x, xs.n, {xs.axis[0], xs.axis[1], xs.axis[2]}} : slab.copy(pass, x, xs, lease.as<T>()),
+                            source,
                             w,
                             w_pitch,
                             in_place_y ? y : scratch,

@@ -1,0 +1,85 @@
+// Graph attention (Velickovic et al. 2018).
+#pragma once
+
+#include <tenon/graph/attention.hpp>
+#include <tenon/graph/conv/common.hpp>
+#include <tenon/nn/dropout.hpp>
+
+namespace tenon::graph {
+
+struct GatConvOptions {
+    long heads = 1;
+    bool concat = true;  // heads side by side, else their mean
+    double negative_slope = 0.2;
+    double dropout = 0;  // of the attention weights, while the context trains
+    bool add_self_loops = true;
+    long edge_dim = 0;   // of features of the edges, which add to the scores
+};
+
+// h = x W' in heads; y_i = sum over the edges j -> i of softmax(leaky_relu(h_j . att_src + h_i . att_dst)) h_j, + bias. Self-loops
+// are replaced by one for every node; its features are the mean of those of the edges that arrive. x [N, in] dense or Csr;
+// result [N, heads * out] or [N, out]. lin.weight, att_src, att_dst [1, H, C] glorot, bias zeros.
+template <class T = float>
+struct GATConv {
+    nn::Linear<T, false> lin, lin_edge;
+    Tensor<T, 3> att_src, att_dst, att_edge;
+    Tensor<T, 1> bias;
+    GatConvOptions options;
+    Key key;
+
+    GATConv() = default;
+    GATConv(long in, long out, Key own, const GatConvOptions& o = {})
+        : lin(glorot_linear<T>(in, o.heads * out, own.split(0))), att_src(glorot<T>({1, o.heads, out}, own.split(1))), att_dst(glorot<T>({1, o.heads, out}, own.split(2))),
+          bias(zeros<T>({o.concat ? o.heads * out : out}).require_grad()), options(o), key(own) {
+        if (o.edge_dim == 0) return;
+        lin_edge = glorot_linear<T>(o.edge_dim, o.heads * out, own.split(3));
+        att_edge = glorot<T>({1, o.heads, out}, own.split(4));
+    }
+    template <class X>
+    auto operator()(X&& x, const Graph& g, const Tensor<T, 2>& edge_attr = {}) const { return run(features(static_cast<X&&>(x)), g, edge_attr, nullptr) + bias; }
+    template <class X>
+    auto operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 2>& edge_attr = {}) const {
+        return run(features(static_cast<X&&>(x)), g, edge_attr, context.training && options.dropout > 0 ? &context : nullptr) + bias;
+    }
+    // Features of the edges of with_self_loops(g).
+    static Tensor<T, 2> looped(const Graph& g, const Tensor<T, 2>& edge_attr) {
+        const Tensor<T, 2> rest = index_select<0>(edge_attr, impl::loop_split(g).kept);
+        return concat<0>(rest, Tensor<T, 2>(aggregate_edges(mean, without_self_loops(g), rest)));
+    }
+
+    static void visit(auto& self, auto&& f) {
+        f("att_src", self.att_src);
+        f("att_dst", self.att_dst);
+        if (self.options.edge_dim > 0) f("att_edge", self.att_edge);
+        f("bias", self.bias);
+        f("lin", self.lin);
+        if (self.options.edge_dim > 0) f("lin_edge", self.lin_edge);
+    }
+
+private:
+    template <class X>
+    Tensor<T, 2> run(const X& x, const Graph& given, const Tensor<T, 2>& edge_attr, const nn::Context* context) const {
+        const Graph& g = options.add_self_loops ? with_self_loops(given) : given;
+        const Tensor<T, 2> flat = project(x, lin.weight);
+        const long heads = options.heads, width = att_src.shape(2), nodes = flat.shape(0);
+        const Tensor<T, 3> h = flat.reshape({nodes, heads, width});
+        const Tensor<T, 2> s = tenon::sum<-1>(h * att_src), t = tenon::sum<-1>(h * att_dst);
+        GatOptions o{options.negative_slope, 0, {}};
+        if (context != nullptr) {
+            o.dropout = options.dropout;
+            o.key = context->key.split(key.bits);
+        }
+        Tensor<T, 3> y;
+        if (options.edge_dim > 0 && edge_attr.has_value()) {
+            const Tensor<T, 2> attributes = options.add_self_loops ? looped(given, edge_attr) : edge_attr;
+            const Tensor<T, 3> e = project(attributes, lin_edge.weight).reshape({g.edges(), heads, width});
+            y = gat_aggregate(g, h, s, t, Tensor<T, 2>(tenon::sum<-1>(e * att_edge)), o);
+        } else {
+            y = gat_aggregate(g, h, s, t, o);
+        }
+        if (options.concat) return y.reshape({nodes, heads * width});
+        return heads == 1 ? y.reshape({nodes, width}) : Tensor<T, 2>(tenon::mean<1>(y));
+    }
+};
+
+}  // namespace tenon::graph

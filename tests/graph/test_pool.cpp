@@ -1,0 +1,427 @@
+// Pooling layers, norms and jumping knowledge: golden vectors, PyTorch Geometric's results and gradients, gradient checks, batches, order
+// of nodes, errors.
+#include "../golden/golden.hpp"
+
+#include <tenon/graph/jumping_knowledge.hpp>
+#include <tenon/graph/norm.hpp>
+#include <tenon/graph/pool/attention.hpp>
+#include <tenon/graph/pool/diff_pool.hpp>
+#include <tenon/graph/pool/edge_pool.hpp>
+#include <tenon/graph/pool/global.hpp>
+#include <tenon/graph/pool/graclus.hpp>
+#include <tenon/graph/pool/sag.hpp>
+#include <tenon/graph/pool/set2set.hpp>
+#include <tenon/graph/pool/sort.hpp>
+#include <tenon/graph/pool/voxel.hpp>
+#include <tenon/ops/pad.hpp>
+#include <tenon/testing/gradcheck.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+using namespace tenon;
+using graph::Graph;
+
+namespace {
+
+const golden::Array& stored(const std::string& key) {
+    static const golden::File file = golden::read(TENON_TEST_DIR "/golden/graph_pool.safetensors");
+    const auto found = file.find(key);
+    INFO(key);
+    REQUIRE(found != file.end());
+    return found->second;
+}
+template <int R>
+Tensor<double, R> reals(const std::string& key) {
+    const golden::Array& a = stored(key);
+    Shape<R> shape;
+    REQUIRE(a.shape.size() == R);
+    for (int i = 0; i < R; ++i) shape.dims[i] = a.shape[static_cast<std::size_t>(i)];
+    Tensor<double, R> x = empty<double>(shape);
+    for (long i = 0; i < x.size(); ++i) x.data()[i] = a.reals[static_cast<std::size_t>(i)];
+    return x;
+}
+std::vector<std::int64_t> whole(const std::string& key) { return stored(key).integers; }
+template <int R>
+std::vector<std::int64_t> list(const Tensor<std::int64_t, R>& given) {
+    const auto x = contiguous(given);
+    return {x.data(), x.data() + x.size()};
+}
+template <class X>
+double off(const X& given, const std::string& key) {
+    const X x = contiguous(given.detach());
+    const golden::Array& a = stored(key);
+    INFO(key);
+    REQUIRE(x.size() == a.size());
+    double most = 0;
+    for (long i = 0; i < x.size(); ++i) most = std::max(most, std::abs(x.data()[i] - a.reals[static_cast<std::size_t>(i)]));
+    return most;
+}
+// The sum weighted by cos(0), cos(1), ..
+template <class X>
+Tensor<double, 0> weighted(const X& y) {
+    X w = empty<double>(y.shape());
+    for (long i = 0; i < w.size(); ++i) w.data()[i] = std::cos(static_cast<double>(i));
+    return sum(y * w);
+}
+template <class M>
+void load(M& module, const std::string& prefix) {
+    nn::for_each_tensor(module, [&](const char* name, nn::Kind, auto& w) {
+        const golden::Array& a = stored(prefix + "/" + name);
+        INFO(prefix << "/" << name);
+        REQUIRE(w.size() == a.size());
+        for (long i = 0; i < w.size(); ++i) w.detach().data()[i] = a.reals[static_cast<std::size_t>(i)];
+    });
+}
+template <class M>
+void check_gradients(const M& module, const Tensor<double, 2>& x, const std::string& prefix) {
+    CHECK(off(x.grad(), prefix + "/d_x") < 1e-9);
+    nn::for_each_tensor(module, [&](const char* name, nn::Kind, const auto& w) {
+        INFO(prefix << "/" << name);
+        if (w.has_grad()) CHECK(off(w.grad(), prefix + "/d_" + name) < 1e-9);
+        else CHECK(std::all_of(stored(prefix + "/d_" + name).reals.begin(), stored(prefix + "/d_" + name).reals.end(), [](double v) { return v == 0; }));
+    });
+}
+struct NoParameters {
+    static void visit(auto&, auto&&) {}
+};
+
+Segments batch_of(std::initializer_list<std::int64_t> batch, long graphs) { return Segments::from_sorted(from<std::int64_t>(batch), graphs); }
+Segments stored_batch() { return batch_of({0, 0, 0, 0, 1, 1, 1, 1, 1}, 2); }
+Graph stored_graph() {
+    const golden::Array& a = stored("edges");
+    return Graph::from_edges(from<std::int64_t>({2, a.shape[1]}, a.integers.data()), 9);
+}
+Tensor<double, 2> leaf() {
+    Tensor<double, 2> x = reals<2>("x");
+    x.require_grad();
+    return x;
+}
+template <class T>
+bool near(const Tensor<T, 2>& x, const std::vector<double>& values, double tolerance) {
+    REQUIRE(x.size() == static_cast<long>(values.size()));
+    for (long i = 0; i < x.size(); ++i)
+        if (!(std::abs(static_cast<double>(x.data()[i]) - values[static_cast<std::size_t>(i)]) <= tolerance)) {
+            UNSCOPED_INFO("element " << i << ": " << x.data()[i] << " instead of " << values[static_cast<std::size_t>(i)]);
+            return false;
+        }
+    return true;
+}
+
+// W_1 x + W_2 (sum over incoming edges of x) + b, as PyTorch Geometric's GraphConv.
+template <class T>
+struct Convolution {
+    nn::Linear<T> lin_rel;
+    nn::Linear<T, false> lin_root;
+    Convolution(long in, long out, Key key) : lin_rel(in, out, key.split(0)), lin_root(in, out, key.split(1)) {}
+    Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Graph& g) const {
+        const Tensor<T, 2> sent = index_select<0>(x, contiguous(g.edge_index()(0, all)));
+        const Tensor<T, 2> arrived = index_add<0>(zeros<T>({g.nodes(), x.shape(1)}), contiguous(g.edge_index()(1, all)), sent);
+        return lin_rel(arrived) + lin_root(x);
+    }
+    static void visit(auto& self, auto&& f) {
+        f("lin_rel", self.lin_rel);
+        f("lin_root", self.lin_root);
+    }
+};
+
+const double five_nodes[] = {-1.5, -1, -.5, 0, .5, 1, 1.5, -1.5, -1, -.5, 0, .5, 1, 1.5, -1.5};
+Graph five_graph() { return Graph::from_edges(from<std::int64_t>({2, 6}, {0, 1, 1, 2, 3, 2, 1, 0, 2, 1, 2, 2}), 5); }
+}  // namespace
+
+TEMPLATE_TEST_CASE("Set2Set and top-k pooling give the published vectors", "[graph]", float, double) {
+    using T = TestType;
+    const double tolerance = sizeof(T) == 4 ? 2e-6 : 6e-7;
+    const Tensor<T, 2> x = cast<T>(from<double>({5, 3}, five_nodes));
+    const Segments batch = batch_of({0, 0, 0, 1, 1}, 2);
+    graph::Set2Set<T> set(3, 2, Key{1});
+    nn::for_each_tensor(set, [](const char* name, nn::Kind, auto& w) {
+        using W = std::remove_cvref_t<decltype(w)>;
+        for (long i = 0; i < w.size(); ++i) {
+            const long columns = w.shape(-1), r = i / columns, c = i % columns;
+            const std::string key = name;
+            w.detach().data()[i] = W::rank == 1 ? T(0) : key == "lstm.weight_ih_l0" ? static_cast<T>(static_cast<double>((6 * r + c) % 5 - 2) / 10) : static_cast<T>(static_cast<double>((3 * r + c) % 7 - 3) / 10);
+        }
+    });
+    CHECK(near(Tensor<T, 2>(set(x, batch).detach()), {0.033539, 0.016987, -0.004627, 0.046860, -0.666472, -0.166472, -0.014015, -0.034411, -0.017101, 0.235588, 0.735588, -0.480784}, tolerance));
+
+    graph::TopKPooling<T> top(3, Key{1});
+    top.select.weight.detach().copy_from(from<T>({1, 3}, {T(1), T(-1), T(.5)}));
+    const Tensor<T, 1> score = top.select.score(x, batch).detach();
+    CHECK(near(Tensor<T, 2>(score.template unsqueeze<0>()), {-0.462117, 0, 0.93111, -0.16514, -0.682262}, tolerance));
+    const auto pooled = top(x, five_graph(), batch);
+    CHECK(list(pooled.perm) == std::vector<std::int64_t>{2, 1, 3});
+    CHECK(near(Tensor<T, 2>(pooled.x.detach()), {1.396664, -1.396664, -0.931110, 0, 0, 0, 0.082570, 0, -0.082570}, tolerance));
+    CHECK(list(pooled.graph.edge_index()) == std::vector<std::int64_t>{1, 0, 2, 0, 0, 1, 0, 0});
+    CHECK(list(pooled.edges) == std::vector<std::int64_t>{2, 3, 4, 5});
+    CHECK(list(pooled.batch.pointers()) == std::vector<std::int64_t>{0, 2, 3});
+}
+
+TEST_CASE("read-outs are PyTorch Geometric's", "[graph]") {
+    const Segments batch = stored_batch();
+    {
+        auto x = leaf();
+        graph::AttentionalAggregation pool{nn::Linear<double>(4, 1, Key{1}), nn::Linear<double>(4, 3, Key{2})};
+        load(pool, "attention");
+        const auto y = pool(x, batch);
+        CHECK(off(y, "attention/y") < 1e-9);
+        weighted(y).backward();
+        check_gradients(pool, x, "attention");
+    }
+    {
+        auto x = leaf();
+        graph::Set2Set<double> pool(4, 3, Key{1});
+        load(pool, "set2set");
+        const auto y = pool(x, batch);
+        CHECK(off(y, "set2set/y") < 1e-9);
+        weighted(y).backward();
+        check_gradients(pool, x, "set2set");
+    }
+    auto x = leaf();
+    const auto y = graph::sort_pool(x, 5, batch);
+    CHECK(off(y, "sort/y") < 1e-9);
+    weighted(y).backward();
+    check_gradients(NoParameters(), x, "sort");
+}
+
+TEST_CASE("top-k and self-attention pooling are PyTorch Geometric's", "[graph]") {
+    const Segments batch = stored_batch();
+    const Graph g = stored_graph();
+    const auto compare = [&](auto& pool, const std::string& key) {
+        INFO(key);
+        auto x = leaf();
+        load(pool, key);
+        const auto pooled = pool(x, g, batch);
+        CHECK(list(pooled.perm) == whole(key + "/perm"));
+        CHECK(list(pooled.graph.edge_index()) == whole(key + "/edges"));
+        CHECK(list(pooled.edges) == whole(key + "/taken"));
+        CHECK(list(graph::segment_index(pooled.batch)) == whole(key + "/batch"));
+        CHECK(off(pooled.x, key + "/y") < 1e-9);
+        CHECK(off(pooled.score, key + "/score") < 1e-9);
+        Tensor<double, 0>(weighted(pooled.x) + weighted(pooled.score)).backward();
+        check_gradients(pool, x, key);
+    };
+    graph::TopKPooling<double> half(4, Key{1}, {.ratio = 0.5, .multiplier = 2}), three(4, Key{1}, {.count = 3}), high(4, Key{1}, {.min_score = 0.2}),
+        seven(4, Key{1}, {.ratio = 0.7, .gate = graph::Gate::sigmoid});
+    compare(half, "top_k");
+    compare(three, "top_k_count");
+    compare(high, "top_k_min");
+    compare(seven, "top_k_sigmoid");
+    graph::SAGPooling<Convolution<double>, double> sag(Convolution<double>(4, 1, Key{1}), Key{2}, {.ratio = 0.5});
+    compare(sag, "sag");
+}
+
+TEST_CASE("DiffPool is PyTorch Geometric's", "[graph]") {
+    auto x = leaf();
+    auto s = reals<3>("diff/s");
+    s.require_grad();
+    const auto [dense, mask] = graph::to_dense_batch(x, stored_batch());
+    const auto adjacency = graph::to_dense_adj<double>(stored_graph(), stored_batch());
+    CHECK(off(dense, "diff/dense") == 0);
+    CHECK(off(adjacency, "diff/adjacency") == 0);
+    for (long i = 0; i < mask.size(); ++i) CHECK(mask.data()[i] == (whole("diff/mask")[static_cast<std::size_t>(i)] == 1));
+    const auto pooled = graph::dense_diff_pool(dense, adjacency, s, mask);
+    CHECK(off(pooled.x, "diff/y") < 1e-9);
+    CHECK(off(pooled.adjacency, "diff/pooled") < 1e-9);
+    CHECK(off(pooled.link_loss, "diff/link") < 1e-9);
+    CHECK(off(pooled.entropy_loss, "diff/entropy") < 1e-9);
+    Tensor<double, 0>(weighted(pooled.x) + weighted(pooled.adjacency) + pooled.link_loss + pooled.entropy_loss).backward();
+    check_gradients(NoParameters(), x, "diff");
+    CHECK(off(s.grad(), "diff/d_s") < 1e-9);
+}
+
+TEST_CASE("edge pooling is PyTorch Geometric's", "[graph]") {
+    auto x = leaf();
+    graph::EdgePooling<double> pool(4, Key{1});
+    load(pool, "edge");
+    const auto pooled = pool(x, stored_graph(), stored_batch());
+    const auto back = pool.unpool(pooled.x, pooled);
+    CHECK(off(pooled.x, "edge/y") < 1e-9);
+    CHECK(off(back, "edge/back") < 1e-9);
+    CHECK(list(pooled.graph.edge_index()) == whole("edge/edges"));
+    CHECK(list(graph::segment_index(pooled.batch)) == whole("edge/batch"));
+    CHECK(list(pooled.cluster) == whole("edge/cluster"));
+    Tensor<double, 0>(weighted(pooled.x) + weighted(back)).backward();
+    check_gradients(pool, x, "edge");
+}
+
+TEST_CASE("norms and jumping knowledge are PyTorch Geometric's", "[graph]") {
+    const Segments batch = stored_batch();
+    {
+        auto x = leaf();
+        graph::GraphNorm<double> norm(4);
+        load(norm, "graph_norm");
+        const auto y = norm(x, batch);
+        CHECK(off(y, "graph_norm/y") < 1e-9);
+        weighted(y).backward();
+        check_gradients(norm, x, "graph_norm");
+    }
+    for (const bool own : {false, true}) {
+        const std::string key = own ? "pair_norm_own" : "pair_norm";
+        auto x = leaf();
+        const auto y = graph::pair_norm(x, batch, {.scale = 1.5, .scale_individually = own});
+        CHECK(off(y, key + "/y") < 1e-9);
+        weighted(y).backward();
+        check_gradients(NoParameters(), x, key);
+    }
+    for (const auto mode : {graph::JumpMode::cat, graph::JumpMode::max, graph::JumpMode::lstm}) {
+        const std::string key = mode == graph::JumpMode::cat ? "jump_cat" : mode == graph::JumpMode::max ? "jump_max" : "jump_lstm";
+        auto x = leaf();
+        graph::JumpingKnowledge<double> jump = mode == graph::JumpMode::lstm ? graph::JumpingKnowledge<double>(4, 3, Key{1}) : graph::JumpingKnowledge<double>(mode);
+        load(jump, key);
+        const auto y = jump({x, Tensor<double, 2>(x * x), Tensor<double, 2>(0.1 - x)});
+        CHECK(off(y, key + "/y") < 1e-9);
+        weighted(y).backward();
+        check_gradients(jump, x, key);
+    }
+}
+
+TEST_CASE("gradients of pooling layers are those of differences", "[graph]") {
+    const Graph g = stored_graph();
+    const Segments batch = stored_batch();
+    const auto x = reals<2>("x");
+    testing::gradcheck([&](const auto& v) { return graph::global_add_pool(v, batch); }, x);
+    testing::gradcheck([&](const auto& v) { return graph::global_mean_pool(v, batch); }, x);
+    testing::gradcheck({.kinks = true}, [&](const auto& v) { return graph::global_max_pool(v, batch); }, x);
+    testing::gradcheck({.kinks = true}, [&](const auto& v) { return graph::sort_pool(v, 3, batch); }, x);
+    graph::TopKPooling<double> top(4, Key{3});
+    testing::gradcheck({.kinks = true}, [&](const auto& v, const auto& w) {
+        graph::TopKPooling<double> own = top;
+        own.select.weight = w;
+        return own(v, g, batch).x;
+    }, x, clone(top.select.weight));
+    const auto scores = randn<double>({2, 5, 3}, Key{4});
+    testing::gradcheck([&](const auto& v, const auto& s) {
+        const auto [dense, mask] = graph::to_dense_batch(v, batch);
+        const auto pooled = graph::dense_diff_pool(dense, graph::to_dense_adj<double>(g, batch), s, mask);
+        return concat<0>({Tensor<double, 1>(pooled.x.reshape({-1})), Tensor<double, 1>(pooled.adjacency.reshape({-1})), Tensor<double, 1>(pooled.link_loss.reshape({1})), Tensor<double, 1>(pooled.entropy_loss.reshape({1}))});
+    }, x, scores);
+    testing::gradcheck([&](const auto& w) { return graph::to_dense_adj(g, batch, -1, w); }, randn<double>({15}, Key{5}));
+    const auto cluster = from<std::int64_t>({4, 4, 9, 0, 7, 7, 7, 8, 8});
+    testing::gradcheck({.kinks = true}, [&](const auto& v) { return graph::max_pool(cluster, v, g, batch).x; }, x);
+    testing::gradcheck([&](const auto& v) { return graph::avg_pool(cluster, v, g, batch).x; }, x);
+    testing::gradcheck([&](const auto& v) { return graph::GraphNorm<double>(4)(v, batch); }, x);
+    testing::gradcheck([&](const auto& v) { return graph::pair_norm(v, batch); }, x);
+}
+
+TEST_CASE("pooling: two graphs batched are two graphs, in whatever order their nodes come", "[graph]") {
+    const auto x = reals<2>("x");
+    const Segments batch = stored_batch();
+    const Tensor<double, 2> a = contiguous(x(slice(0, 4), all)), b = contiguous(x(slice(4, 9), all));
+    graph::Set2Set<double> set(4, 3, Key{1});
+    graph::AttentionalAggregation attention{nn::Linear<double>(4, 1, Key{1})};
+    const graph::GraphNorm<double> norm(4);
+    const auto separately = [&](auto&& f) { return Tensor<double, 2>(concat<0>({Tensor<double, 2>(f(a, Segments())), Tensor<double, 2>(f(b, Segments()))})); };
+    // Nodes in another order, and their batch vector with them.
+    const auto order = from<std::int64_t>({6, 2, 8, 0, 4, 1, 7, 3, 5});
+    const Tensor<double, 2> mixed = index_select<0>(x, order);
+    const Segments mixed_batch = Segments::from_indices(index_select<0>(graph::segment_index(batch), order), 2);
+    CHECK(list(graph::segment_index(mixed_batch)) == list(index_select<0>(graph::segment_index(batch), order)));
+    const auto same = [&](auto&& f, bool per_node) {
+        const Tensor<double, 2> together = f(x, batch), apart = separately(f), shuffled = f(mixed, mixed_batch);
+        CHECK(max(abs(together - apart)).item() == 0);
+        const Tensor<double, 2> wanted = per_node ? Tensor<double, 2>(index_select<0>(together, order)) : together;
+        CHECK(max(abs(shuffled - wanted)).item() < 1e-13);
+    };
+    same([](const auto& v, const Segments& s) { return graph::global_add_pool(v, s); }, false);
+    same([](const auto& v, const Segments& s) { return graph::global_mean_pool(v, s); }, false);
+    same([](const auto& v, const Segments& s) { return graph::global_max_pool(v, s); }, false);
+    same([&](const auto& v, const Segments& s) { return attention(v, s); }, false);
+    same([](const auto& v, const Segments& s) { return graph::sort_pool(v, 5, s); }, false);
+    same([](const auto& v, const Segments& s) { return graph::pair_norm(v, s); }, true);
+    same([&](const auto& v, const Segments& s) { return norm(v, s); }, true);
+    CHECK(max(abs(set(x, batch) - separately(set))).item() < 1e-15);  // a product of two rows sums in another order than one of one
+    CHECK(max(abs(set(mixed, mixed_batch) - set(x, batch))).item() < 1e-13);
+}
+
+TEST_CASE("graclus matches neighbours, each at most once", "[graph]") {
+    // A path with a heavy edge in the middle: with weights it is always matched when one of its ends comes first.
+    const auto path = Graph::from_edges(from<std::int64_t>({2, 6}, {0, 1, 1, 2, 2, 3, 1, 0, 2, 1, 3, 2}), 6);
+    const auto weight = from<double>({1, 1, 5, 5, 1, 1});
+    long heavy = 0;
+    for (std::uint64_t k = 0; k < 100; ++k) {
+        for (const bool weighted_edges : {false, true}) {
+            const auto c = list(weighted_edges ? graph::graclus(path, Key{k}, weight) : graph::graclus(path, Key{k}));
+            REQUIRE(c.size() == 6);
+            for (std::size_t i = 0; i < 6; ++i) {
+                REQUIRE(c[static_cast<std::size_t>(c[i])] == c[i]);
+                REQUIRE(std::count(c.begin(), c.end(), c[i]) <= 2);
+                if (c[i] != static_cast<std::int64_t>(i)) REQUIRE(c[i] + 1 == static_cast<std::int64_t>(i));
+            }
+            REQUIRE((c[4] == 4 && c[5] == 5));
+            // Maximal: no edge is left between two single nodes.
+            for (std::size_t i = 0; i < 3; ++i) REQUIRE(!(std::count(c.begin(), c.end(), c[i]) == 1 && std::count(c.begin(), c.end(), c[i + 1]) == 1));
+            if (weighted_edges) heavy += c[1] == c[2];
+        }
+    }
+    CHECK(heavy > 30);
+    CHECK(heavy < 80);
+}
+
+TEST_CASE("pooling by clusters", "[graph]") {
+    const auto x = reals<2>("x");
+    const auto cluster = from<std::int64_t>({40, 40, 90, 5, 70, 70, 70, 80, 80});
+    const auto pooled = graph::max_pool(cluster, x, stored_graph(), stored_batch());
+    CHECK(list(pooled.clusters.of_node) == std::vector<std::int64_t>{1, 1, 4, 0, 2, 2, 2, 3, 3});
+    CHECK(list(pooled.clusters.first) == std::vector<std::int64_t>{3, 0, 4, 7, 2});
+    // 3 -> 2, 3 -> 0, 1 <-> 2, 7 -> 6, 4 -> 7, between the clusters.
+    CHECK(list(pooled.graph.edge_index()) == std::vector<std::int64_t>{0, 0, 1, 2, 3, 4, 1, 4, 4, 3, 2, 1});
+    CHECK(list(graph::segment_index(pooled.batch)) == std::vector<std::int64_t>{0, 0, 1, 1, 0});
+    const auto ones_per_edge = ones<double>({15});
+    const auto counted = segment_sum(index_select<0>(ones_per_edge, pooled.edges.taken), pooled.edges.edges);
+    CHECK(sum(counted).item() == 6);
+    for (long c = 0; c < 5; ++c)
+        for (long f = 0; f < 4; ++f) {
+            double most = -1e9;
+            for (long i = 0; i < 9; ++i)
+                if (pooled.clusters.of_node.data()[i] == c) most = std::max(most, x.data()[i * 4 + f]);
+            CHECK(pooled.x.data()[c * 4 + f] == most);
+        }
+}
+
+TEST_CASE("voxels", "[graph]") {
+    const auto pos = from<double>({6, 2}, {0, 0, .9, .9, 1, 0, 2.5, 1.1, 0, 2, 3, 3});
+    // Four columns and four rows from (0, 0) to (3, 3).
+    CHECK(list(graph::voxel_grid(pos, {1})) == std::vector<std::int64_t>{0, 0, 1, 6, 8, 15});
+    CHECK(list(graph::voxel_grid(pos, {1, 2})) == std::vector<std::int64_t>{0, 0, 1, 2, 4, 7});
+    CHECK(list(graph::voxel_grid(pos, {1}, batch_of({0, 0, 0, 1, 1, 1}, 2))) == std::vector<std::int64_t>{0, 0, 1, 22, 24, 31});
+    CHECK(list(graph::voxel_grid(pos, {1}, {}, {.start = {-1}, .end = {1, 1}})) == std::vector<std::int64_t>{4, 4, 5, 8, 7, 8});
+    CHECK(graph::voxel_grid(zeros<float>({0, 3}), {1}).size() == 0);
+    CHECK_THROWS_WITH(graph::voxel_grid(pos, {0}), Catch::Contains("voxel_grid: size is 0, expected more than 0"));
+    CHECK_THROWS_WITH(graph::voxel_grid(pos, {1, 1, 1}), Catch::Contains("voxel_grid: size has 3 numbers for 2 dimensions"));
+}
+
+TEST_CASE("pooling: no nodes, one node, graphs without nodes", "[graph]") {
+    const auto none = zeros<float>({0, 4}), one = ones<float>({1, 4});
+    const Graph empty_graph = Graph::from_edges(zeros<std::int64_t>({2, 0}), 0), single = Graph::from_edges(zeros<std::int64_t>({2, 0}), 1);
+    CHECK(graph::global_max_pool(none).shape(0) == 1);
+    CHECK(sum(abs(graph::global_mean_pool(none))).item() == 0);
+    graph::TopKPooling<float> top(4, Key{1});
+    CHECK(top(none, empty_graph).x.shape(0) == 0);
+    CHECK(top(one, single).x.shape(0) == 1);
+    graph::Set2Set<float> set(4, 2, Key{1});
+    const auto y = set(one, Segments::from_pointers(from<std::int64_t>({0, 0, 1})));
+    CHECK(y.shape(0) == 2);
+    CHECK(sum(abs(y(0, slice(4, 8)))).item() == 0);
+    CHECK(graph::sort_pool(one, 3).shape(1) == 12);
+    CHECK(graph::graclus(empty_graph, Key{1}).size() == 0);
+    graph::EdgePooling<float> contract(4, Key{1});
+    CHECK(contract(one, single).x.shape(0) == 1);
+}
+
+TEST_CASE("pooling: errors", "[graph]") {
+    const auto x = zeros<float>({9, 4});
+    const Graph g = stored_graph();
+    CHECK_THROWS_WITH(graph::global_add_pool(x, batch_of({0, 1}, 2)), Catch::Contains("global_add_pool: float[9, 4] on cpu has 9 rows, but the batch is of 2"));
+    CHECK_THROWS_WITH(graph::TopKPooling<float>(4, Key{1}, {.ratio = 1.5}), Catch::Contains("SelectTopK: ratio is 1.5"));
+    CHECK_THROWS_WITH(graph::TopKPooling<float>(3, Key{1})(x, g), Catch::Contains("expected 3 channels"));
+    CHECK_THROWS_WITH(graph::TopKPooling<float>(4, Key{1})(zeros<float>({8, 4}), g), Catch::Contains("for a graph of 9 nodes"));
+    CHECK_THROWS_WITH(graph::sort_pool(x, 0), Catch::Contains("sort_pool: k is 0"));
+    CHECK_THROWS_WITH(graph::to_dense_batch(x, stored_batch(), 3), Catch::Contains("a graph has 5 nodes, but there is room for 3"));
+    CHECK_THROWS_WITH(graph::to_dense_adj<float>(g, batch_of({0, 0, 0, 0, 0, 0, 1, 1, 1}, 2)), Catch::Contains("to_dense_adj: edge 8 goes from graph 0 to graph 1"));
+    CHECK_THROWS_WITH(graph::JumpingKnowledge<float>()({}), Catch::Contains("JumpingKnowledge: no layers came"));
+}

@@ -1,0 +1,190 @@
+// Kernels over the rows of sparse matrices against their plain versions.
+#include <tenon/kernels/cpu/graph/attention.hpp>
+#include <tenon/kernels/cpu/graph/extreme.hpp>
+#include <tenon/kernels/cpu/graph/sddmm.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <memory>
+#include <random>
+#include <vector>
+
+using namespace tenon;
+using namespace tenon::kernels::cpu;
+
+namespace {
+
+struct Matrix {
+    std::vector<std::int32_t> pointers, columns, edges;
+    long rows, width;
+
+    // Rows of random lengths, a long one and empty ones among them; numbers in random order.
+    Matrix(long r, long w, long longest, unsigned seed, bool ordered = false) : pointers(1, 0), rows(r), width(w) {
+        std::mt19937 random(seed);
+        for (long i = 0; i < r; ++i) {
+            const long count = i == r / 2 ? longest : static_cast<long>(random() % 7) - 1;
+            for (long k = 0; k < count; ++k) columns.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(w)));
+            pointers.push_back(static_cast<std::int32_t>(columns.size()));
+        }
+        edges.resize(columns.size());
+        for (std::size_t k = 0; k < edges.size(); ++k) edges[k] = static_cast<std::int32_t>(k);
+        if (!ordered)
+            for (std::size_t k = edges.size(); k > 1; --k) std::swap(edges[k - 1], edges[random() % k]);
+        is_ordered = ordered;
+    }
+    CsrRows view() const { return {rows, width, pointers.data(), columns.data(), is_ordered ? nullptr : edges.data(), count()}; }
+    long count() const { return static_cast<long>(columns.size()); }
+    bool is_ordered;
+};
+
+template <class T>
+std::vector<T> numbers(long count, unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<T> v(static_cast<std::size_t>(count));
+    for (T& x : v) x = static_cast<T>(static_cast<float>(random() % 2001) / 1000 - 1);
+    return v;
+}
+template <class T>
+void check(const std::vector<T>& got, const std::vector<double>& expected, double bound) {
+    REQUIRE(got.size() == expected.size());
+    double worst = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(got[i]) - expected[i]) / (1 + std::abs(expected[i])));
+    CHECK(worst <= bound);
+}
+template <class T> constexpr double bound = std::is_same_v<T, double> ? 1e-13 : std::is_same_v<T, float> ? 1e-5 : 0x1p-7;
+
+struct Size { long heads, width; };
+const Size sizes[] = {{1, 1}, {1, 7}, {1, 16}, {1, 33}, {1, 64}, {1, 131}, {8, 8}, {3, 5}, {2, 16}, {4, 24}};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("weighted sums of rows agree with the plain ones", "", float, double, bf16) {
+    using T = TestType;
+    for (const Size size : sizes)
+        for (const bool ordered : {true, false})
+            for (const bool weighted : {true, false})
+                for (const bool mean : {true, false}) {
+                    INFO(size.heads << " x " << size.width << (ordered ? " ordered" : "") << (weighted ? " weighted" : "") << (mean ? " mean" : ""));
+                    const Matrix a(23, 17, 700, 5, ordered);
+                    const long row = size.heads * size.width;
+                    const auto x = numbers<T>(a.width * row, 1), w = numbers<T>(a.count() * size.heads, 2);
+                    std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(77.f));
+                    SpmmProblem<T> p{a.view(), weighted ? w.data() : nullptr, size.heads, size.width, x.data(), nullptr, mean, y.data(), false};
+                    spmm(p);
+                    std::vector<double> expected(y.size());
+                    reference::spmm(p, Chosen::all, expected.data());
+                    check(y, expected, bound<T>);
+                    p.accumulate = true;
+                    spmm(p);
+                    for (double& e : expected) e *= 2;
+                    check(y, expected, 2 * bound<T>);
+                }
+}
+
+TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain ones", "", float, double) {
+    using T = TestType;
+    for (const Size size : sizes)
+        for (const bool weighted : {true, false}) {
+            INFO(size.heads << " x " << size.width << (weighted ? " weighted" : ""));
+            const Matrix a(23, 17, 300, 6);
+            const long row = size.heads * size.width;
+            auto x = numbers<T>(a.width * row, 1);
+            const auto w = numbers<T>(a.count() * size.heads, 2);
+            x[3] = static_cast<T>(NAN);
+            std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(77));
+            std::vector<std::int32_t> at(y.size()), expected_at(y.size());
+            SpmmProblem<T> p{a.view(), weighted ? w.data() : nullptr, size.heads, size.width, x.data(), nullptr, false, y.data(), false};
+            spmm_extreme<true>(p, at.data());
+            reference::spmm_extreme<true>(p, expected_at.data());
+            CHECK(at == expected_at);
+            spmm_extreme<false>(p, at.data());
+            reference::spmm_extreme<false>(p, expected_at.data());
+            CHECK(at == expected_at);
+
+            const auto clean = numbers<T>(a.width * row, 4);
+            p.x = clean.data();
+            p.chosen = at.data();
+            std::vector<double> expected(y.size());
+            spmm<Chosen::by_row>(p);
+            reference::spmm(p, Chosen::by_row, expected.data());
+            check(y, expected, bound<T>);
+
+            const auto u = numbers<T>(a.rows * row, 7);
+            std::vector<T> to(static_cast<std::size_t>(a.count() * size.heads), T(5));
+            const SddmmProblem<T> s{a.view(), size.heads, size.width, u.data(), clean.data(), at.data(), to.data(), false};
+            sddmm(s);
+            std::vector<double> dots(to.size());
+            reference::sddmm(s, dots.data());
+            check(to, dots, 4 * bound<T>);
+
+            // The transpose, with the table of what is chosen on its columns.
+            Matrix t(17, 23, 250, 8);
+            SpmmProblem<T> q{t.view(), weighted ? w.data() : nullptr, size.heads, size.width, u.data(), at.data(), false, nullptr, false};
+            const auto more = numbers<T>(t.count() * size.heads, 3);
+            if (weighted) q.weight = more.data();
+            std::vector<T> back(static_cast<std::size_t>(t.rows * row));
+            q.y = back.data();
+            spmm<Chosen::by_column>(q);
+            std::vector<double> expected_back(back.size());
+            reference::spmm(q, Chosen::by_column, expected_back.data());
+            check(back, expected_back, bound<T>);
+        }
+}
+
+TEMPLATE_TEST_CASE("sampled products agree with the plain ones", "", float, double, bf16) {
+    using T = TestType;
+    for (const Size size : sizes) {
+        INFO(size.heads << " x " << size.width);
+        const Matrix a(23, 17, 100, 9);
+        const long row = size.heads * size.width;
+        const auto u = numbers<T>(a.rows * row, 1), v = numbers<T>(a.width * row, 2);
+        std::vector<T> to(static_cast<std::size_t>(a.count() * size.heads), T(1.f));
+        SddmmProblem<T> p{a.view(), size.heads, size.width, u.data(), v.data(), nullptr, to.data(), true};
+        sddmm(p);
+        std::vector<double> expected(to.size());
+        reference::sddmm(p, expected.data());
+        for (double& e : expected) e += 1;
+        check(to, expected, 4 * bound<T>);
+    }
+}
+
+TEMPLATE_TEST_CASE("attention to neighbours agrees with the plain one", "", float, double) {
+    using T = TestType;
+    for (const Size size : {Size{1, 5}, Size{2, 3}, Size{3, 17}, Size{8, 8}, Size{16, 2}, Size{9, 1}})
+        for (const bool with_edges : {true, false})
+            for (const bool drops : {true, false}) {
+                INFO(size.heads << " x " << size.width);
+                const Matrix a(23, 17, 90, 12);
+                const auto h = numbers<T>(a.width * size.heads * size.width, 1), s = numbers<T>(a.width * size.heads, 2), t = numbers<T>(a.rows * size.heads, 3),
+                           e = numbers<T>(a.count() * size.heads, 4);
+                const std::unique_ptr<bool[]> kept(new bool[e.size()]);
+                for (std::size_t i = 0; i < e.size(); ++i) kept[i] = e[i] > T(-0.3);
+                NeighbourAttention<T> p;
+                p.a = a.view();
+                p.heads = size.heads, p.width = size.width;
+                p.h = h.data(), p.source = s.data(), p.target = t.data(), p.edge = with_edges ? e.data() : nullptr;
+                p.kept = drops ? kept.get() : nullptr;
+                p.keep_scale = T(2);
+                std::vector<T> y(static_cast<std::size_t>(a.rows * size.heads * size.width), T(3));
+                neighbour_attention(p, y.data());
+                std::vector<double> expected(y.size());
+                reference::neighbour_attention(p, expected.data());
+                check(y, expected, bound<T>);
+            }
+}
+
+TEST_CASE("sums over rows do not depend on threads") {
+    const Matrix a(3000, 500, 20000, 10);
+    const auto x = numbers<float>(a.width * 40, 1), w = numbers<float>(a.count(), 2);
+    std::vector<float> one(static_cast<std::size_t>(a.rows * 40)), two(one.size());
+    SpmmProblem<float> p{a.view(), w.data(), 1, 40, x.data(), nullptr, false, one.data(), false};
+    const int threads = num_threads();
+    set_num_threads(1);
+    spmm(p);
+    set_num_threads(2);
+    p.y = two.data();
+    spmm(p);
+    set_num_threads(threads);
+    CHECK(one == two);
+}
