@@ -186,7 +186,8 @@ inline void report_language(std::vector<Contestant>& all, const Options& options
             return std::exp(least);
         });
         const auto figure = [&](std::size_t epoch, double train::Epoch::*field) { return spread(over_seeds(*c, perplexity_at(epoch, field)), 3); };
-        table.row({c->name, figure(1, &train::Epoch::test_loss), spread(best, 3), figure(last, &train::Epoch::test_loss), spread(over_seeds(*c, bits_at(last, &train::Epoch::test_loss)), 3), figure(1, &train::Epoch::train_loss),
+        const Spread bits = over_seeds(*c, bits_at(last, &train::Epoch::test_loss));
+        table.row({c->name, figure(1, &train::Epoch::test_loss), spread(best, 3), figure(last, &train::Epoch::test_loss), spread(bits, 3), figure(1, &train::Epoch::train_loss),
                    figure(last, &train::Epoch::train_loss), example::number(over_seeds(*c, at_epoch(last, &train::Epoch::seconds)).mean, 2)});
     }
     table.print();

@@ -100,6 +100,28 @@ TEST_CASE("networks have the published numbers of parameters") {
     CHECK_THROWS_AS(vision::vgg(12, Key(0)), ValueError);
 }
 
+TEST_CASE("dropout in residual blocks acts in training alone, before the second convolution") {
+    const no_grad guard;
+    const auto x = randn<float>({2, 3, 8, 8}, Key(1));
+    const auto plain = vision::resnet_cifar<float>(8, Key(0)), dropped = vision::resnet_cifar<float>(8, Key(0), 10, 3, 0.5);
+    CHECK(nn::parameter_count(plain) == nn::parameter_count(dropped));
+    const auto logits = [&](const auto& net, std::uint64_t seed, bool training) {
+        const Tensor<float, 2> y = net(x, nn::Context{Key(seed), training});
+        return std::vector<float>(y.data(), y.data() + y.size());
+    };
+    CHECK(logits(plain, 5, false) == logits(dropped, 5, false));
+    CHECK(logits(plain, 5, true) != logits(dropped, 5, true));
+    CHECK(logits(dropped, 5, true) != logits(dropped, 6, true));
+    // All inner values dropped but their batch norm's bias of 0: a block is its shortcut.
+    const vision::ResNetOptions options{.depths = {1}, .widths = {4}, .stem = vision::ResNetStem::small, .classes = 3};
+    auto gone_options = options;
+    gone_options.dropout = 1;
+    const vision::ResNet<float> gone(gone_options, Key(2));
+    const auto& block = gone.layers[0][0];
+    const Tensor<float, 4> in = relu(randn<float>({2, 4, 5, 5}, Key(3))), out = block(in, nn::Context{Key(4), true});
+    for (long i = 0; i < in.size(); ++i) REQUIRE(out.data()[i] == in.data()[i]);
+}
+
 TEST_CASE("files go to torchvision and come back") {
     const std::string interpreter = python::find("torch, torchvision");
     if (interpreter.empty()) return;
