@@ -63,7 +63,7 @@ struct KeptNorms final : graph_detail::Attachment {
         bool made = false;
         Tensor<T, 1> of;  // held, so that no other tensor can come to lie there
         unsigned version = 0;
-        WeightedGraph<T> result;
+        Tensor<T, 1> result;  // the weights only: the graph may be the one that keeps them
     };
     KeptNorms() : Attachment(Graph::kind_of<KeptNorms>()) {}
     mutable int lock = 0;
@@ -104,15 +104,13 @@ inline const Graph& without_self_loops(const Graph& g) { return impl::loop_split
 template <class T>
 [[nodiscard]] WeightedGraph<T> gcn_norm(const Graph& g, const Tensor<T, 1>& w = {}, const NormOptions& options = {}) {
     if (w.has_value()) impl::check_nodes("gcn_norm", g, w.record(), g.edges(), "edges");
-    const auto make = [&]() -> WeightedGraph<T> {
-        if (options.add_self_loops) {
-            const Graph& looped = with_self_loops(g);
-            return {looped, impl::symmetric_norm(looped, impl::loop_weights(g, w, options.improved ? 2 : 1))};
-        }
-        static_cast<void>(g.nodes());
-        return {g, impl::symmetric_norm(g, w.has_value() ? w : ones<T>({g.edges()}, g.device()))};
+    static_cast<void>(g.nodes());  // sources and targets must be the same nodes
+    const Graph& on = options.add_self_loops ? with_self_loops(g) : g;
+    const auto make = [&] {
+        if (options.add_self_loops) return impl::symmetric_norm(on, impl::loop_weights(g, w, options.improved ? 2 : 1));
+        return impl::symmetric_norm(on, w.has_value() ? w : ones<T>({g.edges()}, g.device()));
     };
-    if (w.has_value() && detail::wants_gradient(w.record())) return make();
+    if (w.has_value() && detail::wants_gradient(w.record())) return {on, make()};
     const auto& kept = g.attached<impl::KeptNorms<T>>([](const impl::KeptNorms<T>&) { return true; }, [] { return new impl::KeptNorms<T>; });
     auto& entry = kept.entries[(options.improved ? 2 : 0) + (options.add_self_loops ? 1 : 0)];
     {
@@ -120,16 +118,16 @@ template <class T>
         const bool same = entry.of.has_value() == w.has_value() &&
                           (!w.has_value() || (entry.of.record()->storage == w.record()->storage && entry.of.record()->offset == w.record()->offset &&
                                               entry.of.stride(0) == w.stride(0) && entry.version == w.record()->storage->version));
-        if (entry.made && same) return entry.result;
+        if (entry.made && same) return {on, entry.result};
     }
     const no_grad unrecorded;
-    WeightedGraph<T> result = make();
+    Tensor<T, 1> result = make();
     const detail::FirstUse guard(kept.lock);
     entry.result = result;
     entry.of = w.has_value() ? w.detach() : w;
     entry.version = w.has_value() ? w.record()->storage->version : 0;
     entry.made = true;
-    return result;
+    return {on, result};
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE
