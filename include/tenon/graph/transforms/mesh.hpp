@@ -2,7 +2,7 @@
 #pragma once
 
 #include <tenon/base/philox.hpp>
-#include <tenon/graph/graph.hpp>
+#include <tenon/graph/transforms/structure.hpp>
 #include <tenon/ops/copy.hpp>
 
 #include <algorithm>
@@ -35,15 +35,7 @@ inline Tensor<std::int64_t, 2> host_faces(const char* operation, const Tensor<st
             pairs.push_back(a * nodes + b);
             pairs.push_back(b * nodes + a);
         }
-    std::sort(pairs.begin(), pairs.end());
-    pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
-    const long edges = static_cast<long>(pairs.size());
-    Tensor<std::int64_t, 2> index = empty<std::int64_t>({2, edges});
-    for (long e = 0; e < edges; ++e) {
-        index.data()[e] = pairs[static_cast<std::size_t>(e)] / nodes;
-        index.data()[edges + e] = pairs[static_cast<std::size_t>(e)] % nodes;
-    }
-    return Graph::from_edges(index.to(given.device()), nodes);
+    return impl_structure::graph_of(pairs, nodes, given.device());
 }
 
 template <class T>
