@@ -1,5 +1,5 @@
 // Transforms of positions, meshes and edges: PyTorch Geometric's results, gradients, randomness by keys, the synthetic shapes.
-#include "../golden/golden.hpp"
+#include "stored.hpp"
 
 #include <tenon/graph/points/knn.hpp>
 #include <tenon/graph/synthetic_shapes.hpp>
@@ -23,15 +23,7 @@ namespace {
 
 const golden::Array& stored(const std::string& key) {
     static const golden::File file = golden::read(TENON_TEST_DIR "/golden/graph_transforms.safetensors");
-    const auto found = file.find(key);
-    INFO(key);
-    REQUIRE(found != file.end());
-    return found->second;
-}
-template <int R>
-std::vector<std::int64_t> list(const Tensor<std::int64_t, R>& given) {
-    const auto x = contiguous(given);
-    return {x.data(), x.data() + x.size()};
+    return stored_in(file, key);
 }
 Tensor<std::int64_t, 2> whole(const std::string& key) {
     const golden::Array& a = stored(key);
@@ -39,13 +31,8 @@ Tensor<std::int64_t, 2> whole(const std::string& key) {
 }
 Tensor<double, 2> positions(long dims = 3) { return contiguous(from<double>({7, 3}, stored("pos").reals.data())(all, slice(0, dims))); }
 double off(const Tensor<double, 2>& given, const std::string& key) {
-    const auto x = contiguous(given);
-    const golden::Array& a = stored(key);
     INFO(key);
-    REQUIRE(x.size() == a.size());
-    double most = 0;
-    for (long i = 0; i < x.size(); ++i) most = std::max(most, std::abs(x.data()[i] - a.reals[static_cast<std::size_t>(i)]));
-    return most;
+    return off_by(given, stored(key));
 }
 // The stored edges without loops.
 Graph simple_graph() {

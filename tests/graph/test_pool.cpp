@@ -1,6 +1,6 @@
 // Pooling layers, norms and jumping knowledge: golden vectors, PyTorch Geometric's results and gradients, gradient checks, batches, order
 // of nodes, errors.
-#include "../golden/golden.hpp"
+#include "stored.hpp"
 
 #include <tenon/graph/jumping_knowledge.hpp>
 #include <tenon/graph/norm.hpp>
@@ -30,10 +30,7 @@ namespace {
 
 const golden::Array& stored(const std::string& key) {
     static const golden::File file = golden::read(TENON_TEST_DIR "/golden/graph_pool.safetensors");
-    const auto found = file.find(key);
-    INFO(key);
-    REQUIRE(found != file.end());
-    return found->second;
+    return stored_in(file, key);
 }
 template <int R>
 Tensor<double, R> reals(const std::string& key) {
@@ -46,20 +43,10 @@ Tensor<double, R> reals(const std::string& key) {
     return x;
 }
 std::vector<std::int64_t> whole(const std::string& key) { return stored(key).integers; }
-template <int R>
-std::vector<std::int64_t> list(const Tensor<std::int64_t, R>& given) {
-    const auto x = contiguous(given);
-    return {x.data(), x.data() + x.size()};
-}
 template <class X>
 double off(const X& given, const std::string& key) {
-    const X x = contiguous(given.detach());
-    const golden::Array& a = stored(key);
     INFO(key);
-    REQUIRE(x.size() == a.size());
-    double most = 0;
-    for (long i = 0; i < x.size(); ++i) most = std::max(most, std::abs(x.data()[i] - a.reals[static_cast<std::size_t>(i)]));
-    return most;
+    return off_by(given, stored(key));
 }
 // The sum weighted by cos(0), cos(1), ..
 template <class X>
