@@ -1,4 +1,5 @@
 // Recurrent sequences against the plain version: every cell, lengths that run out, both directions, widths that fill no vector.
+#include <tenon/base/parallel.hpp>
 #include <tenon/kernels/cpu/recurrent.hpp>
 #include <tenon/kernels/cpu/recurrent/reference.hpp>
 
@@ -152,5 +153,35 @@ TEMPLATE_TEST_CASE("products over rows are sums over all of them", "", float, do
                     to = static_cast<TestType>(sum + (add ? static_cast<double>(to) : 0));
                 }
             check_close(got, expected, "C");
+        }
+}
+
+TEST_CASE("the bits of a sequence depend neither on the threads nor on how its rows are shared out") {
+    struct Threads {  // puts the number of threads back
+        int before = num_threads();
+        ~Threads() { set_num_threads(before); }
+    } scope;
+    // Rows go to tasks of up to 48 with one thread, of up to 24 with several; those of the last step end inside one.
+    for (const long batch : {20, 39, 90})
+        for (const RecurrentCell cell : {RecurrentCell::gru, RecurrentCell::lstm}) {
+            INFO("cell " << int(cell) << ", batch " << batch);
+            const long hidden = 40, sizes[] = {batch, batch, batch / 2}, offsets[] = {0, batch, 2 * batch}, rows = 2 * batch + batch / 2;
+            const RecurrentShape s{cell, false, 3, batch, hidden, hidden, sizes, offsets};
+            Numbers<float> numbers{9};
+            const std::vector<float> w = numbers(s.weight_gates() * hidden * hidden), sums = numbers(rows * 4 * hidden), dy = numbers(rows * hidden), h0 = numbers(batch * hidden);
+            const auto run = [&](int threads) {
+                set_num_threads(threads);
+                const auto size = [&](long width) { return static_cast<std::size_t>(rows * width); };
+                std::vector<float> gates = sums, cells(size(hidden)), y(size(hidden)), dgates(size(4 * hidden)), h(h0.size()), c(h0.size()), dh0(h0.size()), dc0(h0.size());
+                const bool lstm = cell == RecurrentCell::lstm;
+                recurrent_forward(s, RecurrentForward<float>{w.data(), nullptr, nullptr, nullptr, h0.data(), nullptr, gates.data(), lstm ? cells.data() : nullptr, y.data(), h.data(),
+                                                             lstm ? c.data() : nullptr});
+                recurrent_backward(s, RecurrentBackward<float>{w.data(), nullptr, nullptr, h0.data(), nullptr, gates.data(), lstm ? cells.data() : nullptr, y.data(), dy.data(), nullptr,
+                                                               nullptr, dgates.data(), nullptr, nullptr, nullptr, dh0.data(), lstm ? dc0.data() : nullptr, false, false});
+                return std::vector<std::vector<float>>{y, gates, h, c, dgates, dh0, dc0};
+            };
+            const auto alone = run(1);
+            CHECK(alone[0][1] != 0.f);
+            for (const int threads : {2, 3}) CHECK(run(threads) == alone);
         }
 }

@@ -2,6 +2,7 @@
 // steps, with its state in cache and no word to the other tasks. The recurrent weights are packed once for all.
 #pragma once
 
+#include <tenon/base/parallel.hpp>
 #include <tenon/kernels/cpu/gemm/prepacked.hpp>
 #include <tenon/kernels/cpu/recurrent/rows.hpp>
 
