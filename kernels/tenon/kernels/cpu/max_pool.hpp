@@ -139,7 +139,7 @@ struct MaxTapsBody {
                 code.store(lanes);
                 for (long l = 0; l < width; ++l) position[i + l] = static_cast<P>(lanes[l]);
             } else {
-                convert<P>(code).store(position + i);
+                store_codes(position + i, code);
             }
         } else {
             for (long k = 0; k < count; ++k) best = max(best, load_some<Part, A, N>(taps[k] + i, width));

@@ -77,7 +77,7 @@ struct MaxPairsBody {
                 best = max(best, taps[k]);
             }
         }
-        if constexpr (With) convert<P>(code).store(position);
+        if constexpr (With) store_codes(position, code);
         store_lanes<A, N>(y, best);
     }
 };
