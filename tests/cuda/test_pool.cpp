@@ -43,6 +43,62 @@ TEMPLATE_TEST_CASE("windows and their largest elements", "", float, bf16) {
     agree([](const auto& a) { return max_pool3d(a, 2, {.stride = 1, .padding = 1}); }, numbers<T>(Shape<5>{{1, 2, 3, 4, 5}}));
 }
 
+// The tests run with cuDNN and without (TENON_CUDNN=0).
+TEMPLATE_TEST_CASE("pooling that cuDNN can make", "", float, double, half, bf16) {
+    using T = TestType;
+    // What f does to x on the device is what the CPU's does, by so many calls of cuDNN where it is there.
+    const auto made_by = [](auto f, const auto& x, [[maybe_unused]] long calls) {
+#if defined(TENON_CUDA_EMULATOR)
+        const long before = cuda_emulator::cudnn_poolings();
+#endif
+        check_close(f(x.to(gpu)), f(x), 2 * rounding<T>);
+#if defined(TENON_CUDA_EMULATOR)
+        CHECK(cuda_emulator::cudnn_poolings() - before == (cuda_detail::cudnn_library().usable ? calls : 0));
+#endif
+    };
+    auto x = fiftieths<T>({2, 3, 7, 9});
+    x.data()[20] = T(NAN);
+    x.data()[21] = T(-INFINITY);
+    made_by([](const auto& a) { return max_pool2d(a, 3, {.stride = 2, .padding = 1}); }, x, 1);
+    made_by([](const auto& a) { return max_pool2d(channels_last(a), {2, 3}, {.stride = {1, 2}}); }, x, 1);
+    made_by([](const auto& a) { return max_pool2d(a, 3, {.stride = 3, .ceil_mode = true}); }, fiftieths<T>({2, 3, 6, 9}), 1);
+    made_by([](const auto& a) { return max_pool1d(a, 4, {.stride = 3, .padding = 2}); }, fiftieths<T>({2, 5, 17}), 1);
+    made_by([](const auto& a) { return max_pool3d(a, 2, {.stride = 1, .padding = 1}); }, fiftieths<T>({1, 2, 3, 4, 5}), 1);
+    made_by([](const auto& a) { return avg_pool2d(a, 3, {.stride = 2, .padding = 1}); }, x, 1);
+    made_by([](const auto& a) { return avg_pool2d(a, {1, 4}, {.stride = 1, .padding = {0, 2}, .count_include_pad = false}); }, x, 1);
+    made_by([](const auto& a) { return avg_pool2d(channels_last(a), 3, {.padding = 1, .count_include_pad = false}); }, x, 1);
+    made_by([](const auto& a) { return avg_pool3d(a, {2, 1, 3}); }, fiftieths<T>({1, 2, 3, 4, 5}), 1);
+    // Dilation, windows beyond the end, positions, strides, a divisor of one's own, sizes instead of windows.
+    made_by([](const auto& a) { return max_pool2d(a, 2, {.dilation = 2}); }, x, 0);
+    made_by([](const auto& a) { return max_pool2d(a, 2, {.ceil_mode = true}); }, x, 0);
+    made_by([](const auto& a) { return max_pool2d_with_indices(a, 2).values; }, x, 0);
+    made_by([](const auto& a) { return max_pool2d(transpose(a), 2); }, x, 0);
+    made_by([](const auto& a) { return avg_pool2d(a, 2, {.ceil_mode = true}); }, x, 0);
+    made_by([](const auto& a) { return avg_pool2d(a, 2, {.divisor_override = 3}); }, x, 0);
+    made_by([](const auto& a) { return adaptive_avg_pool2d(a, {3, 4}); }, x, 0);
+    made_by([](const auto& a) { return avg_pool2d(a, 2); }, zeros<T>({0, 3, 4, 4}), 0);
+    // A gradient that is recorded wants positions.
+    made_by([](const auto& a) { return max_pool2d(clone(a).require_grad(), 2).detach(); }, x, 0);
+    // Forward, and twice backward, of which the second adds.
+    const auto smooth = fiftieths<T>({2, 3, 7, 9});
+    agree(2 * rounding<T>, [](const auto& a) { return avg_pool2d(a, 3, {.stride = 2, .padding = 1}); }, smooth);
+    agree(2 * rounding<T>, [](const auto& a) { return avg_pool2d(a, 3, {.stride = 2, .padding = 1, .count_include_pad = false}); }, smooth);
+    agree(2 * rounding<T>, [](const auto& a) { return avg_pool2d(channels_last(a), 2); }, smooth);
+    agree(2 * rounding<T>, [](const auto& a) { return avg_pool3d(a, 2, {.stride = 1, .padding = 1}); }, fiftieths<T>({1, 2, 3, 4, 5}));
+#if defined(TENON_CUDA_EMULATOR)
+    if (!cuda_detail::cudnn_library().usable) return;
+    const long before = cuda_emulator::cudnn_poolings();
+    const auto leaf = clone(smooth.to(gpu)).require_grad();
+    sum(avg_pool2d(leaf, 2)).backward();
+    CHECK(cuda_emulator::cudnn_poolings() == before + 2);
+    // What a call does not support after all is left to the library's own kernels; a failure is an error that names the call.
+    cuda_emulator::fail_next("cudnnPoolingForward", 3000);
+    made_by([](const auto& a) { return max_pool2d(a, 2); }, smooth, 0);
+    cuda_emulator::fail_next("cudnnPoolingBackward", 5000);
+    CHECK_THROWS_WITH(sum(avg_pool2d(leaf, 2)).backward(), Catch::Contains("cudnnPoolingBackward: cuDNN reports CUDNN_STATUS_EXECUTION_FAILED"));
+#endif
+}
+
 TEMPLATE_TEST_CASE("images in other sizes", "", float, half) {
     using T = TestType;
     const auto x = numbers<T>(Shape<4>{{2, 3, 5, 9}});
