@@ -7,8 +7,10 @@
 
 namespace tenon::graph {
 
-enum class Aggregation : int { sum, mean, max, min };
+// The last three of messages that are formulas only (message.hpp).
+enum class Aggregation : int { sum, mean, max, min, product, std_dev, softmax_sum };
 inline constexpr Aggregation sum = Aggregation::sum, mean = Aggregation::mean, max = Aggregation::max, min = Aggregation::min;
+inline constexpr Aggregation product = Aggregation::product, std_dev = Aggregation::std_dev, softmax_sum = Aggregation::softmax_sum;
 
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
