@@ -69,7 +69,8 @@ TEST_CASE("a row of ten thousand edges is added up in the order of the CPU") {
     const Graph g = hubs(60, 300, 10000);
     const auto x = against_cpu::numbers<float>({60, 1});
     const auto ones_of = full<float>({g.edges()}, 1.f);
-    CHECK(against_cpu::same(graph::aggregate<graph::sum>(g.to(gpu), x.to(gpu), ones_of.to(gpu)), graph::aggregate<graph::sum>(g, x, ones_of)));
+    CHECK(against_cpu::same(graph::aggregate<graph::sum>(g.to(gpu), x.to(gpu), ones_of.to(gpu)),
+                            graph::aggregate<graph::sum>(g, x, ones_of)));
 }
 
 TEST_CASE("attention with targets and sources of ten thousand edges") {
