@@ -161,3 +161,38 @@ TEST_CASE("sleeping workers wake up for the next call") {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));  // long past the spinning
     }
 }
+
+TEST_CASE("subnormal numbers are kept or taken for zero as the caller says, in all threads") {
+    struct Mode {  // puts the mode back
+        bool before = flushes_denormal();
+        ~Mode() { set_flush_denormal(before); }
+    } scope;
+    // How many of so many tasks see a result and an operand below the smallest normal number.
+    constexpr long rounds = 200, tasks = 4;
+    const auto kept = [](int count) {
+        Threads threads(count);
+        std::atomic<long> seen{0};
+        for (long round = 0; round < rounds; ++round) {
+            std::atomic<int> here{0};
+            parallel_for(tasks, [&](long) {
+                ++here;
+                for (int spin = 0; spin < 100 && here < count; ++spin) std::this_thread::yield();
+                volatile float smallest = 1.17549435e-38f, half = 0.5f, subnormal = 1e-40f, large = 1e20f;
+                const float result = smallest * half, read = subnormal * large;
+                if (result > 0 && read > 0) ++seen;
+                if ((result > 0) != (read > 0)) seen += 1000000;
+            });
+        }
+        return seen.load();
+    };
+    for (const int count : {1, 2}) {
+        REQUIRE(set_flush_denormal(false));
+        CHECK_FALSE(flushes_denormal());
+        CHECK(kept(count) == rounds * tasks);
+        if (!set_flush_denormal(true)) continue;
+        CHECK(flushes_denormal());
+        CHECK(kept(count) == 0);
+        set_flush_denormal(false);
+        CHECK(kept(count) == rounds * tasks);
+    }
+}

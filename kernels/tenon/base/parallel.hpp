@@ -2,9 +2,11 @@
 //
 // Workers spin for some tens of microseconds after a job, then sleep on a futex. A call made while the pool is busy
 // (nested, or from another user thread) runs its tasks in line. What a task computes must not depend on which thread
-// runs it: the split into tasks comes from the shape alone, so that the bits do not depend on the number of threads.
+// runs it: the split into tasks comes from the shape alone, so that the bits do not depend on the number of threads. For the same
+// reason workers round, and flush subnormals (denormals.hpp), as the caller does.
 #pragma once
 
+#include <tenon/base/denormals.hpp>
 #include <tenon/base/error.hpp>
 
 #include <linux/futex.h>
@@ -56,6 +58,7 @@ public:
         task_ = task;
         context_ = context;
         tasks_ = tasks;
+        control_ = float_control();
         const unsigned long helpers = static_cast<unsigned long>(threads - 1 < started_ ? threads - 1 : started_);
         __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
         // A worker that comes too late may still try to enter.
@@ -137,6 +140,7 @@ private:
         unsigned long seen = 0;
         for (int spin = 0;;) {
             if (enter(seen)) {
+                if (float_control() != control_) set_float_control(control_);
                 work();
                 const unsigned long left = __atomic_sub_fetch(&state_, active_one, __ATOMIC_SEQ_CST);
                 if ((left & active_mask) == 0 && __atomic_load_n(&caller_sleeps_, __ATOMIC_SEQ_CST) != 0)
@@ -175,6 +179,7 @@ private:
     Task task_ = nullptr;
     void* context_ = nullptr;
     long tasks_ = 0;
+    unsigned control_ = 0;
     std::exception_ptr error_;
     alignas(64) unsigned long state_ = 0;
     alignas(64) unsigned announced_ = 0;

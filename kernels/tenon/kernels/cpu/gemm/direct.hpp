@@ -16,9 +16,10 @@ template <class T>
 TENON_ALWAYS_INLINE const typename Kernels<T>::Strided& pick_rows(const Kernels<T>& kernel, long width, long rows, long before) {
     const auto* choice = kernel.strided[width];
     if (rows >= choice->rows) {
-        // Sixteen rows are 8 + 8 rather than 12 + 4.
-        const long rest = rows - choice->rows, next = choice[1].rows;
-        return rest > 0 && rows <= 2 * next && rows > next ? choice[1] : *choice;
+        // Sixteen rows are 8 + 8 rather than 12 + 4, and twenty are 10 + 10.
+        if (rows > choice->rows && rows <= 2 * choice[1].rows)
+            while (2 * choice[1].rows >= rows) ++choice;
+        return *choice;
     }
     while (choice[1].rows >= rows) ++choice;
     if (choice->rows == rows || (choice->rows <= rows + before && choice->rows * 2 <= rows * 3)) return *choice;

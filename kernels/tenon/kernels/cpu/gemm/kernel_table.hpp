@@ -26,7 +26,7 @@ struct Kernels {
     long vectors;             // most vectors of a tile
     long packed_rows[2];      // rows of a tile with packed A: large and small
     TileFunction packed[2][3];  // by size, by vectors
-    Strided strided[3][6];    // by vectors, rows falling, ends with one row
+    Strided strided[3][7];    // by vectors, rows falling, ends with one row and a tile of none
     PackFunction pack;
 };
 
@@ -60,10 +60,10 @@ inline constexpr Kernels<T> avx512_kernels = {
     {{nullptr, TENON_TILE(run_avx512, 12, 1), TENON_TILE(run_avx512, 12, 2, true)},
      {nullptr, TENON_TILE(run_avx512, 8, 1), TENON_TILE(run_avx512, 8, 2, true)}},
     {{},
-     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 8, 1),
+     {TENON_STRIDED(run_avx512, 24, 1), TENON_STRIDED(run_avx512, 12, 1), TENON_STRIDED(run_avx512, 10, 1), TENON_STRIDED(run_avx512, 8, 1),
       TENON_STRIDED(run_avx512, 4, 1), TENON_STRIDED(run_avx512, 1, 1)},
-     {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 8, 2), TENON_STRIDED(run_avx512, 4, 2),
-      TENON_STRIDED(run_avx512, 2, 2), TENON_STRIDED(run_avx512, 1, 2)}},
+     {TENON_STRIDED(run_avx512, 12, 2), TENON_STRIDED(run_avx512, 10, 2), TENON_STRIDED(run_avx512, 8, 2),
+      TENON_STRIDED(run_avx512, 4, 2), TENON_STRIDED(run_avx512, 2, 2), TENON_STRIDED(run_avx512, 1, 2)}},
     TENON_PACK(run_avx512)};
 #endif
 #undef TENON_TILE

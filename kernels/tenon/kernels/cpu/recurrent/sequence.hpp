@@ -10,16 +10,20 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 namespace impl {
 
-// Which rows fall to which task: groups of four, about 24 to a task, more where the weights come from far, but two tasks where
-// there are rows for them.
+// Which rows fall to which task: about 24 to a task, more where the weights come from far, but two tasks where there are rows for
+// them. In groups of four, or of two where that makes the tasks more equal. One thread alone takes 48, which share a panel of the
+// weights in the first cache; the bits of a row are the same in any company.
 struct RecurrentTasks {
-    long batch, count;
+    long batch, count, group;
     RecurrentTasks(long batch_, long weight_bytes) : batch(batch_) {
-        const long rows = weight_bytes <= gemm_impl::prepacked_direct ? 24 : 64;
-        count = batch < 8 ? 1 : ((batch + rows - 1) / rows + 1) / 2 * 2;
+        const bool near = weight_bytes <= gemm_impl::prepacked_direct, alone = near && num_threads() == 1;
+        const long rows = !near ? 64 : alone ? 48 : 24;
+        count = (batch + rows - 1) / rows;
+        if (!alone && batch >= 8) count = (count + 1) / 2 * 2;
+        group = batch % (4 * count) == 0 ? 4 : 2;
     }
     long first(long task) const {
-        const long row = ((batch + 3) / 4) * task / count * 4;
+        const long row = ((batch + group - 1) / group) * task / count * group;
         return row < batch ? row : batch;
     }
 };
