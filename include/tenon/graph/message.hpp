@@ -413,12 +413,13 @@ private:
 };
 
 
-template <class F>
-struct kernel_formula { using type = F; };
+// The formula as the kernels name it: on the device without the types of the user's lambdas.
 #if TENON_CUDA
 template <class F>
-    requires true
-struct kernel_formula<F> { using type = formula::canonical_t<F, formula::NoRenames, 0>; };
+using kernel_formula = formula::canonical_t<F, formula::NoRenames, 0>;
+#else
+template <class F>
+using kernel_formula = F;
 #endif
 
 template <Aggregation How, int R, class Message>
@@ -431,7 +432,7 @@ auto aggregate_messages(const Graph& g, const Message& message) {
     static_assert(Floating<T>, "tenon: aggregate: messages must be floating-point numbers: write cast<float>(x)");
     static_assert(Message::rank <= R,
                   "tenon: aggregate: a tensor that the formula captures has more axes than the fields have behind their rows");
-    using Node = MessageNode<typename kernel_formula<typename Message::Formula>::type, fold, Places>;
+    using Node = MessageNode<kernel_formula<typename Message::Formula>, fold, Places>;
     using A = typename Node::A;
     static_assert(Node::leaves >= 1 && Node::leaves <= kernels::cpu::max_message_operands,
                   "tenon: aggregate: a message reads one to eight fields and captured tensors");
