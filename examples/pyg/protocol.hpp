@@ -29,21 +29,24 @@ struct Outcome {
     bool stopped = false;  // by Ctrl-C: no result
 };
 
+// The share of rows whose largest element is in the label's column.
+inline double accuracy_of(const Hidden& logits, const Tensor<std::int64_t, 1>& labels) {
+    const Hidden rows = contiguous(logits.detach()).to(cpu);
+    const Tensor<std::int64_t, 1> truth = labels.to(cpu);
+    long right = 0;
+    for (long i = 0; i < rows.shape(0); ++i) {
+        const float* const row = rows.data() + i * rows.shape(1);
+        right += std::max_element(row, row + rows.shape(1)) - row == truth.data()[i];
+    }
+    return static_cast<double>(right) / static_cast<double>(rows.shape(0));
+}
+
 struct Judge {
     Tensor<std::int64_t, 1> nodes, labels;
     Judge(const Tensor<std::int64_t, 1>& of, const Tensor<std::int64_t, 1>& y, Device device)
         : nodes(of.to(device)), labels(index_select<0>(y, of).to(device)) {}
     Tensor<float, 0> loss(const Hidden& logits) const { return cross_entropy(index_select<0>(logits, nodes), labels); }
-    double accuracy(const Hidden& logits) const {
-        const Hidden rows = contiguous(index_select<0>(logits, nodes)).to(cpu);
-        const Tensor<std::int64_t, 1> truth = labels.to(cpu);
-        long right = 0;
-        for (long i = 0; i < rows.shape(0); ++i) {
-            const float* row = rows.data() + i * rows.shape(1);
-            right += std::max_element(row, row + rows.shape(1)) - row == truth.data()[i];
-        }
-        return static_cast<double>(right) / static_cast<double>(rows.shape(0));
-    }
+    double accuracy(const Hidden& logits) const { return accuracy_of(index_select<0>(logits, nodes), labels); }
 };
 
 // each(epoch, net) after every epoch. Stops early in the second half, when a validation loss lies above the mean of the `patience` ones

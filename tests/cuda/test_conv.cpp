@@ -1,8 +1,10 @@
 // Convolutions on the device against sums in double: the library's own kernels, plain and tiled, and cuDNN's.
 #include "../kernels/conv_cases.hpp"
+#include "device_agreement.hpp"
 
 #include <tenon/kernels/cpu/conv/reference.hpp>
 #include <tenon/kernels/cuda/conv.cuh>
+#include <tenon/ops/conv.hpp>
 #include <tenon/runtime/precision.hpp>
 
 #include <catch2/catch.hpp>
@@ -49,7 +51,7 @@ std::vector<T> numbers(long count, unsigned seed) {
     unsigned long long state = 88172645463325252ull + seed * 0x9e3779b97f4a7c15ull;
     for (T& x : v) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        x = static_cast<T>(static_cast<double>(state >> 11) * 0x1p-52 - 1);
+        x = static_cast<T>(static_cast<device::accumulator<T>>(static_cast<double>(state >> 11) * 0x1p-52 - 1));
     }
     return v;
 }
@@ -129,14 +131,15 @@ bool backward_weights(Way way, const ConvShape<D>& s, const T* x, const ImageStr
 }
 
 // The largest error as a multiple of what is allowed: a sum of K products in any order is off by at most K / 2 ulps of the sum of
-// their absolute values.
+// their absolute values; a 16-bit result is rounded once more, and `twice` where something is added to a rounded one.
 template <class T>
-double worst(const std::vector<T>& got, const std::vector<double>& wanted, const std::vector<double>& sizes, long products) {
-    const double epsilon = sizeof(T) == 8 ? 0x1p-52 : 0x1p-23;
+double worst(const std::vector<T>& got, const std::vector<double>& wanted, const std::vector<double>& sizes, long products, bool twice) {
+    const double epsilon = sizeof(T) == 8 ? 0x1p-52 : 0x1p-23, unit = sizeof(T) > 2 ? 0 : std::is_same_v<T, half> ? 0x1p-11 : 0x1p-8;
     double most = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
-        const double error =
-            std::abs(static_cast<double>(got[i]) - wanted[i]) / (epsilon * static_cast<double>(products + 4) * (sizes[i] + 2));
+        const double summed = epsilon * static_cast<double>(products + 4) * (sizes[i] + 2),
+                     rounded = unit * (std::abs(wanted[i]) + (twice ? sizes[i] + 2 : 0)),
+                     error = std::abs(static_cast<double>(got[i]) - wanted[i]) / (summed + rounded);
         if (!(error <= most)) most = error == error ? error : INFINITY;
     }
     return most;
@@ -185,7 +188,7 @@ Made check(Way way, const Case<D>& given) {
     for (const Layout from : layouts)
         for (const Layout to : layouts) {
             INFO("layouts " << int(from) << int(to));
-            const bool rich = (int(from) + int(to)) % 2 != 0;
+            const bool rich = (int(from) + int(to)) % 2 != 0, twice = rich && (way == Way::library || way == Way::cudnn);
             const auto xs = strides_of<D>(from, s.c_in, s.in), ys = strides_of<D>(to, s.c_out, s.out);
             const auto x_at = places(xs, s.n, s.c_in, s.in), y_at = places(ys, s.n, s.c_out, s.out);
             const long x_extent = extent(xs, s.n, s.c_in, s.in), y_extent = extent(ys, s.n, s.c_out, s.out);
@@ -204,7 +207,7 @@ Made check(Way way, const Case<D>& given) {
                         wanted[i] += static_cast<double>(y_start[i]) + static_cast<double>(bias[channel]);
                         if (wanted[i] < 0) wanted[i] = 0;
                     }
-                    CHECK(worst(y, wanted, y_bound, s.group_in() * s.kernel_size()) <= 1);
+                    CHECK(worst(y, wanted, y_bound, s.group_in() * s.kernel_size(), twice) <= 1);
                     CHECK(untouched(memory, y_at));
                     // The same bits from every layout.
                     if (way == Way::own && !rich) {
@@ -224,7 +227,7 @@ Made check(Way way, const Case<D>& given) {
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i)
                         wanted[i] += static_cast<double>(x_start[i]) +
                                      static_cast<double>(x_bias[i / static_cast<std::size_t>(in) % static_cast<std::size_t>(s.c_in)]);
-                    CHECK(worst(dx, wanted, dx_bound, s.group_out() * s.kernel_size()) <= 1);
+                    CHECK(worst(dx, wanted, dx_bound, s.group_out() * s.kernel_size(), twice) <= 1);
                     CHECK(untouched(memory, x_at));
                     if (way == Way::own && !rich) {
                         if (dx_bits.empty()) dx_bits = dx;
@@ -239,7 +242,7 @@ Made check(Way way, const Case<D>& given) {
                     const auto dw = dw_array.values();
                     auto wanted = dw_sum;
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i) wanted[i] += static_cast<double>(w_start[i]);
-                    CHECK(worst(dw, wanted, dw_bound, s.n * s.out_size()) <= 1);
+                    CHECK(worst(dw, wanted, dw_bound, s.n * s.out_size(), twice) <= 1);
                     if (way == Way::own && !rich) {
                         if (dw_bits.empty()) dw_bits = dw;
                         CHECK(dw_bits == dw);
@@ -273,7 +276,7 @@ const Case<2> tiled[] = {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the library's own convolutions", "", float, double) {
+TEMPLATE_TEST_CASE("the library's own convolutions", "", float, double, bf16, half) {
     const double most = sizeof(TestType) == 4 ? 2e5 : 5e4;
     check_all<TestType>(Way::own, cases_1d, most);
     check_all<TestType>(Way::own, cases_2d, most);
@@ -282,7 +285,7 @@ TEMPLATE_TEST_CASE("the library's own convolutions", "", float, double) {
 }
 
 // The test runs with cuDNN and without (TENON_CUDNN=0).
-TEMPLATE_TEST_CASE("cuDNN's convolutions", "", float, double) {
+TEMPLATE_TEST_CASE("cuDNN's convolutions", "", float, double, bf16, half) {
     const bool usable = cuda_detail::cudnn_library().usable;
     const Made one = check_all<TestType>(Way::cudnn, cases_1d, 3e4), two = check_all<TestType>(Way::cudnn, cases_2d, 5e4),
                three = check_all<TestType>(Way::cudnn, cases_3d, 5e4);
@@ -293,16 +296,44 @@ TEMPLATE_TEST_CASE("cuDNN's convolutions", "", float, double) {
     }
 }
 
-TEST_CASE("the library takes cuDNN or its own") {
-    check_all<float>(Way::library, cases_1d, 3e4);
-    check_all<float>(Way::library, cases_2d, 3e4);
-    check_all<float>(Way::library, cases_3d, 3e4);
+TEMPLATE_TEST_CASE("the library takes cuDNN or its own", "", float, bf16) {
+    check_all<TestType>(Way::library, cases_1d, 3e4);
+    check_all<TestType>(Way::library, cases_2d, 3e4);
+    check_all<TestType>(Way::library, cases_3d, 3e4);
 }
 
-TEST_CASE("the plain reference") {
-    check_all<float>(Way::reference, cases_1d, 1e5);
-    check_all<float>(Way::reference, cases_2d, 1e5);
-    check_all<float>(Way::reference, cases_3d, 1e5);
+TEMPLATE_TEST_CASE("the plain reference", "", float, half) {
+    const double most = sizeof(TestType) == 4 ? 1e5 : 3e4;
+    check_all<TestType>(Way::reference, cases_1d, most);
+    check_all<TestType>(Way::reference, cases_2d, most);
+    check_all<TestType>(Way::reference, cases_3d, most);
+}
+
+TEMPLATE_TEST_CASE("convolutions of 16-bit tensors agree with the CPU's, which go through floats", "", bf16, half) {
+    using T = TestType;
+    using device_agreement::agree, device_agreement::eighths;
+    // The device rounds before and after the bias, the CPU after it.
+    const double within = 3 * device_agreement::rounding<T>;
+    const auto x = eighths<T>({2, 6, 7, 9}, 1), w = eighths<T>({10, 6, 3, 3}, 2);
+    const auto b = eighths<T>({10}, 3), in = eighths<T>({6}, 4);
+    agree(within, [](const auto& a, const auto& v, const auto& c) { return conv2d(a, v, c, {.stride = {1, 2}, .padding = 1}); }, x, w, b);
+    agree(within, [](const auto& a, const auto& v, const auto& c) { return conv2d(channels_last(a), v, c, {.padding = 1}); }, x, w, b);
+    agree(within, [](const auto& a, const auto& v) { return conv2d(a, v, {.padding = 1, .groups = 6}); }, x, eighths<T>({12, 1, 3, 3}, 5));
+    agree(within, [](const auto& a, const auto& v, const auto& c) { return conv_transpose2d(a, v, c, {.stride = 2, .padding = 1}); },
+          eighths<T>({2, 10, 4, 5}, 6), w, in);
+    agree(within, [](const auto& a, const auto& v) { return conv1d(a, v, {.padding = 2, .padding_mode = PadMode::reflect}); },
+          eighths<T>({2, 3, 17}, 7), eighths<T>({9, 3, 5}, 8));
+    agree(within, [](const auto& a, const auto& v) { return conv3d(a, v); }, eighths<T>({1, 2, 3, 4, 5}, 9), eighths<T>({3, 2, 2, 2, 2}, 10));
+    CHECK_THROWS_AS(conv2d(x.to(cuda()), w), DeviceError);
+}
+
+TEST_CASE("a convolution of 16-bit tensors makes no floats of them") {
+    const auto x = device_agreement::eighths<bf16>({1, 64, 64, 64}, 1).to(cuda()), w = device_agreement::eighths<bf16>({8, 64, 1, 1}, 2).to(cuda());
+    auto& memory = cuda_detail::device_memory();
+    memory.reset_peak(0);
+    const long before = memory.statistics(0).live;
+    CHECK(conv2d(x, w).shape(1) == 8);
+    CHECK(memory.statistics(0).peak - before < x.size());
 }
 
 namespace {

@@ -1,9 +1,9 @@
-#include "against_cpu.hpp"
+#include "device_agreement.hpp"
 
 #include <tenon/ops/count.hpp>
 
 using namespace tenon;
-using namespace against_cpu;
+using namespace device_agreement;
 
 TEMPLATE_TEST_CASE("bincount on the device", "[cuda]", std::int64_t, std::int32_t) {
     using I = TestType;
@@ -15,9 +15,9 @@ TEMPLATE_TEST_CASE("bincount on the device", "[cuda]", std::int64_t, std::int32_
             CHECK(same(bincount(x.to(gpu)), bincount(x)));
             CHECK(same(bincount(x.to(gpu), 300), bincount(x, 300)));
             const auto f = [&](const auto& w) { return bincount(x.to(w.device()), w, 30); };
-            CHECK(of_values(numbers<float>({n}), f) <= rounding<float>);
-            CHECK(of_values(numbers<bf16>({n}), f) <= rounding<bf16>);
-            CHECK(of_gradients(numbers<float>({n}), f) == 0);
+            CHECK(value_difference(fiftieths<float>({n}), f) <= rounding<float>);
+            CHECK(value_difference(fiftieths<bf16>({n}), f) <= rounding<bf16>);
+            CHECK(gradient_difference(fiftieths<float>({n}), f) == 0);
         }
     Tensor<I, 1> x = zeros<I>({50});
     x.data()[33] = -2;
@@ -32,7 +32,7 @@ TEMPLATE_TEST_CASE("histograms on the device", "[cuda]", float, double, bf16) {
         CHECK(same(found.edges, wanted.edges));
     };
     for (const long n : {0l, 1l, 1000l, 9000l}) {
-        Tensor<T, 2> x = numbers<T>({n, 1});
+        Tensor<T, 2> x = fiftieths<T>({n, 1});
         for (const long bins : {1l, 10l, 8300l}) {
             INFO(n << " elements, " << bins << " bins");
             if (bins < 256 || !std::is_same_v<T, bf16>) check(histogram(x.to(gpu), bins), histogram(x, bins));
@@ -45,5 +45,5 @@ TEMPLATE_TEST_CASE("histograms on the device", "[cuda]", float, double, bf16) {
         const Tensor<T, 1> edges = from<T>({T(-2.f), T(-0.5f), T(0.f), T(0.125f), T(1.98f)});
         check(histogram(x.to(gpu), edges.to(gpu)), histogram(x, edges));
     }
-    CHECK_THROWS_AS(histogram(numbers<T>({5}).to(gpu), zeros<T>({3})), DeviceError);
+    CHECK_THROWS_AS(histogram(fiftieths<T>({5}).to(gpu), zeros<T>({3})), DeviceError);
 }

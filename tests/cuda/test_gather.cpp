@@ -3,18 +3,15 @@
 
 #include <tenon/kernels/cuda/scatter.cuh>
 
-#include "agree.hpp"
+#include "device_agreement.hpp"
 
 #include <algorithm>
 #include <numeric>
 
 using namespace tenon;
-using agree::indices;
-using agree::numbers;
+using namespace device_agreement;
 
 namespace {
-
-const Device gpu = cuda(0);
 
 template <class T>
 struct OnDevice {
@@ -98,18 +95,18 @@ TEMPLATE_TEST_CASE("choosing by index", "", float, double, bf16) {
         CAPTURE(m);
         const auto index = indices<std::int64_t>(Shape<1>{{m}}, 33);
         const auto small = indices<std::int32_t>(Shape<1>{{m}}, 33);
-        agree::values_and_gradients(numbers<T>(Shape<2>{{33, 8}}), [&](const auto& x, Device d) { return index_select<0>(x, index.to(d)); });
-        agree::values_and_gradients(numbers<T>(Shape<2>{{33, 5}}), [&](const auto& x, Device d) { return embedding(x, small.to(d)); });
-        agree::values_and_gradients(numbers<T>(Shape<3>{{3, 33, 5}}), [&](const auto& x, Device d) { return index_select<1>(x, index.to(d)); });
-        agree::values_and_gradients(numbers<T>(Shape<3>{{4, 3, 33}}), [&](const auto& x, Device d) { return index_select<-1>(x, small.to(d)); });
+        agree([&](Device d, const auto& x) { return index_select<0>(x, index.to(d)); }, numbers<T>(Shape<2>{{33, 8}}));
+        agree([&](Device d, const auto& x) { return embedding(x, small.to(d)); }, numbers<T>(Shape<2>{{33, 5}}));
+        agree([&](Device d, const auto& x) { return index_select<1>(x, index.to(d)); }, numbers<T>(Shape<3>{{3, 33, 5}}));
+        agree([&](Device d, const auto& x) { return index_select<-1>(x, small.to(d)); }, numbers<T>(Shape<3>{{4, 3, 33}}));
         const auto each = indices<std::int64_t>(Shape<3>{{3, m, 4}}, 33);
         const auto last = indices<std::int64_t>(Shape<2>{{7, m}}, 33);
-        agree::values_and_gradients(numbers<T>(Shape<3>{{3, 33, 5}}), [&](const auto& x, Device d) { return gather<1>(x, each.to(d)); });
-        agree::values_and_gradients(numbers<T>(Shape<2>{{7, 33}}), [&](const auto& x, Device d) { return gather<1>(x, last.to(d)); });
+        agree([&](Device d, const auto& x) { return gather<1>(x, each.to(d)); }, numbers<T>(Shape<3>{{3, 33, 5}}));
+        agree([&](Device d, const auto& x) { return gather<1>(x, last.to(d)); }, numbers<T>(Shape<2>{{7, 33}}));
     }
     // A view as the table.
     const auto index = indices<std::int64_t>(Shape<1>{{50}}, 33);
-    agree::values_and_gradients(numbers<T>(Shape<2>{{6, 33}}), [&](const auto& x, Device d) { return index_select<0>(transpose(x), index.to(d)); });
+    agree([&](Device d, const auto& x) { return index_select<0>(transpose(x), index.to(d)); }, numbers<T>(Shape<2>{{6, 33}}));
 }
 TEST_CASE("the rows that an embedding's backward touched are listed when asked") {
     const auto index = indices<std::int64_t>(Shape<2>{{7, 9}}, 40).to(gpu);
@@ -133,20 +130,20 @@ TEMPLATE_TEST_CASE("strided copies and transposes", "", float, double, std::int8
     for (const long n : {1l, 7l, 8l, 33l, 70l}) {
         CAPTURE(n);
         const auto x = numbers<T>(Shape<2>{{n, 65}});
-        agree::check(contiguous(transpose(x.to(gpu))), contiguous(transpose(x)));
+        check_close(contiguous(transpose(x.to(gpu))), contiguous(transpose(x)));
         const auto y = numbers<T>(Shape<4>{{3, n, 2, 33}});
-        agree::check(contiguous(y.to(gpu).template permute<3, 0, 2, 1>()), contiguous(y.template permute<3, 0, 2, 1>()));
-        agree::check(contiguous(y.to(gpu).template permute<0, 3, 1, 2>()), contiguous(y.template permute<0, 3, 1, 2>()));
-        agree::check(contiguous(y.to(gpu)(tenon::all, slice(0, n), 1, slice(1, 20))), contiguous(y(tenon::all, slice(0, n), 1, slice(1, 20))));
+        check_close(contiguous(y.to(gpu).template permute<3, 0, 2, 1>()), contiguous(y.template permute<3, 0, 2, 1>()));
+        check_close(contiguous(y.to(gpu).template permute<0, 3, 1, 2>()), contiguous(y.template permute<0, 3, 1, 2>()));
+        check_close(contiguous(y.to(gpu)(tenon::all, slice(0, n), 1, slice(1, 20))), contiguous(y(tenon::all, slice(0, n), 1, slice(1, 20))));
     }
 }
 
 TEMPLATE_TEST_CASE("views along several axes", "", float, double, half) {
     using T = TestType;
     const auto x = numbers<T>(Shape<3>{{3, 9, 7}});
-    agree::values_and_gradients(x, [](const auto& a, Device) { return diagonal<1, 2>(a, 2); });
-    agree::values_and_gradients(x, [](const auto& a, Device) { return contiguous(sliding_window<1>(a, 4, 2)); });
-    agree::values_and_gradients(numbers<T>(Shape<2>{{6, 9}}), [](const auto& a, Device) { return diag(a, -1); });
-    agree::values_and_gradients(numbers<T>(Shape<1>{{40}}), [](const auto& a, Device) { return diag(a, 3); });
-    agree::values_and_gradients(numbers<T>(Shape<2>{{9, 9}}), [](const auto& a, Device) { return trace(a); });
+    agree([](const auto& a) { return diagonal<1, 2>(a, 2); }, x);
+    agree([](const auto& a) { return contiguous(sliding_window<1>(a, 4, 2)); }, x);
+    agree([](const auto& a) { return diag(a, -1); }, numbers<T>(Shape<2>{{6, 9}}));
+    agree([](const auto& a) { return diag(a, 3); }, numbers<T>(Shape<1>{{40}}));
+    agree([](const auto& a) { return trace(a); }, numbers<T>(Shape<2>{{9, 9}}));
 }

@@ -5,12 +5,12 @@
 #include <tenon/ops/linalg/norm.hpp>
 #include <tenon/ops/linalg/qr.hpp>
 
-#include "agreement.hpp"
+#include "device_agreement.hpp"
 
 using namespace tenon;
-using agreement::agree;
-using agreement::check_close;
-using agreement::numbers;
+using device_agreement::agree;
+using device_agreement::check_close;
+using device_agreement::eighths;
 
 namespace {
 
@@ -19,7 +19,7 @@ constexpr double same = 0;
 
 // Far from singular; symmetric where asked.
 Tensor<double, 3> matrices(long batch, long n, bool symmetric = false) {
-    Tensor<double, 3> x = numbers<double>({batch, n, n}, 7);
+    Tensor<double, 3> x = eighths<double>({batch, n, n}, 7);
     if (symmetric) x = Tensor<double, 3>(x + x.transpose<1, 2>());
     return Tensor<double, 3>(x + 20.0 * eye<double>(n));
 }
@@ -28,7 +28,7 @@ Tensor<double, 3> matrices(long batch, long n, bool symmetric = false) {
 
 TEST_CASE("decompositions and solutions on the device") {
     const auto a = matrices(3, 5), s = matrices(2, 4, true);
-    const auto b = numbers<double>({3, 5, 2}, 8);
+    const auto b = eighths<double>({3, 5, 2}, 8);
     agree(same, [](const auto& x) { return inverse(x); }, a);
     agree(same, [](const auto& x, const auto& y) { return solve(x, y); }, a, b);
     agree(same, [](const auto& x, const auto& y) { return solve(x, y); }, Tensor<double, 2>(a(0)), b);
@@ -45,15 +45,15 @@ TEST_CASE("results without derivative come back to the device too") {
     const auto a = matrices(2, 4);
     const auto here = lu_factor(a), there = lu_factor(a.to(cuda()));
     CHECK(there.pivots.device() == cuda());
-    check_close(here.pivots, there.pivots, same);
-    const auto b = numbers<double>({2, 4, 3}, 8);
-    check_close(lu_solve(here.lu, here.pivots, b), lu_solve(there.lu, there.pivots, b.to(cuda())), same);
+    check_close(there.pivots, here.pivots, same);
+    const auto b = eighths<double>({2, 4, 3}, 8);
+    check_close(lu_solve(there.lu, there.pivots, b.to(cuda())), lu_solve(here.lu, here.pivots, b), same);
     const auto ranks = matrix_rank(a.to(cuda()));
     CHECK(ranks.device() == cuda());
-    check_close(matrix_rank(a), ranks, same);
+    check_close(ranks, matrix_rank(a), same);
     const auto x = lstsq(a, b), y = lstsq(a.to(cuda()), b.to(cuda()));
-    check_close(x.solution, y.solution, same);
-    check_close(x.rank, y.rank, same);
+    check_close(y.solution, x.solution, same);
+    check_close(y.rank, x.rank, same);
     CHECK_THROWS_AS(solve(a, b.to(cuda())), DeviceError);
 }
 

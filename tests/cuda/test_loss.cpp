@@ -1,19 +1,21 @@
 // Losses on the device against the CPU.
-#include "compare.hpp"
+#include "device_agreement.hpp"
+
+#include <tenon/tenon.hpp>
 
 #include <tuple>
 
 using namespace tenon;
-using namespace compare;
+using namespace device_agreement;
 
 TEST_CASE("losses of elements on the device", "[cuda][loss]") {
     const auto x = numbers<float>({33, 7}), y = numbers<float>({33, 7}, 4);
     const double within = 1e-5;
-    both(within, [](Device, const auto& a, const auto& b) { return mse_loss(a, b); }, x, y);
-    both(within, [](Device, const auto& a, const auto& b) { return l1_loss(a, b, Reduction::sum); }, x, y);
-    both(within, [](Device, const auto& a, const auto& b) { return huber_loss(a, b, 1, no_reduction); }, x, y);
-    both(within, [](Device, const auto& a, const auto& b) { return binary_cross_entropy_with_logits(a, sigmoid(b)); }, x, y);
-    both(within, [](Device, const auto& a, const auto& b) { return kl_div(log_softmax(a), softmax(b), Reduction::batch_mean); }, x, y);
+    agree(within, [](Device, const auto& a, const auto& b) { return mse_loss(a, b); }, x, y);
+    agree(within, [](Device, const auto& a, const auto& b) { return l1_loss(a, b, Reduction::sum); }, x, y);
+    agree(within, [](Device, const auto& a, const auto& b) { return huber_loss(a, b, 1, no_reduction); }, x, y);
+    agree(within, [](Device, const auto& a, const auto& b) { return binary_cross_entropy_with_logits(a, sigmoid(b)); }, x, y);
+    agree(within, [](Device, const auto& a, const auto& b) { return kl_div(log_softmax(a), softmax(b), Reduction::batch_mean); }, x, y);
 }
 
 TEST_CASE("connectionist temporal classification goes through the host", "[cuda][loss]") {
@@ -23,6 +25,6 @@ TEST_CASE("connectionist temporal classification goes through the host", "[cuda]
     Tensor<std::int64_t, 1> in = full<std::int64_t>({2}, 9), out = full<std::int64_t>({2}, 3);
     in.data()[1] = 7;
     out.data()[1] = 2;
-    both(1e-5, [&](Device where, const auto& a) { return ctc_loss(log_softmax(a), targets.to(where), in.to(where), out.to(where)); }, x);
-    CHECK_THROWS_AS(ctc_loss(log_softmax(x.to(device)), targets, in, out), DeviceError);
+    agree(1e-5, [&](Device where, const auto& a) { return ctc_loss(log_softmax(a), targets.to(where), in.to(where), out.to(where)); }, x);
+    CHECK_THROWS_AS(ctc_loss(log_softmax(x.to(gpu)), targets, in, out), DeviceError);
 }

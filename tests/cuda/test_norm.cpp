@@ -1,36 +1,38 @@
 // Normalisation and masked softmax on the device against the CPU.
-#include "compare.hpp"
+#include "device_agreement.hpp"
+
+#include <tenon/tenon.hpp>
 
 #include <tuple>
 
 using namespace tenon;
-using namespace compare;
+using namespace device_agreement;
 
 TEMPLATE_TEST_CASE("layer norm on the device", "[cuda][norm]", double, half) {
     using T = TestType;
-    const double within = tolerance<T>();
+    const double within = tolerance<T>;
     const auto layer = [](Device, const auto& x, const auto& w, const auto& b) { return layer_norm(x, w, b); };
     for (long n : {2l, 10l, 33l, 1000l, 1100l})
-        both(within, layer, numbers<T>({n > 100 ? 3 : 35, n}), numbers<T>({n}, 3), numbers<T>({n}, 5));
-    both(within, [](Device, const auto& x, const auto& w) { return rms_norm(x, w); }, numbers<T>({70, 40}), numbers<T>({40}, 3));
-    both(within, [](Device, const auto& x) { return layer_norm<2>(x); }, numbers<T>({3, 4, 5}));
-    both(within, [](Device, const auto& x, const auto& w) { return rms_norm(transpose(x), w); }, numbers<T>({5, 9}), numbers<T>({5}, 3));
-    both(within, layer, numbers<T>({0, 4}), numbers<T>({4}, 3), numbers<T>({4}, 5));
+        agree(within, layer, numbers<T>({n > 100 ? 3 : 35, n}), numbers<T>({n}, 3), numbers<T>({n}, 5));
+    agree(within, [](Device, const auto& x, const auto& w) { return rms_norm(x, w); }, numbers<T>({70, 40}), numbers<T>({40}, 3));
+    agree(within, [](Device, const auto& x) { return layer_norm<2>(x); }, numbers<T>({3, 4, 5}));
+    agree(within, [](Device, const auto& x, const auto& w) { return rms_norm(transpose(x), w); }, numbers<T>({5, 9}), numbers<T>({5}, 3));
+    agree(within, layer, numbers<T>({0, 4}), numbers<T>({4}, 3), numbers<T>({4}, 5));
 }
 
 TEMPLATE_TEST_CASE("batch norm on the device", "[cuda][norm]", double, half) {
     using T = TestType;
-    const double within = tolerance<T>();
+    const double within = tolerance<T>;
     const auto compare_norm = [&](const auto& x) {
         const long c = x.shape(1);
-        both(within, [&](Device where, const auto& a, const auto& w, const auto& b) {
+        agree(within, [&](Device where, const auto& a, const auto& w, const auto& b) {
             const Tensor<T, 1> mean = zeros<T>({c}, where), variance = ones<T>({c}, where);
             const auto y = batch_norm(a, w, b, mean, variance);
             const Tensor<T, 1> m = mean, v = variance;
             return eval(y * T(0.5f) + batch_norm_inference(a, w, b, m, v));
         }, x, numbers<T>({c}, 3), numbers<T>({c}, 5));
-        both(within, [](Device, const auto& a) { return batch_norm(a); }, x);
-        both(within, [&](Device where, const auto& a, const auto& w, const auto& b) {
+        agree(within, [](Device, const auto& a) { return batch_norm(a); }, x);
+        agree(within, [&](Device where, const auto& a, const auto& w, const auto& b) {
             const Tensor<T, 1> mean = full<T>({c}, T(0.3f), where), variance = full<T>({c}, T(2.f), where);
             return eval(batch_norm(a, w, b, {}, {}, {.relu = true}) * T(0.5f) + batch_norm_inference(a, w, b, mean, variance, {.relu = true}));
         }, x, numbers<T>({c}, 3), numbers<T>({c}, 5));
@@ -45,29 +47,29 @@ TEMPLATE_TEST_CASE("batch norm on the device", "[cuda][norm]", double, half) {
 TEST_CASE("many points of a channel on the device", "[cuda][norm]") {
     Tensor<float, 3> x = numbers<float>({3, 2, 3000});
     x += 100.f;
-    both(2e-4, [](Device, const auto& a) { return batch_norm(a); }, x);
-    nn::BatchNorm<float> here(2), there = to(nn::BatchNorm<float>(2), device);
+    agree(2e-4, [](Device, const auto& a) { return batch_norm(a); }, x);
+    nn::BatchNorm<float> here(2), there = to(nn::BatchNorm<float>(2), gpu);
     nn::Context training{Key(1), true};
     for (int k = 0; k < 2; ++k) {
-        const auto y = here(x, training), z = there(x.to(device), training);
-        same(z.detach(), y.detach(), 2e-4);
+        const auto y = here(x, training), z = there(x.to(gpu), training);
+        check_close(z.detach(), y.detach(), 2e-4);
     }
-    same(there.running_mean, here.running_mean, 1e-5);
-    same(there.running_var, here.running_var, 1e-4);
+    check_close(there.running_mean, here.running_mean, 1e-5);
+    check_close(there.running_var, here.running_var, 1e-4);
     CHECK(there.num_batches_tracked.item() == 2);
-    same(there(x.to(device)).detach(), here(x).detach(), 2e-4);
+    check_close(there(x.to(gpu)).detach(), here(x).detach(), 2e-4);
 }
 
 TEST_CASE("masked softmax on the device", "[cuda][norm]") {
     using T = float;
-    const double within = tolerance<T>();
+    const double within = tolerance<T>;
     const auto mask = [](auto x) {
         auto m = empty<bool>(x.shape());
         for (long i = 0; i < m.size(); ++i) m.data()[i] = i * 7 % 5 > 1 && i / 40 != 1;
         return m;
     };
     const auto check = [&](const auto& x, const auto& m, auto f) {
-        both(
+        agree(
             within, [&](Device where, const auto& a) { return f(a, m.to(where)); }, x);
     };
     const auto plain = [](const auto& x, const auto& m) { return softmax(x, m); };
@@ -85,6 +87,6 @@ TEST_CASE("masked softmax on the device", "[cuda][norm]") {
     x(2, 0) = -HUGE_VALF;
     x(3, 1) = HUGE_VALF;
     const auto all_kept = full<bool>({4, 5}, true);
-    same(softmax(x.to(device), all_kept.to(device)), softmax(x, all_kept), 2e-5);
-    same(log_softmax(x.to(device), all_kept.to(device)), log_softmax(x, all_kept), 2e-5);
+    check_close(softmax(x.to(gpu), all_kept.to(gpu)), softmax(x, all_kept), 2e-5);
+    check_close(log_softmax(x.to(gpu), all_kept.to(gpu)), log_softmax(x, all_kept), 2e-5);
 }

@@ -1,6 +1,7 @@
 // Optimisers on the device against the CPU: the same steps, step by step.
-#include "compare.hpp"
+#include "device_agreement.hpp"
 
+#include <tenon/tenon.hpp>
 #include <tenon/optim/average.hpp>
 #include <tenon/optim/layerwise.hpp>
 #include <tenon/optim/lbfgs.hpp>
@@ -11,7 +12,7 @@
 #include <tenon/runtime/graph.hpp>
 
 using namespace tenon;
-using namespace compare;
+using namespace device_agreement;
 
 namespace {
 
@@ -32,7 +33,7 @@ struct Pair {
 // Parameters after a few steps on both devices; the last one has a norm to be clipped.
 template <class T, class Make>
 void steps(Make make) {
-    Pair<T> here(cpu), there(device);
+    Pair<T> here(cpu), there(gpu);
     auto a = make(here), b = make(there);
     const auto step = [](auto& net, auto& optimizer, Device where, int k) {
         const auto x = numbers<T>({5, 7, 33}, k + 1).to(where);
@@ -44,13 +45,13 @@ void steps(Make make) {
         return norm;
     };
     for (int k = 0; k < 5; ++k) {
-        const double p = step(here, a, cpu, k), q = step(there, b, device, k);
-        CHECK(q == Approx(p).epsilon(tolerance<T>()));
-        same(there.weight.detach(), here.weight.detach(), tolerance<T>());
-        same(there.bias.detach(), here.bias.detach(), tolerance<T>());
-        same(there.unused.detach(), here.unused.detach(), tolerance<T>());
+        const double p = step(here, a, cpu, k), q = step(there, b, gpu, k);
+        CHECK(q == Approx(p).epsilon(tolerance<T>));
+        check_close(there.weight.detach(), here.weight.detach(), tolerance<T>);
+        check_close(there.bias.detach(), here.bias.detach(), tolerance<T>);
+        check_close(there.unused.detach(), here.unused.detach(), tolerance<T>);
     }
-    CHECK(there.weight.device() == device);
+    CHECK(there.weight.device() == gpu);
     CHECK_FALSE(there.weight.has_grad());
     if constexpr (requires { a.bound_histogram(); }) {
         const auto c = a.bound_histogram(), d = b.bound_histogram();
@@ -114,14 +115,14 @@ TEST_CASE("steps with norms for many parameters at once", "[cuda][optim]") {
             here[i] = clone(numbers<double>({all}, i + 1));
             if (i == 3)
                 for (long k = 0; k < all; ++k) here[i].data()[k] *= here[i].data()[k];  // a second moment
-            there[i] = clone(here[i].to(device));
+            there[i] = clone(here[i].to(gpu));
         }
         const double coefficient = 0.75;
         const long count = static_cast<long>(layers.size());
         kernels::cpu::layerwise_steps(rule, count, layers.data(), here[0].data(), here[1].data(), here[2].data(), here[3].data(), true, &coefficient, 1.0);
         kernels::cuda::layerwise_steps(rule, count, layers.data(), reinterpret_cast<double*>(there[0].record()->data()), reinterpret_cast<double*>(there[1].record()->data()),
                                        reinterpret_cast<double*>(there[2].record()->data()), reinterpret_cast<double*>(there[3].record()->data()), true, &coefficient, 1.0);
-        for (int i = 0; i < 4; ++i) same(there[i], here[i], 1e-12);
+        for (int i = 0; i < 4; ++i) check_close(there[i], here[i], 1e-12);
     };
     check(kernels::cpu::Lamb<double>({.lr = 0.01, .weight_decay = 0.1}, 3));
     check(kernels::cpu::Lars<double>({.lr = 0.01, .weight_decay = 0.1}, 3));
@@ -129,7 +130,7 @@ TEST_CASE("steps with norms for many parameters at once", "[cuda][optim]") {
 
 TEST_CASE("SAM, L-BFGS and averages on the device", "[cuda][optim]") {
     using T = double;
-    Pair<T> here(cpu), there(device);
+    Pair<T> here(cpu), there(gpu);
     const auto loss_of = [](auto& net, Device where) {
         const auto x = numbers<T>({5, 7, 33}).to(where);
         Tensor<T, 0> loss = mean(square(net.weight * x + net.bias - 0.5));
@@ -142,26 +143,26 @@ TEST_CASE("SAM, L-BFGS and averages on the device", "[cuda][optim]") {
         auto average = optim::ema(here, {.decay = 0.5}), other = optim::ema(there, {.decay = 0.5});
         for (int k = 0; k < 3; ++k) {
             a.step([&] { return loss_of(here, cpu); });
-            b.step([&] { return loss_of(there, device); });
+            b.step([&] { return loss_of(there, gpu); });
             average.update(here);
             other.update(there);
-            same(there.weight.detach(), here.weight.detach(), 1e-12);
-            same(other.module().weight.detach(), average.module().weight.detach(), 1e-12);
+            check_close(there.weight.detach(), here.weight.detach(), 1e-12);
+            check_close(other.module().weight.detach(), average.module().weight.detach(), 1e-12);
         }
     }
     auto a = optim::lbfgs(here, {.iterations = 4, .history = 3}), b = optim::lbfgs(there, {.iterations = 4, .history = 3});
     for (int k = 0; k < 2; ++k) {
-        const double p = a.step([&] { return loss_of(here, cpu); }), q = b.step([&] { return loss_of(there, device); });
+        const double p = a.step([&] { return loss_of(here, cpu); }), q = b.step([&] { return loss_of(there, gpu); });
         CHECK(q == Approx(p).epsilon(1e-9));
     }
     CHECK(a.evaluations() == b.evaluations());
-    same(there.weight.detach(), here.weight.detach(), 1e-8);
-    same(there.unused.detach(), here.unused.detach(), 0);
+    check_close(there.weight.detach(), here.weight.detach(), 1e-8);
+    check_close(there.unused.detach(), here.unused.detach(), 0);
 }
 
 TEST_CASE("the stochastic delta rule on the device", "[cuda][optim]") {
     using T = double;
-    Pair<T> here(cpu), there(device);
+    Pair<T> here(cpu), there(gpu);
     optim::SdrOptions options;
     options.beta = 0.5;
     options.scope = optim::SdrScope::all;
@@ -173,18 +174,18 @@ TEST_CASE("the stochastic delta rule on the device", "[cuda][optim]") {
         optimiser.step();
     };
     for (std::uint64_t k = 0; k < 4; ++k) {
-        same(b.sample(there, Key(k)).unused.detach(), a.sample(here, Key(k)).unused.detach(), 1e-12);
+        check_close(b.sample(there, Key(k)).unused.detach(), a.sample(here, Key(k)).unused.detach(), 1e-12);
         step(here, a, cpu, k);
-        step(there, b, device, k);
-        same(there.weight.detach(), here.weight.detach(), 1e-12);
-        same(b.deviation(there.weight), a.deviation(here.weight), 1e-12);
-        same(b.deviation(there.bias), a.deviation(here.bias), 1e-12);
+        step(there, b, gpu, k);
+        check_close(there.weight.detach(), here.weight.detach(), 1e-12);
+        check_close(b.deviation(there.weight), a.deviation(here.weight), 1e-12);
+        check_close(b.deviation(there.bias), a.deviation(here.bias), 1e-12);
     }
     CHECK(b.noise_ratio() == Approx(a.noise_ratio()));
 }
 
 TEST_CASE("clipping and rows on the device", "[cuda][optim]") {
-    Tensor<float, 2> here = clone(numbers<float>({9, 5})).require_grad(), there = clone(numbers<float>({9, 5}).to(device)).require_grad();
+    Tensor<float, 2> here = clone(numbers<float>({9, 5})).require_grad(), there = clone(numbers<float>({9, 5}).to(gpu)).require_grad();
     auto a = optim::adam(here, {.lr = 0.1}), b = optim::adam(there, {.lr = 0.1});
     Tensor<std::int64_t, 1> rows = empty<std::int64_t>({3});
     rows.data()[0] = 0, rows.data()[1] = 4, rows.data()[2] = 8;
@@ -197,32 +198,32 @@ TEST_CASE("clipping and rows on the device", "[cuda][optim]") {
         return norm;
     };
     for (int k = 0; k < 3; ++k) {
-        CHECK(step(there, b, device, k) == Approx(step(here, a, cpu, k)).epsilon(1e-6));
-        same(there.detach(), here.detach(), 1e-5);
+        CHECK(step(there, b, gpu, k) == Approx(step(here, a, cpu, k)).epsilon(1e-6));
+        check_close(there.detach(), here.detach(), 1e-5);
     }
     // A NaN among magnitudes.
     Tensor<float, 1> g = numbers<float>({1000});
     g.data()[517] = std::nanf("");
-    CHECK(std::isnan(kernels::cuda::largest_magnitude(1000, g.to(device).data())));
-    CHECK(kernels::cuda::largest_magnitude(500, g.to(device).data()) == kernels::cpu::largest_magnitude(500, g.data()));
+    CHECK(std::isnan(kernels::cuda::largest_magnitude(1000, g.to(gpu).data())));
+    CHECK(kernels::cuda::largest_magnitude(500, g.to(gpu).data()) == kernels::cpu::largest_magnitude(500, g.data()));
 }
 
 TEST_CASE("a norm that is not finite skips the step on the device", "[cuda][optim]") {
-    Tensor<float, 1> w = clone(numbers<float>({40}).to(device)).require_grad();
+    Tensor<float, 1> w = clone(numbers<float>({40}).to(gpu)).require_grad();
     auto optimizer = optim::sgd(w, {.lr = 1});
     Tensor<float, 0> loss = sum(w * HUGE_VALF);
     loss.backward();
     CHECK(std::isinf(optimizer.clip_norm(1)));
     optimizer.step();
     CHECK(optimizer.statistics().skipped == 1);
-    same(w.detach(), numbers<float>({40}), 0);
+    check_close(w.detach(), numbers<float>({40}), 0);
     // The gradient that was there when the optimiser was built, and one that is kept.
-    Tensor<float, 1> v = clone(numbers<float>({40}).to(device)).require_grad();
+    Tensor<float, 1> v = clone(numbers<float>({40}).to(gpu)).require_grad();
     Tensor<float, 0> first = sum(v * v);
     first.backward();
     auto other = optim::sgd(v, {.lr = 0.5});
     other.step({.keep_gradients = true});
-    same(v.detach(), zeros<float>({40}), 0);
+    check_close(v.detach(), zeros<float>({40}), 0);
     CHECK(v.has_grad());
     other.zero_grad();
     CHECK_FALSE(v.has_grad());
@@ -231,30 +232,30 @@ TEST_CASE("a norm that is not finite skips the step on the device", "[cuda][opti
 TEST_CASE("kernels of optimisers on odd ranges", "[cuda][optim]") {
     for (long n : {1l, 3l, 31l, 33l, 1000l}) {
         Tensor<float, 1> g = numbers<float>({n + 1});
-        const auto there = g.to(device);
+        const auto there = g.to(gpu);
         CHECK(kernels::cuda::sum_of_squares(n, there.data() + 1) == Approx(kernels::cpu::sum_of_squares(n, g.data() + 1)).epsilon(1e-12));
         Tensor<float, 1> p = numbers<float>({n + 1}, 3);
-        auto q = p.to(device);
+        auto q = p.to(gpu);
         const kernels::cpu::Sgd<float, false> rule(kernels::cpu::sgd_scalars(1, {.lr = 0.5}));
         const float coefficient = 0.25f;
         float* none = nullptr;
         kernels::cpu::fused_step(rule, n, p.data() + 1, g.data() + 1, none, none, none, true, &coefficient);
         kernels::cuda::fused_step(rule, n, q.data() + 1, there.data() + 1, none, none, none, true, &coefficient);
-        same(q, p, 1e-6);
-        same(there, g, 0);
+        check_close(q, p, 1e-6);
+        check_close(there, g, 0);
     }
     const kernels::cpu::Sgd<float, false> rule(kernels::cpu::sgd_scalars(1, {}));
     kernels::cuda::fused_step(rule, 0, static_cast<float*>(nullptr), static_cast<float*>(nullptr), static_cast<float*>(nullptr),
                               static_cast<float*>(nullptr), static_cast<float*>(nullptr), true);
     CHECK(kernels::cuda::sum_of_squares(0, static_cast<const float*>(nullptr)) == 0);
-    CHECK(kernels::cuda::sum_of_squares(20000, zeros<float>({20000}, device).data()) == 0);
+    CHECK(kernels::cuda::sum_of_squares(20000, zeros<float>({20000}, gpu).data()) == 0);
 }
 
 TEST_CASE("steps of a captured graph", "[cuda][optim]") {
     // The numbers of each step, a rate that changes between launches, and a mask that is another in every launch.
-    Pair<float> here(device), there(device);
+    Pair<float> here(gpu), there(gpu);
     auto a = optim::adam(here, {.lr = 0.01}), b = optim::adam(there, {.lr = 0.01});
-    const auto x = numbers<float>({5, 7, 33}).to(device);
+    const auto x = numbers<float>({5, 7, 33}).to(gpu);
     const auto step = [&](Pair<float>& net, auto& optimizer, Key key) {
         Tensor<float, 0> loss = mean(square(dropout(net.weight * x + net.bias, 0.5, key)));
         loss.backward();
@@ -263,16 +264,16 @@ TEST_CASE("steps of a captured graph", "[cuda][optim]") {
     };
     step(here, a, Key(7));
     step(there, b, Key(7));
-    runtime::Graph graph(device, [&] { return step(there, b, Key(5)); });
+    runtime::Graph graph(gpu, [&] { return step(there, b, Key(5)); });
     for (int k = 0; k < 3; ++k) {
         if (k == 2) {
             a.set_lr_scale(0.5);
             b.set_lr_scale(0.5);
         }
         const auto p = step(here, a, Key(5).split(static_cast<std::uint64_t>(k))), q = graph.replay();
-        same(q.detach(), p.detach().to(cpu), 0);
-        same(there.weight.detach(), here.weight.detach().to(cpu), 0);
-        same(there.bias.detach(), here.bias.detach().to(cpu), 0);
+        check_close(q.detach(), p.detach().to(cpu), 0);
+        check_close(there.weight.detach(), here.weight.detach().to(cpu), 0);
+        check_close(there.bias.detach(), here.bias.detach().to(cpu), 0);
     }
     long steps_here = 0, steps_there = 0;
     const auto nothing = [](const char*, const char*, const detail::AnyTensor&) {};
@@ -284,9 +285,9 @@ TEST_CASE("steps of a captured graph", "[cuda][optim]") {
 
 TEST_CASE("rules that remember, and those with norms, in a captured graph", "[cuda][optim]") {
     const auto run = [](auto make) {
-        Pair<float> here(device), there(device);
+        Pair<float> here(gpu), there(gpu);
         auto a = make(here), b = make(there);
-        const auto x = numbers<float>({5, 7, 33}).to(device);
+        const auto x = numbers<float>({5, 7, 33}).to(gpu);
         const auto step = [&](Pair<float>& net, auto& optimiser) {
             Tensor<float, 0> loss = mean(square(net.weight * x + net.bias));
             loss.backward();
@@ -294,35 +295,35 @@ TEST_CASE("rules that remember, and those with norms, in a captured graph", "[cu
         };
         step(here, a);
         step(there, b);
-        runtime::Graph graph(device, [&] { step(there, b); });
+        runtime::Graph graph(gpu, [&] { step(there, b); });
         for (int k = 0; k < 3; ++k) {
             step(here, a);
             graph.replay();
-            same(there.weight.detach(), here.weight.detach().to(cpu), 0);
-            same(there.bias.detach(), here.bias.detach().to(cpu), 0);
+            check_close(there.weight.detach(), here.weight.detach().to(cpu), 0);
+            check_close(there.bias.detach(), here.bias.detach().to(cpu), 0);
         }
     };
     run([](auto& net) { return optim::nadam(net); });
     run([](auto& net) { return optim::radam(net, {.beta2 = 0.5}); });
     run([](auto& net) { return optim::lamb(net, {.weight_decay = 0.1}); });
     run([](auto& net) { return optim::lars(net, {.weight_decay = 0.1}); });
-    Pair<float> net(device);
+    Pair<float> net(gpu);
     auto lookahead = optim::lookahead(optim::sgd(net));
-    CHECK_THROWS_WITH(runtime::Graph(device, [&] { lookahead.step(); }), Catch::Contains("lookahead: cannot be part of a captured graph"));
+    CHECK_THROWS_WITH(runtime::Graph(gpu, [&] { lookahead.step(); }), Catch::Contains("lookahead: cannot be part of a captured graph"));
 }
 
 TEST_CASE("cross-entropy in a captured graph", "[cuda][optim]") {
-    const auto y = labels({9}, 5).to(device);
-    Tensor<float, 2> w = clone(numbers<float>({9, 5}).to(device)).require_grad();
-    runtime::Graph graph(device, [&] {
+    const auto y = indices<std::int64_t>({9}, 5).to(gpu);
+    Tensor<float, 2> w = clone(numbers<float>({9, 5}).to(gpu)).require_grad();
+    runtime::Graph graph(gpu, [&] {
         const auto loss = cross_entropy(w, y);
         loss.backward();
         return loss;
     });
     const auto gradient = w.grad();
     Tensor<float, 2> v = numbers<float>({9, 5}).require_grad();
-    const auto loss = cross_entropy(v, labels({9}, 5));
+    const auto loss = cross_entropy(v, indices<std::int64_t>({9}, 5));
     loss.backward();
-    same(graph.replay().detach(), loss.detach(), 1e-6);
-    same(gradient, v.grad(), 1e-6);
+    check_close(graph.replay().detach(), loss.detach(), 1e-6);
+    check_close(gradient, v.grad(), 1e-6);
 }

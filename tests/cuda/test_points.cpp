@@ -1,5 +1,5 @@
 // Farthest points and nearest neighbours on the device, and pooling layers there: the same as on the CPU.
-#include "against_cpu.hpp"
+#include "device_agreement.hpp"
 
 #include <tenon/graph/norm.hpp>
 #include <tenon/graph/points/fps.hpp>
@@ -11,7 +11,7 @@
 #include <tenon/nn/module.hpp>
 
 using namespace tenon;
-using namespace against_cpu;
+using namespace device_agreement;
 
 TEMPLATE_TEST_CASE("points on the device", "[cuda]", float, double) {
     using T = TestType;
@@ -39,13 +39,13 @@ TEMPLATE_TEST_CASE("points on the device", "[cuda]", float, double) {
 }
 
 TEST_CASE("pooling on the device", "[cuda]") {
-    const auto x = numbers<float>({9, 4});
+    const auto x = fiftieths<float>({9, 4});
     const Segments batch = Segments::from_pointers(from<std::int64_t>({0, 4, 4, 9})), mixed = Segments::from_indices(from<std::int64_t>({2, 0, 2, 1, 1, 0, 2, 2, 0}), 3);
     const graph::Graph g = graph::Graph::from_edges(from<std::int64_t>({2, 7}, {0, 1, 5, 6, 8, 7, 3, 1, 2, 6, 7, 8, 5, 0}), 9);
     for (const Segments& s : {batch, mixed}) {
         const Segments there = s.to(gpu);
         CHECK(same(graph::segment_index(there), graph::segment_index(s)));
-        const auto both = [&](auto f) { return of_gradients(x, [&](const auto& v) { return f(v, v.device().is_cpu() ? s : there); }); };
+        const auto both = [&](auto f) { return gradient_difference(x, [&](const auto& v) { return f(v, v.device().is_cpu() ? s : there); }); };
         CHECK(both([](const auto& v, const Segments& b) { return graph::sort_pool(v, 3, b); }) <= rounding<float>);
         CHECK(both([](const auto& v, const Segments& b) { return graph::pair_norm(v, b); }) <= 8 * rounding<float>);
         CHECK(both([](const auto& v, const Segments& b) { return graph::to_dense_batch(v, b).x; }) <= rounding<float>);

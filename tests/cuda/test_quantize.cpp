@@ -1,11 +1,11 @@
 // Quantisation and products of bytes on the device: the CPU's bits.
 #include <tenon/ops/quantize.hpp>
 
-#include "agreement.hpp"
+#include "device_agreement.hpp"
 
 using namespace tenon;
-using agreement::check_close;
-using agreement::numbers;
+using device_agreement::check_close;
+using device_agreement::eighths;
 
 namespace {
 
@@ -38,17 +38,17 @@ bool same_bytes(const Tensor<Q, R>& a, const Tensor<Q, R>& b) {
 }  // namespace
 
 TEST_CASE("quantisation") {
-    const auto x = numbers<float>({5, 33}, 1);
+    const auto x = eighths<float>({5, 33}, 1);
     const Quantization whole{.scale = 0.05f, .zero_point = 3};
     Quantization rows;
     rows.scales = scales(5);
     rows.zero_points = zero_points(5);
     const auto a = quantize_per_tensor(x, whole), b = quantize_per_tensor(x.to(cuda()), whole);
     CHECK(same_bytes(a, b));
-    check_close(dequantize_per_tensor(a, whole), dequantize_per_tensor(b, whole), same);
+    check_close(dequantize_per_tensor(b, whole), dequantize_per_tensor(a, whole), same);
     const auto c = quantize_per_channel<0, std::uint8_t>(x, rows), d = quantize_per_channel<0, std::uint8_t>(x.to(cuda()), on_device(rows));
     CHECK(same_bytes(c, d));
-    check_close(dequantize_per_channel<0>(c, rows), dequantize_per_channel<0>(d, on_device(rows)), same);
+    check_close(dequantize_per_channel<0>(d, on_device(rows)), dequantize_per_channel<0>(c, rows), same);
     CHECK_THROWS_AS(quantize_per_channel<0>(x.to(cuda()), rows), DeviceError);
 }
 
@@ -56,15 +56,15 @@ TEST_CASE("products of bytes") {
     const Quantization by_tensor{.scale = 0.05f}, shifted{.scale = 0.02f, .zero_point = 100};
     Quantization columns;
     columns.scales = scales(68);
-    const auto x = numbers<float>({3, 12, 72}, 1);
-    const auto w = numbers<float>({68, 72}, 2);
+    const auto x = eighths<float>({3, 12, 72}, 1);
+    const auto w = eighths<float>({68, 72}, 2);
     const auto qx = quantize_per_tensor(x, by_tensor);
     const auto qw = quantize_per_channel<0>(w, columns);
     const auto ux = quantize_per_tensor<std::uint8_t>(x, shifted);
-    check_close(linear_int8(qx, qw), linear_int8(qx.to(cuda()), qw.to(cuda())), same);
-    check_close(matmul_int8(ux, transpose(qw)), matmul_int8(ux.to(cuda()), transpose(qw.to(cuda()))), same);
-    const auto bias = numbers<float>({68}, 3);
-    check_close(linear_int8(qx, by_tensor, qw, columns, {.bias = bias, .relu = true}),
-                linear_int8(qx.to(cuda()), by_tensor, qw.to(cuda()), on_device(columns), {.bias = bias.to(cuda()), .relu = true}), same);
-    check_close(linear_int8(ux, shifted, qw, columns), linear_int8(ux.to(cuda()), shifted, qw.to(cuda()), on_device(columns)), same);
+    check_close(linear_int8(qx.to(cuda()), qw.to(cuda())), linear_int8(qx, qw), same);
+    check_close(matmul_int8(ux.to(cuda()), transpose(qw.to(cuda()))), matmul_int8(ux, transpose(qw)), same);
+    const auto bias = eighths<float>({68}, 3);
+    check_close(linear_int8(qx.to(cuda()), by_tensor, qw.to(cuda()), on_device(columns), {.bias = bias.to(cuda()), .relu = true}),
+                linear_int8(qx, by_tensor, qw, columns, {.bias = bias, .relu = true}), same);
+    check_close(linear_int8(ux.to(cuda()), shifted, qw.to(cuda()), on_device(columns)), linear_int8(ux, shifted, qw, columns), same);
 }

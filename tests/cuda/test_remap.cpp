@@ -1,20 +1,17 @@
 // Padding, tiling, masks, triangles, joins and classes on the device against the CPU.
-#include "agree.hpp"
+#include "device_agreement.hpp"
+
+#include <tenon/tenon.hpp>
 
 using namespace tenon;
-using agree::indices;
-using agree::numbers;
-
-namespace {
-const Device gpu = cuda(0);
-}
+using namespace device_agreement;
 
 TEMPLATE_TEST_CASE("axes are padded, flipped, rolled and repeated", "", float, bf16) {
     using T = TestType;
     for (const long n : {1l, 7l, 33l}) {
         CAPTURE(n);
         const auto x = numbers<T>(Shape<3>{{3, n, 5}});
-        const auto same = [&](auto&& f) { agree::values_and_gradients(x, [&](const auto& a, Device) { return f(a); }); };
+        const auto same = [&](auto&& f) { agree([&](const auto& a) { return f(a); }, x); };
         same([](const auto& a) { return pad<1, 2>(a, {{2, 3}, {1, 0}}, {.value = 1.5}); });
         same([](const auto& a) { return pad<1>(a, {{-1, 4}}); });
         same([](const auto& a) { return pad<0, 1>(a, {{1, 2}, {3, 2}}, {.mode = PadMode::replicate}); });
@@ -29,10 +26,10 @@ TEMPLATE_TEST_CASE("axes are padded, flipped, rolled and repeated", "", float, b
         same([](const auto& a) { return repeat_interleave<2>(a, 1); });
         same([](const auto& a) { return repeat_interleave<0>(a, 0); });
     }
-    agree::check(pad<0>(numbers<std::int8_t>(Shape<1>{{1000}}).to(gpu), {{3, 3}}, {.value = 7}), pad<0>(numbers<std::int8_t>(Shape<1>{{1000}}), {{3, 3}}, {.value = 7}));
-    agree::check(flip(numbers<bool>(Shape<2>{{31, 9}}).to(gpu)), flip(numbers<bool>(Shape<2>{{31, 9}})));
+    check_close(pad<0>(numbers<std::int8_t>(Shape<1>{{1000}}).to(gpu), {{3, 3}}, {.value = 7}), pad<0>(numbers<std::int8_t>(Shape<1>{{1000}}), {{3, 3}}, {.value = 7}));
+    check_close(flip(numbers<bool>(Shape<2>{{31, 9}}).to(gpu)), flip(numbers<bool>(Shape<2>{{31, 9}})));
     // Nothing but padding.
-    agree::values_and_gradients(numbers<T>(Shape<2>{{4, 0}}), [](const auto& a, Device) { return pad<1>(a, {{2, 1}}, {.value = 3}); });
+    agree([](const auto& a) { return pad<1>(a, {{2, 1}}, {.value = 3}); }, numbers<T>(Shape<2>{{4, 0}}));
 }
 
 TEST_CASE("tables of any kind are looked up on the device") {
@@ -47,8 +44,8 @@ TEST_CASE("tables of any kind are looked up on the device") {
     const auto x_there = x.to(gpu), dy_there = dy.to(gpu);
     kernels::cuda::remap(3, axes, static_cast<const float*>(x_there.data()), 9.f, there.data());
     kernels::cuda::remap_transposed(3, axes, static_cast<const float*>(dy_there.data()), gradient.data(), false);
-    agree::check(there, y);
-    agree::check(gradient, dx);
+    check_close(there, y);
+    check_close(gradient, dx);
 }
 
 TEMPLATE_TEST_CASE("masks choose on the device", "", float, half) {
@@ -58,14 +55,14 @@ TEMPLATE_TEST_CASE("masks choose on the device", "", float, half) {
         CAPTURE(n);
         const auto x = numbers<T>(Shape<2>{{n, 3}});
         const auto mask = numbers<bool>(Shape<2>{{n, 3}}, 4), column = numbers<bool>(Shape<2>{{n, 1}}, 5);
-        agree::check(nonzero(mask.to(gpu)), nonzero(mask));
-        agree::values_and_gradients(x, [&](const auto& a, Device d) { return masked_select(a, mask.to(d)); });
-        agree::values_and_gradients(x, [&](const auto& a, Device d) { return masked_select(a, column.to(d)); });
-        agree::values_and_gradients(x, [&](const auto& a, Device d) { return eval(masked_fill(a, mask.to(d), 2)); });
-        agree::values_and_gradients(x, [&](const auto& a, Device d) { return masked_scatter(a, mask.to(d), numbers<T>(Shape<1>{{3 * n}}, 8).to(d)); });
+        check_close(nonzero(mask.to(gpu)), nonzero(mask));
+        agree([&](Device d, const auto& a) { return masked_select(a, mask.to(d)); }, x);
+        agree([&](Device d, const auto& a) { return masked_select(a, column.to(d)); }, x);
+        agree([&](Device d, const auto& a) { return eval(masked_fill(a, mask.to(d), 2)); }, x);
+        agree([&](Device d, const auto& a) { return masked_scatter(a, mask.to(d), numbers<T>(Shape<1>{{3 * n}}, 8).to(d)); }, x);
     }
     const auto cube = numbers<T>(Shape<3>{{4, 5, 6}});
-    agree::check(nonzero(cube.to(gpu)), nonzero(cube));
+    check_close(nonzero(cube.to(gpu)), nonzero(cube));
 }
 
 TEMPLATE_TEST_CASE("triangles, joins and classes", "", float, bf16) {
@@ -73,19 +70,19 @@ TEMPLATE_TEST_CASE("triangles, joins and classes", "", float, bf16) {
     for (const long n : {1l, 31l, 40l}) {
         const auto x = numbers<T>(Shape<3>{{2, n, 33}});
         for (const long offset : {-2l, 0l, 3l}) {
-            agree::values_and_gradients(x, [&](const auto& a, Device) { return tril(a, offset); });
-            agree::values_and_gradients(x, [&](const auto& a, Device) { return triu(a, offset); });
+            agree([&](const auto& a) { return tril(a, offset); }, x);
+            agree([&](const auto& a) { return triu(a, offset); }, x);
         }
         const auto other = numbers<T>(Shape<3>{{2, 3, 33}}, 4);
-        agree::values_and_gradients(x, [&](const auto& a, Device d) { return concat<1>({a, other.to(d), a}); });
-        agree::values_and_gradients(x, [&](const auto& a, Device) { return stack<2>({a, a}); });
-        agree::values_and_gradients(x, [&](const auto& a, Device) { return concat<0>(a * 2, transpose(transpose(a))); });
-        agree::values_and_gradients(x, [&](const auto& a, Device) { return contiguous(split<2>(a, 20)[1]); });
+        agree([&](Device d, const auto& a) { return concat<1>({a, other.to(d), a}); }, x);
+        agree([&](const auto& a) { return stack<2>({a, a}); }, x);
+        agree([&](const auto& a) { return concat<0>(a * 2, transpose(transpose(a))); }, x);
+        agree([&](const auto& a) { return contiguous(split<2>(a, 20)[1]); }, x);
         const auto labels = indices<std::int64_t>(Shape<2>{{n, 3}}, 11);
-        agree::check(one_hot<T>(labels.to(gpu), 11), one_hot<T>(labels, 11));
+        check_close(one_hot<T>(labels.to(gpu), 11), one_hot<T>(labels, 11));
     }
-    agree::values_and_gradients(numbers<T>(Shape<1>{{7}}), [](const auto& a, Device) {
+    agree([](const auto& a) {
         const auto [rows, columns] = meshgrid(a, a);
         return eval(rows * columns);
-    });
+    }, numbers<T>(Shape<1>{{7}}));
 }

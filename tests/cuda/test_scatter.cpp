@@ -1,15 +1,12 @@
 // Scatters on the device against the CPU.
-#include "agree.hpp"
+#include "device_agreement.hpp"
+
+#include <tenon/tenon.hpp>
 
 #include <limits>
 
 using namespace tenon;
-using agree::indices;
-using agree::numbers;
-
-namespace {
-const Device gpu = cuda(0);
-}
+using namespace device_agreement;
 
 TEMPLATE_TEST_CASE("scattering", "", float, bf16) {
     using T = TestType;
@@ -24,8 +21,8 @@ TEMPLATE_TEST_CASE("scattering", "", float, bf16) {
             const auto other = numbers<T>(shape, 5);
             // As functions of the source, then of the tensor.
             const auto both = [&](auto&& f) {
-                agree::values_and_gradients(numbers<T>(sizes, 2), [&](const auto& src, Device d) { return f(other.to(d), index.to(d), src); });
-                agree::values_and_gradients(other, [&](const auto& x, Device d) { return f(x, small.to(d), numbers<T>(sizes, 2).to(d)); });
+                agree([&](Device d, const auto& src) { return f(other.to(d), index.to(d), src); }, numbers<T>(sizes, 2));
+                agree([&](Device d, const auto& x) { return f(x, small.to(d), numbers<T>(sizes, 2).to(d)); }, other);
             };
             both([](const auto& x, const auto& i, const auto& s) { return scatter<1>(x, i, s); });
             both([](const auto& x, const auto& i, const auto& s) { return scatter_add<1>(x, i, s); });
@@ -38,8 +35,8 @@ TEMPLATE_TEST_CASE("scattering", "", float, bf16) {
         const auto other = numbers<T>(shape, 5);
         const Shape<3> sizes{{2, m, 5}};
         const auto slices = [&](auto&& f) {
-            agree::values_and_gradients(numbers<T>(sizes, 2), [&](const auto& src, Device d) { return f(other.to(d), rows.to(d), src); });
-            agree::values_and_gradients(other, [&](const auto& x, Device d) { return f(x, rows.to(d), numbers<T>(sizes, 2).to(d)); });
+            agree([&](Device d, const auto& src) { return f(other.to(d), rows.to(d), src); }, numbers<T>(sizes, 2));
+            agree([&](Device d, const auto& x) { return f(x, rows.to(d), numbers<T>(sizes, 2).to(d)); }, other);
         };
         slices([](const auto& x, const auto& i, const auto& s) { return index_add<1>(x, i, s); });
         slices([](const auto& x, const auto& i, const auto& s) { return index_copy<1>(x, i, s); });
@@ -54,7 +51,7 @@ TEMPLATE_TEST_CASE("scattering integers and double", "", std::int8_t, std::uint8
     using T = TestType;
     const auto x = numbers<T>(Shape<2>{{4, 11}}), src = numbers<T>(Shape<2>{{4, 300}}, 7);
     const auto index = indices<std::int64_t>(Shape<2>{{4, 300}}, 11);
-    const auto same = [&](auto&& f) { agree::check(f(x.to(gpu), index.to(gpu), src.to(gpu)), f(x, index, src)); };
+    const auto same = [&](auto&& f) { check_close(f(x.to(gpu), index.to(gpu), src.to(gpu)), f(x, index, src)); };
     same([](const auto& a, const auto& i, const auto& s) { return scatter<1>(a, i, s); });
     same([](const auto& a, const auto& i, const auto& s) { return scatter_add<1>(a, i, s); });
     same([](const auto& a, const auto& i, const auto& s) { return scatter_max<1>(a, i, s); });
@@ -65,6 +62,6 @@ TEST_CASE("NaN wins a scattered extreme, and infinities keep their order") {
     const auto x = from({0.f, -inf, inf, -1.f});
     const auto src = from({nan, -inf, 3.f, -2.f, inf, 0.f, -0.f});
     const auto index = from({std::int64_t(0), std::int64_t(1), std::int64_t(1), std::int64_t(3), std::int64_t(2), std::int64_t(3), std::int64_t(0)});
-    agree::check(scatter_max<0>(x.to(gpu), index.to(gpu), src.to(gpu)), scatter_max<0>(x, index, src));
-    agree::check(scatter_min<0>(x.to(gpu), index.to(gpu), src.to(gpu)), scatter_min<0>(x, index, src));
+    check_close(scatter_max<0>(x.to(gpu), index.to(gpu), src.to(gpu)), scatter_max<0>(x, index, src));
+    check_close(scatter_min<0>(x.to(gpu), index.to(gpu), src.to(gpu)), scatter_min<0>(x, index, src));
 }

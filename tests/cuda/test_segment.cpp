@@ -1,13 +1,12 @@
 // Segments and bags on the device against the CPU.
-#include "agree.hpp"
+#include "device_agreement.hpp"
+
+#include <tenon/tenon.hpp>
 
 using namespace tenon;
-using agree::indices;
-using agree::numbers;
+using namespace device_agreement;
 
 namespace {
-
-const Device gpu = cuda(0);
 
 // Rows in some order, a few segments empty, one long enough for a block of its own.
 Tensor<std::int64_t, 1> membership(long rows, long segments) {
@@ -25,10 +24,10 @@ TEST_CASE("segments are the same whichever device made them") {
         const auto host = Segments::from_indices(of, 19), device = Segments::from_indices(of.to(gpu), 19);
         CHECK(device.count() == 19);
         CHECK(device.rows() == rows);
-        agree::check(device.pointers(), host.pointers());
+        check_close(device.pointers(), host.pointers());
         const auto again = Segments::from_pointers(device.pointers());
         CHECK(again.rows() == rows);
-        agree::check(again.pointers(), host.pointers());
+        check_close(again.pointers(), host.pointers());
         CHECK(Segments::from_indices(of.to(gpu)).count() == Segments::from_indices(of).count());
     }
     CHECK_THROWS_AS(Segments::from_pointers(from({std::int64_t(0), std::int64_t(3), std::int64_t(2)}).to(gpu)), ValueError);
@@ -47,11 +46,11 @@ TEMPLATE_TEST_CASE("reductions of segments", "", float, double, bf16) {
                 const Segments there = s.to(gpu);
                 const auto x = numbers<T>(Shape<2>{{rows, width}});
                 const auto on = [&](Device d) -> const Segments& { return d.is_cpu() ? s : there; };
-                agree::values_and_gradients(x, [&](const auto& a, Device d) { return segment_sum(a, on(d)); });
-                agree::values_and_gradients(x, [&](const auto& a, Device d) { return segment_mean(a, on(d)); });
-                agree::values_and_gradients(x, [&](const auto& a, Device d) { return segment_max(a, on(d)).values; });
-                agree::values_and_gradients(x, [&](const auto& a, Device d) { return segment_softmax(a, on(d)); });
-                agree::check(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
+                agree([&](Device d, const auto& a) { return segment_sum(a, on(d)); }, x);
+                agree([&](Device d, const auto& a) { return segment_mean(a, on(d)); }, x);
+                agree([&](Device d, const auto& a) { return segment_max(a, on(d)).values; }, x);
+                agree([&](Device d, const auto& a) { return segment_softmax(a, on(d)); }, x);
+                check_close(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
             }
         }
     }
@@ -62,11 +61,11 @@ TEST_CASE("the special values of segments") {
     const auto of = from({std::int64_t(0), std::int64_t(0), std::int64_t(1), std::int64_t(1), std::int64_t(2), std::int64_t(2), std::int64_t(3),
                           std::int64_t(3), std::int64_t(5), std::int64_t(5)});
     const auto s = Segments::from_sorted(of, 6), there = s.to(gpu);
-    agree::check(segment_softmax(x.to(gpu), there), segment_softmax(x, s));
-    agree::check(segment_max(x.to(gpu), there).values, segment_max(x, s).values);
-    agree::check(segment_max(x.to(gpu), there).indices, segment_max(x, s).indices);
-    agree::check(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
-    agree::check(segment_mean(x.to(gpu), there), segment_mean(x, s));
+    check_close(segment_softmax(x.to(gpu), there), segment_softmax(x, s));
+    check_close(segment_max(x.to(gpu), there).values, segment_max(x, s).values);
+    check_close(segment_max(x.to(gpu), there).indices, segment_max(x, s).indices);
+    check_close(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
+    check_close(segment_mean(x.to(gpu), there), segment_mean(x, s));
 }
 
 TEMPLATE_TEST_CASE("bags of embeddings", "", float, half) {
@@ -76,11 +75,10 @@ TEMPLATE_TEST_CASE("bags of embeddings", "", float, half) {
     const auto pairs = indices<std::int32_t>(Shape<2>{{9, 5}}, 30);
     const auto table = numbers<T>(Shape<2>{{30, 6}});
     for (const BagMode mode : {BagMode::sum, BagMode::mean, BagMode::max}) {
-        agree::values_and_gradients(table, [&](const auto& w, Device d) { return embedding_bag(w, index.to(d), offsets.to(d), {.mode = mode}); });
-        agree::values_and_gradients(table, [&](const auto& w, Device d) { return embedding_bag(w, pairs.to(d), {.mode = mode}); });
+        agree([&](Device d, const auto& w) { return embedding_bag(w, index.to(d), offsets.to(d), {.mode = mode}); }, table);
+        agree([&](Device d, const auto& w) { return embedding_bag(w, pairs.to(d), {.mode = mode}); }, table);
     }
     const auto weights = numbers<T>(Shape<1>{{400}}, 9);
-    agree::values_and_gradients(table, [&](const auto& w, Device d) { return embedding_bag(w, index.to(d), offsets.to(d), {.mode = BagMode::sum}, weights.to(d)); });
-    agree::values_and_gradients(weights,
-                                [&](const auto& w, Device d) { return embedding_bag(table.to(d), index.to(d), offsets.to(d), {.mode = BagMode::sum}, w); });
+    agree([&](Device d, const auto& w) { return embedding_bag(w, index.to(d), offsets.to(d), {.mode = BagMode::sum}, weights.to(d)); }, table);
+    agree([&](Device d, const auto& w) { return embedding_bag(table.to(d), index.to(d), offsets.to(d), {.mode = BagMode::sum}, w); }, weights);
 }

@@ -1,9 +1,9 @@
-#include "against_cpu.hpp"
+#include "device_agreement.hpp"
 
 #include <tenon/ops/sort.hpp>
 
 using namespace tenon;
-using namespace against_cpu;
+using namespace device_agreement;
 
 namespace {
 
@@ -12,7 +12,7 @@ constexpr Sizes lines[] = {{1, 1, 1}, {70, 5, 1}, {3, 33, 1}, {2, 1000, 1}, {2, 
 
 template <class T>
 Tensor<T, 3> sample(const Sizes& s) {
-    Tensor<T, 3> x = numbers<T>({s.outer, s.n, s.inner});
+    Tensor<T, 3> x = fiftieths<T>({s.outer, s.n, s.inner});
     if constexpr (Floating<T>) {
         for (long i = 5; i < x.size(); i += 17) x.data()[i] = static_cast<T>(i % 2 == 0 ? 0.f : -0.f);
         for (long i = 11; i < x.size(); i += 211) x.data()[i] = static_cast<T>(i % 3 == 0 ? NAN : i % 3 == 1 ? HUGE_VALF : -HUGE_VALF);
@@ -71,7 +71,7 @@ TEMPLATE_TEST_CASE("the k-th element and the median on the device", "[cuda]", fl
         if (s.n == 0) continue;
         INFO(s.outer << ", " << s.n << ", " << s.inner);
         for (const bool plain : {true, false}) {
-            const auto x = plain ? numbers<T>({s.outer, s.n, s.inner}) : sample<T>(s);
+            const auto x = plain ? fiftieths<T>({s.outer, s.n, s.inner}) : sample<T>(s);
             const auto there = x.to(gpu);
             for (const long k : {1l, (s.n + 1) / 2, s.n}) check(kthvalue<1>(there, k), kthvalue<1>(x, k));
             check(median<1>(there), median<1>(x));
@@ -86,7 +86,7 @@ TEMPLATE_TEST_CASE("unique elements on the device", "[cuda]", float, std::int64_
         if constexpr (std::is_same_v<T, bool>) {
             for (long i = 0; i < n; ++i) x.data()[i] = i % 3 == 0;
         } else {
-            x = numbers<T>({n, 1});
+            x = fiftieths<T>({n, 1});
             if constexpr (Floating<T>)
                 for (long i = 7; i < n; i += 300) x.data()[i] = i % 2 == 0 ? -0.f : NAN;
         }
@@ -99,9 +99,9 @@ TEMPLATE_TEST_CASE("unique elements on the device", "[cuda]", float, std::int64_
 
 TEMPLATE_TEST_CASE("searches in what is sorted on the device", "[cuda]", float, bf16, std::int64_t) {
     using T = TestType;
-    const Tensor<T, 1> row = sort(numbers<T>({777})).values;
-    const Tensor<T, 2> rows = sort(numbers<T>({5, 33})).values;
-    Tensor<T, 2> x = numbers<T>({5, 40}, 3);
+    const Tensor<T, 1> row = sort(fiftieths<T>({777})).values;
+    const Tensor<T, 2> rows = sort(fiftieths<T>({5, 33})).values;
+    Tensor<T, 2> x = fiftieths<T>({5, 40}, 3);
     if constexpr (Floating<T>) {
         x.data()[3] = static_cast<T>(NAN);
         x.data()[4] = static_cast<T>(HUGE_VALF);
@@ -118,11 +118,11 @@ TEMPLATE_TEST_CASE("searches in what is sorted on the device", "[cuda]", float, 
 
 TEMPLATE_TEST_CASE("gradients of what is picked by order on the device", "[cuda]", float, bf16) {
     using T = TestType;
-    const auto x = numbers<T>({4, 33, 3});
-    CHECK(of_gradients(x, [](const auto& v) { return sort<1>(v, {.descending = true}).values; }) == 0);
-    CHECK(of_gradients(x, [](const auto& v) { return sort(v.template permute<2, 0, 1>()).values; }) == 0);
-    CHECK(of_gradients(x, [](const auto& v) { return topk<1>(v, 5).values; }) == 0);
-    CHECK(of_gradients(x, [](const auto& v) { return kthvalue<0>(v, 2, keepdim).values; }) == 0);
-    CHECK(of_gradients(x, [](const auto& v) { return median(v); }) == 0);
-    CHECK(of_gradients(x, [](const auto& v) { return unique(v).values; }) == 0);
+    const auto x = fiftieths<T>({4, 33, 3});
+    CHECK(gradient_difference(x, [](const auto& v) { return sort<1>(v, {.descending = true}).values; }) == 0);
+    CHECK(gradient_difference(x, [](const auto& v) { return sort(v.template permute<2, 0, 1>()).values; }) == 0);
+    CHECK(gradient_difference(x, [](const auto& v) { return topk<1>(v, 5).values; }) == 0);
+    CHECK(gradient_difference(x, [](const auto& v) { return kthvalue<0>(v, 2, keepdim).values; }) == 0);
+    CHECK(gradient_difference(x, [](const auto& v) { return median(v); }) == 0);
+    CHECK(gradient_difference(x, [](const auto& v) { return unique(v).values; }) == 0);
 }

@@ -1,4 +1,4 @@
-// Stands in for cuDNN 9's legacy convolutions: the calls that this project makes, as plain loops behind strict checks (src/cudnn.cpp).
+// Stands in for cuDNN 9's legacy convolutions and pooling: the calls that this project makes, as plain loops behind strict checks (src/cudnn.cpp).
 // The project finds them as it finds the library's, by name (emulator/libraries.hpp).
 #pragma once
 
@@ -20,10 +20,17 @@ enum cudnnStatus_t {
     CUDNN_STATUS_INTERNAL_ERROR = 4000,
     CUDNN_STATUS_EXECUTION_FAILED = 5000
 };
-enum cudnnDataType_t { CUDNN_DATA_FLOAT = 0, CUDNN_DATA_DOUBLE = 1, CUDNN_DATA_HALF = 2 };
+enum cudnnDataType_t { CUDNN_DATA_FLOAT = 0, CUDNN_DATA_DOUBLE = 1, CUDNN_DATA_HALF = 2, CUDNN_DATA_BFLOAT16 = 9 };
 enum cudnnTensorFormat_t { CUDNN_TENSOR_NCHW = 0, CUDNN_TENSOR_NHWC = 1, CUDNN_TENSOR_NCHW_VECT_C = 2 };
 enum cudnnConvolutionMode_t { CUDNN_CONVOLUTION = 0, CUDNN_CROSS_CORRELATION = 1 };
 enum cudnnMathType_t { CUDNN_DEFAULT_MATH = 0, CUDNN_TENSOR_OP_MATH = 1, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION = 2, CUDNN_FMA_MATH = 3 };
+enum cudnnPoolingMode_t {
+    CUDNN_POOLING_MAX = 0,
+    CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING = 1,
+    CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING = 2,
+    CUDNN_POOLING_MAX_DETERMINISTIC = 3
+};
+enum cudnnNanPropagation_t { CUDNN_NOT_PROPAGATE_NAN = 0, CUDNN_PROPAGATE_NAN = 1 };
 enum cudnnDeterminism_t { CUDNN_NON_DETERMINISTIC = 0, CUDNN_DETERMINISTIC = 1 };
 enum cudnnConvolutionFwdAlgo_t {
     CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM = 0,
@@ -53,6 +60,7 @@ using cudnnHandle_t = struct cudnnContext*;
 using cudnnTensorDescriptor_t = struct cudnnTensorStruct*;
 using cudnnFilterDescriptor_t = struct cudnnFilterStruct*;
 using cudnnConvolutionDescriptor_t = struct cudnnConvolutionStruct*;
+using cudnnPoolingDescriptor_t = struct cudnnPoolingStruct*;
 
 template <class Algorithm>
 struct cudnnPerformance {
@@ -107,4 +115,13 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void* alpha, c
                                              cudnnTensorDescriptor_t, const void* dy, cudnnConvolutionDescriptor_t,
                                              cudnnConvolutionBwdFilterAlgo_t, void* workspace, size_t bytes, const void* beta,
                                              cudnnFilterDescriptor_t, void* dw);
+cudnnStatus_t cudnnCreatePoolingDescriptor(cudnnPoolingDescriptor_t*);
+cudnnStatus_t cudnnSetPoolingNdDescriptor(cudnnPoolingDescriptor_t, cudnnPoolingMode_t, cudnnNanPropagation_t, int axes,
+                                          const int window[], const int padding[], const int strides[]);
+cudnnStatus_t cudnnDestroyPoolingDescriptor(cudnnPoolingDescriptor_t);
+cudnnStatus_t cudnnPoolingForward(cudnnHandle_t, cudnnPoolingDescriptor_t, const void* alpha, cudnnTensorDescriptor_t, const void* x,
+                                  const void* beta, cudnnTensorDescriptor_t, void* y);
+cudnnStatus_t cudnnPoolingBackward(cudnnHandle_t, cudnnPoolingDescriptor_t, const void* alpha, cudnnTensorDescriptor_t, const void* y,
+                                   cudnnTensorDescriptor_t, const void* dy, cudnnTensorDescriptor_t, const void* x, const void* beta,
+                                   cudnnTensorDescriptor_t, void* dx);
 }

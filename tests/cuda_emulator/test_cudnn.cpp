@@ -167,6 +167,105 @@ TEST_CASE("wrong memory") {
     cuda_emulator::clear();
 }
 
+TEST_CASE("16-bit operands are summed in float, by tensor cores") {
+    Convolution t;
+    t.describe();
+    // All three of one type.
+    REQUIRE(cudnnSetTensorNdDescriptor(t.x, CUDNN_DATA_BFLOAT16, 4, t.x_sizes, t.x_strides) == CUDNN_STATUS_SUCCESS);
+    int count = 0;
+    cudnnConvolutionFwdAlgoPerf_t found[8];
+    const auto ask = [&] { return cudnnGetConvolutionForwardAlgorithm_v7(t.handle, t.x, t.w, t.c, t.y, 8, &count, found); };
+    CHECK(ask() == CUDNN_STATUS_BAD_PARAM);
+    CHECK_THAT(fault(), Contains("types 9, 0, 0, computed in 0"));
+    cuda_emulator::clear();
+    REQUIRE(cudnnSetTensorNdDescriptor(t.y, CUDNN_DATA_BFLOAT16, 4, t.y_sizes, t.y_strides) == CUDNN_STATUS_SUCCESS);
+    REQUIRE(cudnnSetFilterNdDescriptor(t.w, CUDNN_DATA_BFLOAT16, t.format, 4, t.w_sizes) == CUDNN_STATUS_SUCCESS);
+    REQUIRE(cudnnSetConvolutionMathType(t.c, CUDNN_TENSOR_OP_MATH) == CUDNN_STATUS_SUCCESS);
+    CHECK(ask() == CUDNN_STATUS_SUCCESS);
+    CHECK(found[3].mathType == CUDNN_TENSOR_OP_MATH);
+    // Not computed in their own type.
+    REQUIRE(cudnnSetConvolutionNdDescriptor(t.c, 2, t.padding, t.stride, t.dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_BFLOAT16) ==
+            CUDNN_STATUS_SUCCESS);
+    CHECK(ask() == CUDNN_STATUS_BAD_PARAM);
+    CHECK_THAT(fault(), Contains("computed in 9"));
+    cuda_emulator::clear();
+    CHECK(cudnnSetFilterNdDescriptor(t.w, static_cast<cudnnDataType_t>(3), t.format, 4, t.w_sizes) == CUDNN_STATUS_BAD_PARAM);
+    cuda_emulator::clear();
+}
+
+TEST_CASE("pooling by its definition, and wrong descriptors") {
+    Convolution t;  // its images [2, 2, 4, 3] and results [2, 3, 2, 2]
+    cudnnPoolingDescriptor_t p = nullptr;
+    REQUIRE(cudnnCreatePoolingDescriptor(&p) == CUDNN_STATUS_SUCCESS);
+    const int window[2] = {3, 2}, padding[2] = {0, 0}, stride[2] = {1, 1}, too_much[2] = {3, 0};
+    const auto set = [&](cudnnPoolingMode_t mode, int axes, const int* pad) {
+        return cudnnSetPoolingNdDescriptor(p, mode, CUDNN_PROPAGATE_NAN, axes, window, pad, stride);
+    };
+    CHECK(set(CUDNN_POOLING_MAX, 1, padding) == CUDNN_STATUS_NOT_SUPPORTED);
+    CHECK_THAT(fault(), Contains("1 spatial axes"));
+    cuda_emulator::clear();
+    CHECK(set(CUDNN_POOLING_MAX, 2, too_much) == CUDNN_STATUS_BAD_PARAM);
+    CHECK_THAT(fault(), Contains("window 3, padding 3, stride 1"));
+    cuda_emulator::clear();
+    REQUIRE(set(CUDNN_POOLING_MAX, 2, padding) == CUDNN_STATUS_SUCCESS);
+    t.describe();
+    const auto forward = [&] {
+        return cudnnPoolingForward(t.handle, p, &t.alpha, t.x, t.x_data.data, &t.beta, t.y, t.y_data.data);
+    };
+    CHECK(forward() == CUDNN_STATUS_BAD_PARAM);
+    CHECK_THAT(fault(), Contains("images [2, 2], results [2, 3]"));
+    cuda_emulator::clear();
+    t.y_sizes[1] = 2;
+    t.y_strides[0] = 8;
+    t.y_sizes[2] = 3;
+    t.describe();
+    CHECK(forward() == CUDNN_STATUS_BAD_PARAM);
+    CHECK_THAT(fault(), Contains("results of size 3 along spatial axis 0, expected 2"));
+    cuda_emulator::clear();
+    t.y_sizes[2] = 2;
+    t.describe();
+    REQUIRE(forward() == CUDNN_STATUS_SUCCESS);
+    const auto x = t.x_data.get();
+    std::vector<float> largest, average, share(48, 0);
+    for (std::size_t plane = 0; plane < 4; ++plane)
+        for (std::size_t i = 0; i < 2; ++i)
+            for (std::size_t j = 0; j < 2; ++j) {
+                float most = -100, sum = 0;
+                for (std::size_t a = 0; a < 3; ++a)
+                    for (std::size_t b = 0; b < 2; ++b) {
+                        const std::size_t at = plane * 12 + (i + a) * 3 + j + b;
+                        most = x[at] > most ? x[at] : most;
+                        sum += x[at];
+                        share[at] += 6;
+                    }
+                largest.push_back(most);
+                average.push_back(sum);
+            }
+    auto y = t.y_data.get();
+    y.resize(16);
+    CHECK(y == largest);
+    t.alpha = 6;
+    REQUIRE(set(CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING, 2, padding) == CUDNN_STATUS_SUCCESS);
+    REQUIRE(forward() == CUDNN_STATUS_SUCCESS);
+    y = t.y_data.get();
+    y.resize(16);
+    for (std::size_t i = 0; i < 16; ++i) CHECK(y[i] == Approx(average[i]).margin(1e-5));
+    // dy of sixes: every window gives 1 to each of its elements, times alpha.
+    const DeviceArray<float> dy{std::vector<float>(16, 6.f)};
+    REQUIRE(cudnnPoolingBackward(t.handle, p, &t.alpha, t.y, dy.data, t.y, dy.data, t.x, t.x_data.data, &t.beta, t.x, t.x_data.data) ==
+            CUDNN_STATUS_SUCCESS);
+    const auto dx = t.x_data.get();
+    for (std::size_t i = 0; i < 48; ++i) CHECK(dx[i] == Approx(share[i]));
+    // The derivative of the largest needs what x and y were: not emulated.
+    REQUIRE(set(CUDNN_POOLING_MAX, 2, padding) == CUDNN_STATUS_SUCCESS);
+    CHECK(cudnnPoolingBackward(t.handle, p, &t.alpha, t.y, dy.data, t.y, dy.data, t.x, t.x_data.data, &t.beta, t.x, t.x_data.data) ==
+          CUDNN_STATUS_NOT_SUPPORTED);
+    cuda_emulator::clear();
+    CHECK(cudnnPoolingForward(t.handle, p, &t.alpha, t.x, t.x_data.data, &t.beta, t.y, nullptr) == CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
+    cuda_emulator::clear();
+    CHECK(cudnnDestroyPoolingDescriptor(p) == CUDNN_STATUS_SUCCESS);
+}
+
 TEST_CASE("algorithms: those in no fixed order are named as such, and refused") {
     Convolution t;
     t.describe();

@@ -60,16 +60,21 @@ TEMPLATE_TEST_CASE("the largest elements of windows", "[pool]", float, double, b
     using T = TestType;
     using A = k::accumulator<T>;
     Random r;
-    for (int round = 0; round < 300; ++round) {
+    for (int round = 0; round < 400; ++round) {
         k::PoolShape s;
-        const int axes = 1 + static_cast<int>(r.below(3));
+        const bool pairs = round % 4 == 3;  // two by two, side by side
+        const int axes = pairs ? 2 : 1 + static_cast<int>(r.below(3));
         s.x.n = 1 + r.below(2);
         s.x.c = 1 + r.below(round % 3 == 0 ? 35 : 3);
         long taps = 1;
         for (int d = 3 - axes; d < 3; ++d) {
             k::PoolAxis& a = s.axes[d];
             const long in = 1 + r.below(d == 2 ? 45 : 8);
-            if (r.below(5) == 0) {
+            if (pairs) {
+                a.in = in;
+                a.kernel = a.stride = 2;
+                a.out = (in + (in == 1 || r.below(3) == 0 ? 1 : 0)) / 2;
+            } else if (r.below(5) == 0) {
                 a = k::PoolAxis::adaptive_axis(in, 1 + r.below(5));
             } else {
                 a.in = in;

@@ -57,11 +57,12 @@ struct CsrPattern {
     Tensor<std::int32_t, 1> pointers;        // [rows + 1]
     Tensor<std::int32_t, 1> columns, edges;  // [elements]
     bool in_order = true;                    // edges[k] is k throughout
+    long longest = -1;                       // elements of the longest row; -1: not known
 
     long elements() const { return columns.size(); }
     Device device() const { return pointers.device(); }
     CsrPattern to(Device device) const {
-        return {rows, width, pointers.to(device), columns.to(device), edges.to(device), in_order};
+        return {rows, width, pointers.to(device), columns.to(device), edges.to(device), in_order, longest};
     }
 };
 
@@ -81,6 +82,7 @@ CsrPattern sort_by_row(long rows, long width, long count, Row&& row_of, Column&&
         const std::int32_t here = begin[r];
         begin[r] = sum;
         sum += here;
+        if (here > p.longest) p.longest = here;
     }
     begin[rows] = sum;
     for (long k = 0; k < count; ++k) {
@@ -114,6 +116,11 @@ public:
     // An empty handle.
     CsrStructure() = default;
     explicit CsrStructure(CsrPattern pattern) : state_(new State) { state_->by_row = static_cast<CsrPattern&&>(pattern); }
+    // The same elements both ways, as the caller knows.
+    CsrStructure(CsrPattern rows, CsrPattern columns) : CsrStructure(static_cast<CsrPattern&&>(rows)) {
+        state_->by_column = static_cast<CsrPattern&&>(columns);
+        state_->has_columns = true;
+    }
 
     bool has_value() const { return static_cast<bool>(state_); }
     const CsrPattern& by_row() const { return state()->by_row; }

@@ -81,7 +81,15 @@ template <class T, int D>
 void run_conv(ConvKind kind, const ConvShape<D>& s, Device device, const ConvOperand<D>& a, const ConvOperand<D>& b, T* to,
               const ImageStrides<D>& to_strides, const ConvEpilogue<T>& epilogue) {
     const T *x = reinterpret_cast<const T*>(a.data), *y = reinterpret_cast<const T*>(b.data);
-    if (kind == ConvKind::forward) TENON_RUN(device, conv_forward<T, D>(s, x, a.strides, y, to, to_strides, epilogue));
+    if constexpr (sizeof(T) == 2) {
+        // On the CPU 16-bit operands come as floats (conv_of).
+#if TENON_CUDA
+        static_cast<void>(device);
+        if (kind == ConvKind::forward) kernels::cuda::conv_forward<T, D>(s, x, a.strides, y, to, to_strides, epilogue);
+        else if (kind == ConvKind::data) kernels::cuda::conv_backward_data<T, D>(s, x, a.strides, y, to, to_strides, epilogue);
+        else kernels::cuda::conv_backward_weights<T, D>(s, x, a.strides, y, b.strides, to, epilogue.accumulate);
+#endif
+    } else if (kind == ConvKind::forward) TENON_RUN(device, conv_forward<T, D>(s, x, a.strides, y, to, to_strides, epilogue));
     else if (kind == ConvKind::data) TENON_RUN(device, conv_backward_data<T, D>(s, x, a.strides, y, to, to_strides, epilogue));
     else TENON_RUN(device, conv_backward_weights<T, D>(s, x, a.strides, y, b.strides, to, epilogue.accumulate));
 }
@@ -295,29 +303,38 @@ Tensor<T, D + 2> pad_images(const Tensor<T, D + 2>& x, const ConvOptions<D>& o, 
     else return pad<2, 3, 4>(x, {m[0], m[1], m[2]}, mode);
 }
 
+// In the operands' own type.
+template <int D, bool Transposed, class T, class Options>
+Tensor<T, D + 2> conv_as_is(Tensor<T, D + 2> x, const Tensor<T, D + 2>& weight, const Tensor<T, 1>& bias, Options options) {
+    const Tensor<T, D + 2> w = contiguous(weight);
+    const Tensor<T, 1> b = bias.has_value() ? contiguous(bias) : bias;
+    detail::Record* const bias_record = b.has_value() ? b.record() : nullptr;
+    if constexpr (Transposed) {
+        return Tensor<T, D + 2>(conv_transpose<T, D>(x.record(), w.record(), bias_record, options));
+    } else {
+        if (options.padding_mode != PadMode::constant) {
+            x = pad_images<T, D>(x, options, w.record());
+            options.padding = 0;
+        }
+        return Tensor<T, D + 2>(apply_conv<T, D>(ConvKind::forward, conv_shape<D>(x.record(), w.record(), bias_record, options), x.record(), w.record(), bias_record));
+    }
+}
+
 template <int D, bool Transposed, class X, class T, class Options>
 Tensor<T, D + 2> conv_of(X&& given, const Tensor<T, D + 2>& weight, const Tensor<T, 1>& bias, Options options) {
     static_assert(std::is_same_v<T, common_scalar_t<X>>, "tenon: conv: input and weight have different element types: write cast<T>(x) on one of them");
     static_assert(Floating<T>, "tenon: conv: convolutions are defined for floating-point types: write cast<float>(x) first");
     auto x = as_tensor(static_cast<X&&>(given));
     static_assert(decltype(x)::rank == D + 2, "tenon: conv1d, conv2d, conv3d: the input is [batch, channels, sizes...], of rank 3, 4 or 5");
-    if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
-        // Products of 16-bit numbers, summed in float.
+    if constexpr (sizeof(T) == 2) {
+        // Products of 16-bit numbers, summed in float: a device's kernels do that themselves.
+#if TENON_CUDA
+        if (!x.device().is_cpu()) return conv_as_is<D, Transposed>(x, weight, bias, options);
+#endif
         const Tensor<float, 1> wide_bias = bias.has_value() ? Tensor<float, 1>(cast<float>(bias)) : Tensor<float, 1>();
         return cast<T>(conv_of<D, Transposed>(cast<float>(x), Tensor<float, D + 2>(cast<float>(weight)), wide_bias, options));
     } else {
-        const Tensor<T, D + 2> w = contiguous(weight);
-        const Tensor<T, 1> b = bias.has_value() ? contiguous(bias) : bias;
-        detail::Record* const bias_record = b.has_value() ? b.record() : nullptr;
-        if constexpr (Transposed) {
-            return Tensor<T, D + 2>(conv_transpose<T, D>(x.record(), w.record(), bias_record, options));
-        } else {
-            if (options.padding_mode != PadMode::constant) {
-                x = pad_images<T, D>(x, options, w.record());
-                options.padding = 0;
-            }
-            return Tensor<T, D + 2>(apply_conv<T, D>(ConvKind::forward, conv_shape<D>(x.record(), w.record(), bias_record, options), x.record(), w.record(), bias_record));
-        }
+        return conv_as_is<D, Transposed>(x, weight, bias, options);
     }
 }
 

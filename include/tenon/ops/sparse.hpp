@@ -14,7 +14,7 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
 inline kernels::cpu::CsrRows csr_rows(const CsrPattern& p) {
-    return {p.rows, p.width, p.pointers.data(), p.columns.data(), p.in_order ? nullptr : p.edges.data(), p.elements()};
+    return {p.rows, p.width, p.pointers.data(), p.columns.data(), p.in_order ? nullptr : p.edges.data(), p.elements(), p.longest};
 }
 
 // How a product reads its operands: x [rows or columns of the structure, heads, width], weights [elements, heads].

@@ -20,5 +20,6 @@ void fail_next(const char* name, int status);
 // The number of the algorithm of the last convolution that ran, -1 before any, and how many there were.
 int cudnn_algorithm();
 long cudnn_convolutions();
+long cudnn_poolings();
 
 }  // namespace cuda_emulator

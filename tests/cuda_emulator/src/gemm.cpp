@@ -58,38 +58,6 @@ uint16_t to_half(double x) {
     return static_cast<uint16_t>(sign | (unit == -24 ? units : ((unit + 24) << 10) + units));
 }
 
-double load(cudaDataType type, const void* base, int64_t i) {
-    switch (type) {
-        case CUDA_R_32F: return static_cast<const float*>(base)[i];
-        case CUDA_R_64F: return static_cast<const double*>(base)[i];
-        case CUDA_R_16F: return from_half(static_cast<const uint16_t*>(base)[i]);
-        case CUDA_R_16BF: {
-            const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(base)[i]) << 16;
-            float value = 0;
-            memcpy(&value, &bits, 4);
-            return value;
-        }
-        case CUDA_R_8I: return static_cast<const int8_t*>(base)[i];
-        default: return static_cast<const int32_t*>(base)[i];
-    }
-}
-void store(cudaDataType type, void* base, int64_t i, double x) {
-    switch (type) {
-        case CUDA_R_32F: static_cast<float*>(base)[i] = static_cast<float>(x); break;
-        case CUDA_R_64F: static_cast<double*>(base)[i] = x; break;
-        case CUDA_R_16F: static_cast<uint16_t*>(base)[i] = to_half(x); break;
-        case CUDA_R_16BF: {
-            const float rounded = round_to_bf16(static_cast<float>(x));
-            uint32_t bits = 0;
-            memcpy(&bits, &rounded, 4);
-            static_cast<uint16_t*>(base)[i] = static_cast<uint16_t>(bits >> 16);
-            break;
-        }
-        case CUDA_R_8I: static_cast<int8_t*>(base)[i] = static_cast<int8_t>(nearbyint(fmax(-128.0, fmin(127.0, x)))); break;
-        default: static_cast<int32_t*>(base)[i] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int64_t>(x))); break;
-    }
-}
-
 bool is_integer(cublasComputeType_t c) { return c == CUBLAS_COMPUTE_32I || c == CUBLAS_COMPUTE_32I_PEDANTIC; }
 
 // The table of types that go together.
@@ -270,6 +238,38 @@ bool overlap(const void* x, const Layout& lx, const void* y, const Layout& ly) {
 }
 
 }  // namespace
+
+double load(cudaDataType type, const void* base, int64_t i) {
+    switch (type) {
+        case CUDA_R_32F: return static_cast<const float*>(base)[i];
+        case CUDA_R_64F: return static_cast<const double*>(base)[i];
+        case CUDA_R_16F: return from_half(static_cast<const uint16_t*>(base)[i]);
+        case CUDA_R_16BF: {
+            const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(base)[i]) << 16;
+            float value = 0;
+            memcpy(&value, &bits, 4);
+            return value;
+        }
+        case CUDA_R_8I: return static_cast<const int8_t*>(base)[i];
+        default: return static_cast<const int32_t*>(base)[i];
+    }
+}
+void store(cudaDataType type, void* base, int64_t i, double x) {
+    switch (type) {
+        case CUDA_R_32F: static_cast<float*>(base)[i] = static_cast<float>(x); break;
+        case CUDA_R_64F: static_cast<double*>(base)[i] = x; break;
+        case CUDA_R_16F: static_cast<uint16_t*>(base)[i] = to_half(x); break;
+        case CUDA_R_16BF: {
+            const float rounded = round_to_bf16(static_cast<float>(x));
+            uint32_t bits = 0;
+            memcpy(&bits, &rounded, 4);
+            static_cast<uint16_t*>(base)[i] = static_cast<uint16_t>(bits >> 16);
+            break;
+        }
+        case CUDA_R_8I: static_cast<int8_t*>(base)[i] = static_cast<int8_t>(nearbyint(fmax(-128.0, fmin(127.0, x)))); break;
+        default: static_cast<int32_t*>(base)[i] = static_cast<int32_t>(static_cast<uint32_t>(static_cast<int64_t>(x))); break;
+    }
+}
 
 float round_to_tf32(float x) {
     uint32_t bits = 0;

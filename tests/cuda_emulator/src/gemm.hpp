@@ -37,6 +37,9 @@ cublasStatus_t check_product(const Product&);
 cublasStatus_t enqueue_product(const Product&, const void* alpha, const void* a, const void* b, const void* beta, const void* c, void* d,
                                cudaStream_t);
 size_t size_of(cudaDataType);
+// Element i, as a number; 16-bit types are rounded to nearest even.
+double load(cudaDataType, const void* base, int64_t i);
+void store(cudaDataType, void* base, int64_t i, double);
 float round_to_tf32(float);
 cublasStatus_t reject(cublasStatus_t, const char* format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,18 +1,27 @@
-// Relational graph convolution (Schlichtkrull et al. 2018) with basis matrices.
+// Relational graph convolution (Schlichtkrull et al. 2018): a matrix for each relation, made of basis matrices, of blocks, or free.
 #pragma once
 
-#include <tenon/graph/conv/common.hpp>
+#include <tenon/graph/conv/kinds.hpp>
 
 namespace tenon::graph {
 inline namespace TENON_CONFIG_NAMESPACE {
+namespace impl {
+
+// Types of the edges on the host. Throws ShapeError, IndexError.
+inline Tensor<std::int64_t, 1> checked_types(const char* operation, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, long relations) {
+    if (edge_type.size() != g.edges()) fail<ShapeError>(operation, ": ", edge_type.record()->description(), " came for ", g.edges(), " edges");
+    const Tensor<std::int64_t, 1> types = contiguous(edge_type.detach()).to(cpu);
+    check_indices<std::int64_t>(operation, types.record(), relations);
+    return types;
+}
+
+}  // namespace impl
 
 // 1 / the number of edges of the same relation at the same target, for every edge: what turns a sum into a sum of means. Types are 0 to
 // relations - 1. Throws ShapeError, IndexError.
 template <class T>
 [[nodiscard]] Tensor<T, 1> relation_norm(const Graph& g, const Tensor<std::int64_t, 1>& edge_type, long relations) {
-    if (edge_type.size() != g.edges()) fail<ShapeError>("relation_norm: ", edge_type.record()->description(), " came for ", g.edges(), " edges");
-    const Tensor<std::int64_t, 1> types = contiguous(edge_type.detach()).to(cpu);
-    impl::check_indices<std::int64_t>("relation_norm", types.record(), relations);
+    const Tensor<std::int64_t, 1> types = impl::checked_types("relation_norm", g, edge_type, relations);
     const CsrPattern in = g.in().to(cpu);
     const Tensor<T, 1> norm = empty<T>({g.edges()});
     const Tensor<std::int64_t, 1> count = zeros<std::int64_t>({relations});
@@ -28,37 +37,106 @@ template <class T>
 
 }  // namespace TENON_CONFIG_NAMESPACE
 
-// y_i = sum over relations r of the mean over the edges of that relation of x_j W_r, + x_i root + b, with W_r = sum over b of comp[r, b]
-// weight[b]. weight [bases, in, out], comp [relations, bases], root [in, out] glorot, bias zeros. x [N, in], or an empty handle: nodes
-// without features, whose rows of the matrices stand for them (in = N). norm: relation_norm, computed once; empty: in every call.
+struct RgcnOptions {
+    long bases = 0;   // matrices of which all relations' are weighted sums
+    long blocks = 0;  // or: blocks on the diagonals of the matrices, zeros elsewhere; must divide both widths
+    Aggregation aggregation = Aggregation::mean;
+    bool root_weight = true;
+};
+
+// y_i = sum over relations r of the mean (sum, max, min) over the edges of that relation of x_j W_r, + x_i root + b. weight is [relations,
+// in, out], or with bases [bases, in, out] and W_r = sum over b of comp[r, b] weight[b], or with blocks [relations, blocks, in / blocks,
+// out / blocks]; all, comp [relations, bases] and root [in, out] begin as glorot, bias zeros. x [N, in], or an empty handle: nodes without
+// features, whose rows of the matrices stand for them (in = N; not with blocks). Nothing of size edges x features is stored. Extremes are
+// those of x_j, before the matrix. norm, with bases: relation_norm, computed once; empty: in every call. How the edges are sorted by
+// relation is kept with the graph. Throws ShapeError, ValueError, IndexError.
 template <class T = float>
 struct RGCNConv {
     Tensor<T, 3> weight;
+    Tensor<T, 4> block_weight;  // "weight" with blocks
     Tensor<T, 2> comp, root;
     Tensor<T, 1> bias;
+    RgcnOptions options;
+    long in = 0, out = 0, relations = 0;
 
     RGCNConv() = default;
-    RGCNConv(long in, long out, long relations, long bases, Key key)
-        : weight(glorot<T>({bases, in, out}, key.split(0))), comp(glorot<T>({relations, bases}, key.split(1))), root(glorot<T>({in, out}, key.split(2))),
-          bias(zeros<T>({out}).require_grad()) {}
+    RGCNConv(long inputs, long outputs, long number, long bases, Key key) : RGCNConv(inputs, outputs, number, key, {bases, 0, Aggregation::mean, true}) {}
+    RGCNConv(long inputs, long outputs, long number, Key key, const RgcnOptions& o = {})
+        : bias(zeros<T>({outputs}).require_grad()), options(o), in(inputs), out(outputs), relations(number) {
+        if (number < 1 || o.bases < 0 || o.blocks < 0 || (o.bases > 0 && o.blocks > 0))
+            fail<ValueError>("RGCNConv: ", number, " relations, ", o.bases, " bases, ", o.blocks, " blocks: expected relations, and bases or blocks or neither");
+        if (o.blocks > 0 && (in % o.blocks != 0 || out % o.blocks != 0))
+            fail<ShapeError>("RGCNConv: ", o.blocks, " blocks do not divide ", in, " -> ", out, " features");
+        if (o.blocks > 0) block_weight = glorot<T>({relations, o.blocks, in / o.blocks, out / o.blocks}, key.split(0));
+        else weight = glorot<T>({o.bases > 0 ? o.bases : relations, in, out}, key.split(0));
+        if (o.bases > 0) comp = glorot<T>({relations, o.bases}, key.split(1));
+        if (o.root_weight) root = glorot<T>({in, out}, key.split(2));
+    }
     Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm = {}) const {
-        const long bases = weight.shape(0), in = weight.shape(1), out = weight.shape(2);
-        const Tensor<T, 1> scale = norm.has_value() ? norm : relation_norm<T>(g, edge_type, comp.shape(0));
-        const Tensor<T, 2> w = index_select<0>(comp, edge_type) * scale.reshape({g.edges(), 1});
+        const Tensor<T, 2> y = neighbours(x, g, edge_type, norm);
+        if (!options.root_weight) return y + bias;
+        if (!x.has_value()) return y + root + bias;
+        return y + matmul(x, root) + bias;
+    }
+    // Of a bipartite graph.
+    Tensor<T, 2> operator()(const Tensor<T, 2>& sources, const Tensor<T, 2>& targets, const Graph& g, const Tensor<std::int64_t, 1>& edge_type) const {
+        const Tensor<T, 2> y = neighbours(sources, g, edge_type, {});
+        if (!options.root_weight) return y + bias;
+        return y + matmul(targets, root) + bias;
+    }
+    static void visit(auto& self, auto&& f) {
+        if (self.options.blocks > 0) f("weight", self.block_weight);
+        else f("weight", self.weight);
+        if (self.options.bases > 0) f("comp", self.comp);
+        if (self.options.root_weight) f("root", self.root);
+        f("bias", self.bias);
+    }
+
+private:
+    Tensor<T, 2> neighbours(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
+        if (x.has_value() && x.shape(1) != in) fail<ShapeError>("RGCNConv: x is ", x.record()->description(), ", expected ", in, " features");
+        if (!x.has_value() && g.sources() != in) fail<ShapeError>("RGCNConv: without features the graph must have ", in, " nodes, but it has ", g.sources());
+        const bool averages = options.aggregation == Aggregation::mean || options.aggregation == Aggregation::sum;
+        if (options.bases > 0 && averages) return of_bases(x, g, edge_type, norm);
+        Tensor<T, 3> matrices = weight;
+        if (options.bases > 0) matrices = Tensor<T, 2>(matmul(comp, weight.reshape({options.bases, in * out}))).reshape({relations, in, out});
+
+        const bool bare = !x.has_value();
+        if (bare && options.blocks > 0) fail<ValueError>("RGCNConv: blocks are for nodes with features");
+        const impl::KindPlaces places = impl::kept_places(g, edge_type, {relations, bare ? 1 : 0}, [&] {
+            const Tensor<std::int64_t, 1> types = impl::checked_types("RGCNConv", g, edge_type, relations);
+            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
+            if (!bare) return impl::kind_places(g.edges(), ends.data(), ends.data() + g.edges(), types.data(), g.sources(), g.targets(), relations, g.device());
+            // Node j of relation r is row r * N + j of the matrices.
+            std::vector<std::int64_t> rows(static_cast<std::size_t>(g.edges()));
+            for (long e = 0; e < g.edges(); ++e) rows[static_cast<std::size_t>(e)] = types.data()[e] * in + ends.data()[e];
+            return impl::kind_places(g.edges(), rows.data(), ends.data() + g.edges(), types.data(), relations * in, g.targets(), relations, g.device());
+        });
+        if (bare) return aggregate<sum>(places.far, aggregate(options.aggregation, places.near, matrices.reshape({relations * in, out})));
+        const Tensor<T, 2> near = aggregate(options.aggregation, places.near, x);
+        if (options.blocks == 0) return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) { return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(matrices(r)))); });
+        return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) {
+            const long count = rows.shape(0), blocks = options.blocks;
+            const Tensor<T, 3> apart = rows.reshape({count, blocks, in / blocks}).template permute<1, 0, 2>();
+            const Tensor<T, 3> y = matmul(apart, Tensor<T, 3>(block_weight(r)));
+            return contiguous(y.template permute<1, 0, 2>()).reshape({count, out});
+        });
+    }
+    // The weights of the bases go onto the edges: each node's neighbours are added up `bases` times.
+    Tensor<T, 2> of_bases(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
+        const long bases = options.bases;
+        Tensor<T, 2> w = index_select<0>(comp, edge_type);
+        if (options.aggregation == Aggregation::mean) {
+            const Tensor<T, 1> scale = norm.has_value() ? norm : relation_norm<T>(g, edge_type, relations);
+            w = eval(w * scale.reshape({g.edges(), 1}));
+        }
         if (!x.has_value()) {
             const Tensor<T, 3> rows = contiguous(weight.template permute<1, 0, 2>());
-            return tenon::sum<1>(aggregate<sum>(g, rows, w)) + root + bias;
+            return tenon::sum<1>(aggregate<sum>(g, rows, w));
         }
         const Tensor<T, 3> copies = contiguous(x.reshape({x.shape(0), 1, in}).expand({x.shape(0), bases, in}));
         const Tensor<T, 2> near = aggregate<sum>(g, copies, w).reshape({g.targets(), bases * in});
-        const Tensor<T, 2> y = matmul(near, weight.reshape({bases * in, out}));
-        return y + matmul(x, root) + bias;
-    }
-    static void visit(auto& self, auto&& f) {
-        f("weight", self.weight);
-        f("comp", self.comp);
-        f("root", self.root);
-        f("bias", self.bias);
+        return matmul(near, weight.reshape({bases * in, out}));
     }
 };
 

@@ -41,7 +41,13 @@ void conv_recorded(Node& any) {
 inline detail::RecordedBackward conv_entries[] = {
     {&detail::node_kind<ConvNode<float, 1>>, &conv_recorded<float, 1>},   {&detail::node_kind<ConvNode<float, 2>>, &conv_recorded<float, 2>},
     {&detail::node_kind<ConvNode<float, 3>>, &conv_recorded<float, 3>},   {&detail::node_kind<ConvNode<double, 1>>, &conv_recorded<double, 1>},
-    {&detail::node_kind<ConvNode<double, 2>>, &conv_recorded<double, 2>}, {&detail::node_kind<ConvNode<double, 3>>, &conv_recorded<double, 3>}};
+    {&detail::node_kind<ConvNode<double, 2>>, &conv_recorded<double, 2>}, {&detail::node_kind<ConvNode<double, 3>>, &conv_recorded<double, 3>},
+#if TENON_CUDA  // on the CPU 16-bit convolutions are float's
+    {&detail::node_kind<ConvNode<bf16, 1>>, &conv_recorded<bf16, 1>},     {&detail::node_kind<ConvNode<bf16, 2>>, &conv_recorded<bf16, 2>},
+    {&detail::node_kind<ConvNode<bf16, 3>>, &conv_recorded<bf16, 3>},     {&detail::node_kind<ConvNode<half, 1>>, &conv_recorded<half, 1>},
+    {&detail::node_kind<ConvNode<half, 2>>, &conv_recorded<half, 2>},     {&detail::node_kind<ConvNode<half, 3>>, &conv_recorded<half, 3>},
+#endif
+};
 
 }  // namespace impl
 }  // namespace TENON_CONFIG_NAMESPACE

@@ -13,6 +13,8 @@ using tenon::impl::f32x4;
 using tenon::impl::f32x8;
 using tenon::impl::f64x2;
 using tenon::impl::f64x4;
+typedef int index_x8 __attribute__((vector_size(32)));
+typedef int index_x4 __attribute__((vector_size(16)));
 
 // Functions of the target that go through references, as in base/simd.hpp: in baseline code g++ would take the wide vectors apart.
 inline void split_into(f32x4& even, f32x4& odd, const f32x4& a, const f32x4& b) {
@@ -56,8 +58,6 @@ TENON_TARGET_AVX2 inline void join_into(f64x4& a, f64x4& b, const f64x4& even, c
 #define TENON_GATHER_F32X8 __builtin_ia32_gathersiv8sf
 #define TENON_GATHER_F64X4 __builtin_ia32_gathersiv4df
 #endif
-typedef int index_x8 __attribute__((vector_size(32)));
-typedef int index_x4 __attribute__((vector_size(16)));
 typedef long long every_x4 __attribute__((vector_size(32)));
 TENON_TARGET_AVX2 inline void gather_into(f32x8& out, const float* p, const index_x8& index) {
     const f32x8 none = {};
@@ -72,6 +72,28 @@ TENON_TARGET_AVX2 inline void gather_into(f64x4& out, const double* p, const ind
 #undef TENON_GATHER_F32X8
 #undef TENON_GATHER_F64X4
 #endif
+
+// Numbers from 0 to 255 as bytes or integers; g++ 12 converts vectors to bytes lane by lane.
+typedef unsigned long long twos_x2 __attribute__((vector_size(16)));
+inline void store_bytes(unsigned char* p, const index_x4& codes) {
+    const twos_x2 pairs = (twos_x2)codes, joined = pairs | pairs >> 24;
+    const std::uint32_t all = std::uint32_t(joined[0] & 0xffff) | std::uint32_t(joined[1]) << 16;
+    __builtin_memcpy(p, &all, 4);
+}
+#if TENON_DISPATCH
+typedef unsigned char bytes_x32 __attribute__((vector_size(32)));
+typedef unsigned char bytes_x8 __attribute__((vector_size(8)));
+TENON_TARGET_AVX2 inline void store_bytes(unsigned char* p, const index_x8& codes) {
+    const bytes_x32 bytes = (bytes_x32)codes;
+    const bytes_x8 low = __builtin_shufflevector(bytes, bytes, 0, 4, 8, 12, 16, 20, 24, 28);
+    __builtin_memcpy(p, &low, 8);
+}
+#endif
+template <class P, int N>
+TENON_ALWAYS_INLINE void store_codes(P* p, const simd<std::int32_t, N>& codes) {
+    if constexpr (sizeof(P) == 1 && (N == 4 || (N == 8 && TENON_DISPATCH))) store_bytes(p, codes.v);
+    else convert<P>(codes).store(p);
+}
 
 // Lane i is p[index[i]].
 template <class A, int N>

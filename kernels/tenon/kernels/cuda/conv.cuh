@@ -1,6 +1,6 @@
 // Convolution on the device: the functions of cpu/conv.hpp. cuDNN makes them where it is found and has an algorithm; otherwise, and
-// where a group has a channel only (depthwise), the library's own kernels do (conv/own.cuh). Pooling and resampling stay with the
-// library's own: they read and write every element about once, which leaves nothing for cuDNN to gain.
+// where a group has a channel only (depthwise), the library's own kernels do (conv/own.cuh). 16-bit images and weights are
+// read as they are and summed in float.
 #pragma once
 
 #include <tenon/kernels/cuda/conv/cudnn.cuh>

@@ -1,9 +1,10 @@
 // The largest element of every window on the device: a thread makes one element of the result, or of the gradient, which it
-// adds up from the windows that hold it, in their order.
+// adds up from the windows that hold it, in their order. Where no positions are wanted, cuDNN makes the result if it can.
 #pragma once
 
 #include <tenon/kernels/cpu/max_pool.hpp>
 #include <tenon/kernels/cuda/each.cuh>
+#include <tenon/kernels/cuda/pool_cudnn.cuh>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -13,6 +14,14 @@ using cpu::PoolShape;
 
 template <class T, class P>
 void max_pool(const PoolShape& s, const T* x, T* y, P* position) {
+    bool plain = position == nullptr;
+    cudnn::PoolWindow windows[3];
+    for (int i = 0; i < 3; ++i) {
+        const cpu::PoolAxis& a = s.axes[i];
+        windows[i] = {a.in, a.out, a.kernel, a.stride, a.padding};
+        plain = plain && !a.adaptive && (a.dilation == 1 || a.kernel == 1);
+    }
+    if (plain && cudnn::pool(cuda_detail::cudnn::largest, s.x, s.y, windows, false, x, y, false)) return;
     for_each_index("max_pool", s.y.elements(), cpu::MaxPoolStep<T, P>{s, x, y, position});
 }
 template <class T, class P>

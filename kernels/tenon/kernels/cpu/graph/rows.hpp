@@ -13,6 +13,7 @@ struct CsrRows {
     long rows = 0, width = 0;  // rows and columns of the matrix
     const std::int32_t *pointers = nullptr, *columns = nullptr, *edges = nullptr;
     long elements = 0;
+    long longest = -1;  // elements of the longest row; -1: not known
 
     TENON_HD long begin(long row) const { return pointers[row]; }
     TENON_HD long end(long row) const { return pointers[row + 1]; }

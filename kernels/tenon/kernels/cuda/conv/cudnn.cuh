@@ -3,12 +3,13 @@
 //
 // The algorithm of a shape is the first deterministic one that the library's heuristic names, asked once per thread: nothing is timed,
 // so that the same program takes the same algorithms, and makes the same bits, on every run. Float keeps float's precision unless
-// allow_tf32(true); set_conv_precision(exact) leaves out the algorithms that transform (Winograd's, Fourier's).
+// allow_tf32(true); 16-bit types are multiplied by tensor cores and summed in float. set_conv_precision(exact) leaves out the
+// algorithms that transform (Winograd's, Fourier's).
 #pragma once
 
 #include <tenon/base/precision.hpp>
 #include <tenon/kernels/cuda/add_strided.cuh>
-#include <tenon/kernels/cuda/conv/cudnn_library.cuh>
+#include <tenon/kernels/cuda/conv/cudnn_handle.cuh>
 #include <tenon/kernels/cuda/conv/geometry.cuh>
 #include <tenon/kernels/cuda/copy.cuh>
 #include <tenon/kernels/cuda/memory.cuh>
@@ -22,7 +23,7 @@ enum class ConvDirection : int { forward, data, weights };
 struct CudnnShape {
     int sizes_x[5], sizes_y[5], sizes_w[5], strides_x[5], strides_y[5];
     int padding[3], stride[3], dilation[3];
-    int rank, groups, direction, type, format, math, exact, device;
+    int rank, groups, direction, type, compute, format, math, exact, device;
 };
 
 // What is kept of a shape: descriptors, and the algorithms that may be used in the order of the library's preference.
@@ -66,7 +67,7 @@ struct CudnnPlan {
         if (!knows(library.cudnnSetTensorNdDescriptor(y, s.type, s.rank, s.sizes_y, s.strides_y), "cudnnSetTensorNdDescriptor")) return;
         if (!knows(library.cudnnSetFilterNdDescriptor(w, s.type, s.format, s.rank, s.sizes_w), "cudnnSetFilterNdDescriptor")) return;
         if (!knows(library.cudnnSetConvolutionNdDescriptor(convolution, s.rank - 2, s.padding, s.stride, s.dilation,
-                                                           cudnn::cross_correlation, s.type),
+                                                           cudnn::cross_correlation, s.compute),
                    "cudnnSetConvolutionNdDescriptor"))
             return;
         must(library.cudnnSetConvolutionGroupCount(convolution, s.groups), "cudnnSetConvolutionGroupCount");
@@ -114,66 +115,19 @@ private:
     }
 };
 
-// Handles, which one thread at a time may use, and never destroyed: at a program's end the driver may be gone. A thread that ends
-// leaves its handle to the next.
-class CudnnHandles {
+// A thread's plans.
+class CudnnPlans {
 public:
-    static constexpr int most_devices = 128;
-    cudnn::Handle take(int device) {
-        if (device < 0 || device >= most_devices) fail<DeviceError>("cudnnCreate: device ", device);
-        pthread_mutex_lock(&mutex_);
-        Node* const node = free_[device];
-        if (node != nullptr) free_[device] = node->next;
-        pthread_mutex_unlock(&mutex_);
-        cudnn::Handle handle = nullptr;
-        if (node != nullptr) {
-            handle = node->handle;
-            delete node;
-        } else {
-            check(cudnn_library(), cudnn_library().cudnnCreate(&handle), "cudnnCreate");
-        }
-        return handle;
-    }
-    void give_back(int device, cudnn::Handle handle) {
-        pthread_mutex_lock(&mutex_);
-        free_[device] = new Node{handle, free_[device]};
-        pthread_mutex_unlock(&mutex_);
-    }
-
-private:
-    struct Node { cudnn::Handle handle; Node* next; };
-    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
-    Node* free_[most_devices] = {};
-};
-inline CudnnHandles& cudnn_handles() {
-    static CudnnHandles* const handles = new CudnnHandles;
-    return *handles;
-}
-
-// A thread's handles and plans.
-class CudnnThread {
-public:
-    CudnnThread() = default;
-    CudnnThread(const CudnnThread&) = delete;
-    CudnnThread& operator=(const CudnnThread&) = delete;
-    ~CudnnThread() {
+    CudnnPlans() = default;
+    CudnnPlans(const CudnnPlans&) = delete;
+    CudnnPlans& operator=(const CudnnPlans&) = delete;
+    ~CudnnPlans() {
         for (CudnnPlan* plan : buckets_)
             while (plan != nullptr) {
                 CudnnPlan* const next = plan->next;
                 delete plan;
                 plan = next;
             }
-        for (int device = 0; device < CudnnHandles::most_devices; ++device)
-            if (handles_[device] != nullptr) cudnn_handles().give_back(device, handles_[device]);
-    }
-    // On the current stream.
-    cudnn::Handle handle(int device) {
-        if (device < 0 || device >= CudnnHandles::most_devices || handles_[device] == nullptr) {
-            const cudnn::Handle fresh = cudnn_handles().take(device);
-            handles_[device] = fresh;
-        }
-        check(cudnn_library(), cudnn_library().cudnnSetStream(handles_[device], current_stream), "cudnnSetStream");
-        return handles_[device];
     }
     CudnnPlan& find(const CudnnShape& shape) {
         constexpr int words = sizeof(CudnnShape) / 4;
@@ -187,7 +141,7 @@ public:
         CudnnPlan* const fresh = new CudnnPlan;
         fresh->shape = shape;
         try {
-            fresh->prepare(handle(shape.device));
+            fresh->prepare(cudnn_handle(shape.device));
         } catch (...) {
             delete fresh;
             throw;
@@ -197,12 +151,11 @@ public:
     }
 
 private:
-    cudnn::Handle handles_[CudnnHandles::most_devices] = {};
     CudnnPlan* buckets_[256] = {};
 };
-inline CudnnThread& cudnn_thread() {
-    static thread_local CudnnThread thread;
-    return thread;
+inline CudnnPlans& cudnn_plans() {
+    static thread_local CudnnPlans plans;
+    return plans;
 }
 
 }  // namespace cuda_detail
@@ -213,6 +166,7 @@ namespace cudnn {
 
 namespace api = cuda_detail::cudnn;
 using cuda_detail::ConvDirection;
+using cuda_detail::cudnn_type;
 
 // Whether images lie as [n, sizes..., channels].
 inline bool channels_last(const ImageStrides<3>& s, long channels, const long* sizes) {
@@ -288,7 +242,7 @@ template <class T>
 bool multiply_described(const cuda_detail::CudnnShape& shape, const ConvShape<3>& s, const T* a, const T* b, T* result, bool accumulate) {
     const cuda_detail::CudnnLibrary& library = cuda_detail::cudnn_library();
     const ConvDirection direction = static_cast<ConvDirection>(shape.direction);
-    cuda_detail::CudnnPlan& plan = cuda_detail::cudnn_thread().find(shape);
+    cuda_detail::CudnnPlan& plan = cuda_detail::cudnn_plans().find(shape);
     if (plan.count == 0) return false;
 
     const bool turned = shape.format == api::nhwc && s.group_in() > 1 && s.kernel_size() > 1;
@@ -298,8 +252,9 @@ bool multiply_described(const cuda_detail::CudnnShape& shape, const ConvShape<3>
     if (turned && !gradient) copy_strided(5, layout.dims, copy.get(), layout.last, b, layout.contiguous, static_cast<int>(sizeof(T)));
     const T* const w = turned ? copy.get() : b;
     T* const to = gradient && turned ? copy.get() : result;
-    const T one = 1, beta = accumulate && to == result ? T(1) : T(0);
-    const api::Handle handle = cuda_detail::cudnn_thread().handle(shape.device);
+    // Factors are of the type that sums are.
+    const accumulator<T> one = 1, beta = accumulate && to == result ? 1 : 0;
+    const api::Handle handle = cuda_detail::cudnn_handle(shape.device);
     while (plan.count > 0) {
         const int algorithm = plan.algorithm[0];
         const std::size_t bytes = plan.workspace[0];
@@ -341,9 +296,10 @@ bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const 
     cuda_detail::CudnnShape shape{};
     if (!describe(s, xs, ys, shape)) return false;
     shape.direction = static_cast<int>(direction);
-    shape.type = std::is_same_v<T, double> ? api::data_double : api::data_float;
+    shape.type = cudnn_type<T>;
+    shape.compute = cudnn_type<accumulator<T>>;
     const bool tf32 = std::is_same_v<T, double> || __atomic_load_n(&tenon::detail::tf32_allowed, __ATOMIC_RELAXED);
-    shape.math = tf32 ? api::default_math : api::fma_math;
+    shape.math = sizeof(T) == 2 ? api::tensor_op_math : tf32 ? api::default_math : api::fma_math;
     shape.exact = __atomic_load_n(&tenon::detail::winograd_outputs, __ATOMIC_RELAXED) == 0;
     shape.device = cuda_detail::current_device();
     if (multiply_described(shape, s, a, b, result, accumulate)) return true;
@@ -352,7 +308,7 @@ bool multiply(ConvDirection direction, const ConvShape<3>& s, const T* a, const 
     return multiply_described(shape, s, a, b, result, accumulate);
 }
 
-// Bias and relu of images that have been made: reads and writes them once.
+// Bias and relu of images that have been made: reads and writes them once (16-bit ones are rounded before and after).
 template <class T>
 __global__ void finish_images(T* images, conv_impl::IntStrides s, Divisor channels, Divisor pixels, Divisor d1, Divisor d2, unsigned count,
                               bool channels_first, ConvEpilogue<T> epilogue) {

@@ -1,4 +1,4 @@
-// cuDNN 9, found and loaded when the first convolution runs: programs neither include its headers nor link it.
+// cuDNN 9, found and loaded when the first convolution or pooling runs: programs neither include its headers nor link it.
 //
 // Declared here is what is called of its legacy interface, after NVIDIA's cuDNN backend API reference (docs.nvidia.com/deeplearning/
 // cudnn/backend: the libraries cudnn_graph, cudnn_ops and cudnn_cnn). Where the toolkit's cudnn.h is at hand a test compares the two.
@@ -21,16 +21,19 @@ namespace cuda_detail {
 // Values of its enumerations.
 namespace cudnn {
 enum Status : int { success = 0, not_supported = 3000, internal_error = 4000 };  // by the thousand: categories
-enum DataType : int { data_float = 0, data_double = 1 };
+enum DataType : int { data_float = 0, data_double = 1, data_half = 2, data_bfloat16 = 9 };
 enum Format : int { nchw = 0, nhwc = 1 };
-enum Math : int { default_math = 0, fma_math = 3 };  // the default may round floats to TF32
+enum Math : int { default_math = 0, tensor_op_math = 1, fma_math = 3 };  // the default may round floats to TF32
 enum Mode : int { cross_correlation = 1 };
 enum Determinism : int { non_deterministic = 0, deterministic = 1 };
+enum PoolingMode : int { largest = 0, average_with_padding = 1, average_without_padding = 2 };
+enum NanPropagation : int { propagate_nan = 1 };
 
 using Handle = struct Context*;
 using Tensor = struct TensorDescriptor*;
 using Filter = struct FilterDescriptor*;
 using Convolution = struct ConvolutionDescriptor*;
+using Pooling = struct PoolingDescriptor*;
 
 // What it knows of an algorithm for a convolution; one layout for all three products.
 struct Performance {
@@ -78,6 +81,14 @@ struct CudnnLibrary {
     int (*cudnnConvolutionBackwardFilter)(cudnn::Handle, const void* alpha, cudnn::Tensor, const void* x, cudnn::Tensor, const void* dy,
                                           cudnn::Convolution, int algorithm, void* workspace, std::size_t bytes, const void* beta,
                                           cudnn::Filter, void* dw);
+    int (*cudnnCreatePoolingDescriptor)(cudnn::Pooling*);
+    int (*cudnnSetPoolingNdDescriptor)(cudnn::Pooling, int mode, int nan, int axes, const int* window, const int* padding,
+                                       const int* strides);
+    int (*cudnnDestroyPoolingDescriptor)(cudnn::Pooling);
+    int (*cudnnPoolingForward)(cudnn::Handle, cudnn::Pooling, const void* alpha, cudnn::Tensor, const void* x, const void* beta,
+                               cudnn::Tensor, void* y);
+    int (*cudnnPoolingBackward)(cudnn::Handle, cudnn::Pooling, const void* alpha, cudnn::Tensor, const void* y, cudnn::Tensor,
+                                const void* dy, cudnn::Tensor, const void* x, const void* beta, cudnn::Tensor, void* dx);
 
     bool usable = false;
     bool wanted = true;  // not forbidden by TENON_CUDNN=0
@@ -172,6 +183,11 @@ inline CudnnLibrary load_cudnn(const char* wish) {
     TENON_CUDNN_ENTRY(cudnnConvolutionForward);
     TENON_CUDNN_ENTRY(cudnnConvolutionBackwardData);
     TENON_CUDNN_ENTRY(cudnnConvolutionBackwardFilter);
+    TENON_CUDNN_ENTRY(cudnnCreatePoolingDescriptor);
+    TENON_CUDNN_ENTRY(cudnnSetPoolingNdDescriptor);
+    TENON_CUDNN_ENTRY(cudnnDestroyPoolingDescriptor);
+    TENON_CUDNN_ENTRY(cudnnPoolingForward);
+    TENON_CUDNN_ENTRY(cudnnPoolingBackward);
 #undef TENON_CUDNN_ENTRY
     if (missing != nullptr) {
         std::snprintf(r.reason, sizeof r.reason, "the library found has no entry point %s", missing);
@@ -190,9 +206,9 @@ inline const CudnnLibrary& cudnn_library() {
         const char* const wish = std::getenv("TENON_CUDNN");
         const CudnnLibrary found = load_cudnn(wish);
         if (!found.usable && found.wanted) {
-            if (wish != nullptr && *wish != '\0') fail<DeviceError>("convolution: ", static_cast<const char*>(found.reason));
+            if (wish != nullptr && *wish != '\0') fail<DeviceError>("convolution and pooling: ", static_cast<const char*>(found.reason));
             std::fprintf(stderr,
-                         "tenon: convolutions on CUDA devices run on the library's own kernels, without cuDNN: %s\n"
+                         "tenon: convolution and pooling on CUDA devices run on the library's own kernels, without cuDNN: %s\n"
                          "       (TENON_CUDNN=<path> names a libcudnn.so.9; TENON_CUDNN=0 does without and ends this notice)\n",
                          found.reason);
         }

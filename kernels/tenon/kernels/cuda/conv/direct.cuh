@@ -40,7 +40,7 @@ __global__ void conv_direct(DirectJob<T> job, Part part, unsigned count) {
         const Origin origin(p, part, s);
         const T* const source = pass.source + static_cast<int>(group) * pass.channels * s.channel + origin.offset;
         const T* const w = job.w + group * job.weights.group + result * job.weights.result;
-        T sum = 0;
+        accumulator<T> sum = 0;
         for (unsigned a = 0; a < part.axis[0].taps.divisor; ++a) {
             const int d0 = static_cast<int>(a) * part.axis[0].offset_step,
                       t0 = part.axis[0].tap + static_cast<int>(a) * part.axis[0].tap_step;
@@ -55,7 +55,7 @@ __global__ void conv_direct(DirectJob<T> job, Part part, unsigned count) {
                     if (!inside(origin.at[2] + d2, part.axis[2].in)) continue;
                     const T* const x = source + d0 * s.axis[0] + d1 * s.axis[1] + d2 * s.axis[2];
                     const T* const tap = w + (t0 * part.axis[1].kernel + t1) * part.axis[2].kernel + t2;
-                    for (int k = 0; k < pass.channels; ++k) sum += x[k * s.channel] * tap[k * job.weights.channel];
+                    for (int k = 0; k < pass.channels; ++k) sum += product(x[k * s.channel], tap[k * job.weights.channel]);
                 }
             }
         }

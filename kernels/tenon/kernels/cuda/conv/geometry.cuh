@@ -3,12 +3,14 @@
 #pragma once
 
 #include <tenon/kernels/cpu/conv/pass.hpp>
+#include <tenon/kernels/cpu/fold.hpp>
 #include <tenon/kernels/cuda/launch.cuh>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
+using cpu::accumulator;  // float for 16-bit types: they are widened in registers, and rounded where a result is written
 using cpu::ConvEpilogue;
 using cpu::ConvShape;
 using cpu::ImageStrides;
@@ -141,6 +143,9 @@ struct Tap {
         }
     }
 };
+// to = value, as a statement of its own: what a call returns straight into memory the emulator's instrumentation does not see.
+template <class V>
+TENON_HD void put(V& to, const V& value) { to = value; }
 TENON_HD inline bool inside(int at, int size) { return static_cast<unsigned>(at) < static_cast<unsigned>(size); }
 
 TENON_HD inline int result_offset(const Pixel& p, const Part& part, const IntStrides& s) {
@@ -148,14 +153,17 @@ TENON_HD inline int result_offset(const Pixel& p, const Part& part, const IntStr
     for (int i = 0; i < 3; ++i) offset += (part.axis[i].out_start + p.at[i] * part.axis[i].out_step) * s.axis[i];
     return offset;
 }
+template <class T>
+TENON_HD accumulator<T> product(T a, T b) { return static_cast<accumulator<T>>(a) * static_cast<accumulator<T>>(b); }
 // to = epilogue(sum) of a channel.
 template <class T>
-TENON_HD void finish_result(const ConvEpilogue<T>& e, T* to, int channel, T sum) {
-    if (e.scale != nullptr) sum *= e.scale[channel];
-    if (e.accumulate) sum += *to;
-    if (e.bias != nullptr) sum += e.bias[channel];
+TENON_HD void finish_result(const ConvEpilogue<T>& e, T* to, long channel, accumulator<T> sum) {
+    using A = accumulator<T>;
+    if (e.scale != nullptr) sum *= static_cast<A>(e.scale[channel]);
+    if (e.accumulate) sum += static_cast<A>(*to);
+    if (e.bias != nullptr) sum += static_cast<A>(e.bias[channel]);
     if (e.relu && sum < 0) sum = 0;
-    *to = sum;
+    *to = static_cast<T>(sum);
 }
 #endif
 

@@ -3,16 +3,11 @@
 // serves images whose offsets do not fit 32 bits.
 #pragma once
 
-#include <tenon/kernels/cpu/conv/pass.hpp>
-#include <tenon/kernels/cuda/launch.cuh>
+#include <tenon/kernels/cuda/conv/geometry.cuh>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
-
-using cpu::ConvEpilogue;
-using cpu::ConvShape;
-using cpu::ImageStrides;
 
 namespace reference {
 
@@ -44,14 +39,8 @@ TENON_HD inline long conv_offset(const ImageStrides<3>& s, long image, long chan
     return image * s.n + channel * s.channel + at[0] * s.axis[0] + at[1] * s.axis[1] + at[2] * s.axis[2];
 }
 template <class T>
-TENON_HD void conv_finish(const ConvJob<T>& job, const ConvPlace& p, T sum) {
-    const ConvEpilogue<T>& e = job.epilogue;
-    T* const to = job.to + conv_offset(job.to_strides, p.image, p.channel, p.at);
-    if (e.scale != nullptr) sum *= e.scale[p.channel];
-    if (e.accumulate) sum += *to;
-    if (e.bias != nullptr) sum += e.bias[p.channel];
-    if (e.relu && sum < 0) sum = 0;
-    *to = sum;
+TENON_HD void conv_finish(const ConvJob<T>& job, const ConvPlace& p, accumulator<T> sum) {
+    conv_impl::finish_result(job.epilogue, job.to + conv_offset(job.to_strides, p.image, p.channel, p.at), p.channel, sum);
 }
 #endif
 
@@ -64,7 +53,7 @@ __global__ void conv_forward_kernel(ConvJob<T> job) {
     for (long i = blockIdx.x * long(blockDim.x) + threadIdx.x; i < total; i += long(gridDim.x) * blockDim.x) {
         const ConvPlace p(i, s.c_out, s.out);
         const long first = p.channel / outs * ins;
-        T sum = 0;
+        accumulator<T> sum = 0;
         long t = 0, in[3];
         for (long a = 0; a < s.kernel[0]; ++a)
             for (long b = 0; b < s.kernel[1]; ++b)
@@ -75,7 +64,7 @@ __global__ void conv_forward_kernel(ConvJob<T> job) {
                     if (in[0] < 0 || in[0] >= s.in[0] || in[1] < 0 || in[1] >= s.in[1] || in[2] < 0 || in[2] >= s.in[2]) continue;
                     const T* x = job.from + conv_offset(job.from_strides, p.image, first, in);
                     const T* w = job.w + p.channel * ins * kernel + t;
-                    for (long k = 0; k < ins; ++k) sum += x[k * job.from_strides.channel] * w[k * kernel];
+                    for (long k = 0; k < ins; ++k) sum += conv_impl::product(x[k * job.from_strides.channel], w[k * kernel]);
                 }
         conv_finish(job, p, sum);
     }
@@ -91,7 +80,7 @@ __global__ void conv_backward_data_kernel(ConvJob<T> job) {
     for (long i = blockIdx.x * long(blockDim.x) + threadIdx.x; i < total; i += long(gridDim.x) * blockDim.x) {
         const ConvPlace p(i, s.c_in, s.in);
         const long first = p.channel / ins * outs;
-        T sum = 0;
+        accumulator<T> sum = 0;
         long t = 0, out[3];
         for (long a = 0; a < s.kernel[0]; ++a)
             for (long b = 0; b < s.kernel[1]; ++b)
@@ -107,7 +96,7 @@ __global__ void conv_backward_data_kernel(ConvJob<T> job) {
                     if (!inside) continue;
                     const T* dy = job.from + conv_offset(job.from_strides, p.image, first, out);
                     const T* w = job.w + (first * ins + p.channel % ins) * kernel + t;
-                    for (long k = 0; k < outs; ++k) sum += dy[k * job.from_strides.channel] * w[k * ins * kernel];
+                    for (long k = 0; k < outs; ++k) sum += conv_impl::product(dy[k * job.from_strides.channel], w[k * ins * kernel]);
                 }
         conv_finish(job, p, sum);
     }
@@ -125,7 +114,7 @@ __global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageSt
     for (long i = (blockIdx.x * long(blockDim.x) + threadIdx.x) / 32; i < total; i += warps) {
         const ConvPlace p(i, ins, s.kernel);
         const long channel = p.image / outs * ins + p.channel;  // p.image is the output channel
-        T sum = 0;
+        accumulator<T> sum = 0;
         for (long b = 0; b < s.n; ++b)
             for (long q = lane; q < pixels; q += 32) {
                 const long out[3] = {q / (s.out[1] * s.out[2]), q / s.out[2] % s.out[1], q % s.out[2]};
@@ -135,10 +124,10 @@ __global__ void conv_backward_weights_kernel(ConvShape<3> s, const T* x, ImageSt
                     in[d] = out[d] * s.stride[d] - s.padding_begin[d] + p.at[d] * s.dilation[d];
                     inside = inside && in[d] >= 0 && in[d] < s.in[d];
                 }
-                if (inside) sum += x[conv_offset(xs, b, channel, in)] * dy[conv_offset(dys, b, p.image, out)];
+                if (inside) sum += conv_impl::product(x[conv_offset(xs, b, channel, in)], dy[conv_offset(dys, b, p.image, out)]);
             }
         for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset));
-        if (lane == 0) dw[i] = accumulate ? dw[i] + sum : sum;
+        if (lane == 0) dw[i] = static_cast<T>(accumulate ? static_cast<accumulator<T>>(dw[i]) + sum : sum);
     }
 #endif
 }

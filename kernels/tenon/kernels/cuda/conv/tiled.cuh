@@ -6,6 +6,8 @@
 // and position a pixel is, its thread finds out before the loop. What is left inside is an addition, three comparisons and a read.
 // What the next step needs is read while the current one is multiplied; shared memory is doubled, so that one barrier is enough.
 //
+// 16-bit types lie so in memory and are widened on their way into shared memory: sums, and what is multiplied, are floats.
+//
 // Costs of a tile in float: 16 steps read 4 KiB of weights and at most 4 KiB of the source, mostly from the L2 cache (tiles of
 // different channels of the same pixels run side by side), for 131072 FLOP: 16 FLOP per byte. 17.5 KiB of shared memory (34.5 in
 // double), 256 threads and 80 registers each: three blocks, 768 threads, on a multiprocessor. In shared memory a warp's 2 reads of 16
@@ -25,9 +27,9 @@ namespace conv_impl {
 inline constexpr int side = 64, depth = 16, pitch = side + 4, share = 4;
 static_assert(block_threads == (side / share) * (side / share) && block_threads * share == side * depth);
 
-// Four neighbours, read and written in words of 16 bytes.
+// Four neighbours, read and written in words of 16 bytes (8 in 16-bit types).
 template <class T>
-struct alignas(16) Quad {
+struct alignas(sizeof(T) * share < 16 ? sizeof(T) * share : 16) Quad {
     T at[share];
 };
 // A step of a tile: where it reads, relative to a pixel's origin.
@@ -51,6 +53,12 @@ TENON_HD inline TapRow tap_row(int step, const Part& part, const Divisor& channe
     const Tap t(tap, part, s);
     return {t.offset + (step - tap * static_cast<int>(channels.divisor)) * s.channel, {t.by[0], t.by[1], t.by[2]}};
 }
+template <class T>
+TENON_HD Quad<accumulator<T>> widened(const Quad<T>& q) {
+    Quad<accumulator<T>> r;
+    for (int i = 0; i < share; ++i) r.at[i] = static_cast<accumulator<T>>(q.at[i]);
+    return r;
+}
 // sums += left's column times right's row, 16 times.
 template <class T>
 TENON_HD void multiply_quads(const Quad<T>* left, const Quad<T>* right, T (&sums)[share][share]) {
@@ -66,13 +74,14 @@ TENON_HD void multiply_quads(const Quad<T>* left, const Quad<T>* right, T (&sums
 }
 #endif
 
-// Quads: the source's channels lie next to each other, in fours that begin at multiples of 16 bytes; a thread then reads four
+// Quads: the source's channels lie next to each other, in fours that begin where a Quad may; a thread then reads four
 // channels of a pixel at once, otherwise one channel of every fourth step, so that a warp reads neighbouring pixels.
 template <class T, bool Quads>
 __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, Parts parts) {
 #if TENON_DEVICE_CODE
-    TENON_SHARED(Quad<T>, left, 2 * depth * pitch / share);
-    TENON_SHARED(Quad<T>, right, 2 * depth * pitch / share);
+    using A = accumulator<T>;
+    TENON_SHARED(Quad<A>, left, 2 * depth * pitch / share);
+    TENON_SHARED(Quad<A>, right, 2 * depth * pitch / share);
     TENON_SHARED(TapRow, rows, 2 * depth);
     constexpr int buffer = depth * pitch / share;
     const PassOperands<T>& pass = job.pass;
@@ -111,19 +120,19 @@ __global__ void __launch_bounds__(block_threads, 3) conv_tiles(TileJob<T> job, P
         }
     };
 
-    T sums[share][share] = {};
+    A sums[share][share] = {};
     const int tiles = (part.steps + depth - 1) / depth;
-    if (t < depth) rows[t] = tap_row(t, part, job.channels, pass.source_strides);
+    if (t < depth) put(rows[t], tap_row(t, part, job.channels, pass.source_strides));
     __syncthreads();
     if (tiles > 0) fetch(0, rows);
     for (int k = 0; k < tiles; ++k) {
         const int now = k % 2, next = 1 - now;
-        left[now * buffer + t / 16 * (pitch / share) + t % 16] = a;
-        T* const to = reinterpret_cast<T*>(right + now * buffer);
+        put(left[now * buffer + t / 16 * (pitch / share) + t % 16], widened(a));
+        A* const to = reinterpret_cast<A*>(right + now * buffer);
         TENON_UNROLL(4)
         for (int q = 0; q < share; ++q)
-            to[Quads ? (t % 4 * share + q) * pitch + column : (t / side + q * share) * pitch + column] = b.at[q];
-        if (t < depth) rows[next * depth + t] = tap_row((k + 1) * depth + t, part, job.channels, pass.source_strides);
+            to[Quads ? (t % 4 * share + q) * pitch + column : (t / side + q * share) * pitch + column] = static_cast<A>(b.at[q]);
+        if (t < depth) put(rows[next * depth + t], tap_row((k + 1) * depth + t, part, job.channels, pass.source_strides));
         __syncthreads();
         if (k + 1 < tiles) fetch((k + 1) * depth, rows + next * depth);
         multiply_quads(left + now * buffer + t / 16, right + now * buffer + t % 16, sums);
@@ -153,7 +162,7 @@ __global__ void conv_pack_weights(const T* w, WeightStrides strides, T* packed, 
     const int result = static_cast<int>(blockIdx.x) % (packed_results / side) * side + static_cast<int>(threadIdx.x) % side;
     for (int step = static_cast<int>(blockIdx.x) / (packed_results / side) * share + static_cast<int>(threadIdx.x) / side; step < rows;
          step += static_cast<int>(gridDim.x) / (packed_results / side) * share) {
-        T value = 0;
+        T value = T(0);
         if (step < part.steps && result < results) {
             const int tap = static_cast<int>(channels.quotient(static_cast<unsigned>(step)));
             const Tap place(tap, part, IntStrides{});
@@ -167,7 +176,7 @@ __global__ void conv_pack_weights(const T* w, WeightStrides strides, T* packed, 
 
 template <class T>
 bool in_quads(const T* data, const IntStrides& s, long channels) {
-    bool r = s.channel == 1 && channels % share == 0 && s.n % share == 0 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+    bool r = s.channel == 1 && channels % share == 0 && s.n % share == 0 && reinterpret_cast<std::uintptr_t>(data) % alignof(Quad<T>) == 0;
     for (int i = 0; i < 3; ++i) r = r && s.axis[i] % share == 0;
     return r;
 }

@@ -16,12 +16,13 @@ template <class T>
 struct GradientJob {
     const T *x, *dy;
     IntStrides x_strides, dy_strides;
-    T* dw;  // w's, or the parts' sums [split, group, channel out, tap, channel in]
+    T* dw;
+    accumulator<T>* parts;  // null: none; their sums [split, group, channel out, tap, channel in]
     int ins, outs;  // of a group
     int columns;    // taps * ins
     int kernel;
     int chunk;      // pixels of a split
-    bool parts, accumulate;
+    bool accumulate;
     Divisor column_tiles, ins_divisor;
 };
 
@@ -49,12 +50,12 @@ TENON_HD inline long gradient_offset(long row, int j, int columns, int kernel, c
     return row * columns + static_cast<long>(j - tap * static_cast<int>(ins.divisor)) * kernel + tap;
 }
 template <class T>
-TENON_HD void finish_gradient(const GradientJob<T>& job, unsigned split, long rows, long row, int j, T sum) {
-    if (job.parts) {
-        job.dw[(split * rows + row) * job.columns + j] = sum;
+TENON_HD void finish_gradient(const GradientJob<T>& job, unsigned split, long rows, long row, int j, accumulator<T> sum) {
+    if (job.parts != nullptr) {
+        job.parts[(split * rows + row) * job.columns + j] = sum;
     } else {
         T& to = job.dw[gradient_offset(row, j, job.columns, job.kernel, job.ins_divisor)];
-        to = job.accumulate ? to + sum : sum;
+        to = static_cast<T>(job.accumulate ? static_cast<accumulator<T>>(to) + sum : sum);
     }
 }
 #endif
@@ -64,8 +65,9 @@ TENON_HD void finish_gradient(const GradientJob<T>& job, unsigned split, long ro
 template <class T, bool Quads>
 __global__ void __launch_bounds__(block_threads, 3) conv_gradient_tiles(GradientJob<T> job, Part part) {
 #if TENON_DEVICE_CODE
-    TENON_SHARED(Quad<T>, left, 2 * depth * pitch / share);
-    TENON_SHARED(Quad<T>, right, 2 * depth * pitch / share);
+    using A = accumulator<T>;
+    TENON_SHARED(Quad<A>, left, 2 * depth * pitch / share);
+    TENON_SHARED(Quad<A>, right, 2 * depth * pitch / share);
     TENON_SHARED(PixelRow, rows, 2 * depth);
     TENON_SHARED(TapRow, column_rows, side);
     constexpr int buffer = depth * pitch / share;
@@ -101,26 +103,26 @@ __global__ void __launch_bounds__(block_threads, 3) conv_gradient_tiles(Gradient
         }
     };
 
-    T sums[share][share] = {};
+    A sums[share][share] = {};
     const int tiles = (end - begin + depth - 1) / depth;
-    if (t < side) column_rows[t] = column_row(first_column + t, job.columns, part, job.ins_divisor, job.x_strides);
-    if (t < depth) rows[t] = pixel_row(begin + t, end, part, job.x_strides, job.dy_strides);
+    if (t < side) put(column_rows[t], column_row(first_column + t, job.columns, part, job.ins_divisor, job.x_strides));
+    if (t < depth) put(rows[t], pixel_row(begin + t, end, part, job.x_strides, job.dy_strides));
     __syncthreads();
     if (tiles > 0) fetch(rows);
     for (int k = 0; k < tiles; ++k) {
         const int now = k % 2, next = 1 - now;
         if constexpr (Quads) {
-            left[now * buffer + t / 16 * (pitch / share) + t % 16] = a;
-            right[now * buffer + t / 16 * (pitch / share) + t % 16] = b;
+            put(left[now * buffer + t / 16 * (pitch / share) + t % 16], widened(a));
+            put(right[now * buffer + t / 16 * (pitch / share) + t % 16], widened(b));
         } else {
-            T *const l = reinterpret_cast<T*>(left + now * buffer), *const r = reinterpret_cast<T*>(right + now * buffer);
+            A *const l = reinterpret_cast<A*>(left + now * buffer), *const r = reinterpret_cast<A*>(right + now * buffer);
             TENON_UNROLL(4)
             for (int q = 0; q < share; ++q) {
-                l[t % 16 * pitch + t / 16 + q * 16] = a.at[q];
-                r[t % 16 * pitch + t / 16 + q * 16] = b.at[q];
+                l[t % 16 * pitch + t / 16 + q * 16] = static_cast<A>(a.at[q]);
+                r[t % 16 * pitch + t / 16 + q * 16] = static_cast<A>(b.at[q]);
             }
         }
-        if (t < depth) rows[next * depth + t] = pixel_row(begin + (k + 1) * depth + t, end, part, job.x_strides, job.dy_strides);
+        if (t < depth) put(rows[next * depth + t], pixel_row(begin + (k + 1) * depth + t, end, part, job.x_strides, job.dy_strides));
         __syncthreads();
         if (k + 1 < tiles) fetch(rows + next * depth);
         multiply_quads(left + now * buffer + t / 16, right + now * buffer + t % 16, sums);
@@ -143,19 +145,20 @@ __global__ void __launch_bounds__(block_threads, 3) conv_gradient_tiles(Gradient
 template <class T>
 __global__ void conv_gradient_direct(GradientJob<T> job, Part part, Divisor columns, Divisor outs, long rows) {
 #if TENON_DEVICE_CODE
-    TENON_SHARED(T, warps, block_threads / 32);
+    using A = accumulator<T>;
+    TENON_SHARED(A, warps, block_threads / 32);
     const unsigned row = columns.quotient(blockIdx.x), group = outs.quotient(row);
     const int j = static_cast<int>(blockIdx.x - row * columns.divisor);
     const int begin = static_cast<int>(blockIdx.y) * job.chunk, end = part.pixels - begin < job.chunk ? part.pixels : begin + job.chunk;
     const TapRow c = column_row(j, job.columns, part, job.ins_divisor, job.x_strides);
     const T* const x = job.x + static_cast<int>(group) * job.ins * job.x_strides.channel + c.offset;
     const T* const dy = job.dy + static_cast<int>(row) * job.dy_strides.channel;
-    T sum = 0;
+    A sum = 0;
     for (int pixel = begin + static_cast<int>(threadIdx.x); pixel < end; pixel += block_threads) {
         const PixelRow r = pixel_row(pixel, end, part, job.x_strides, job.dy_strides);
         if (inside(r.at[0] + c.by[0], part.axis[0].in) && inside(r.at[1] + c.by[1], part.axis[1].in) &&
             inside(r.at[2] + c.by[2], part.axis[2].in))
-            sum += x[r.x] * dy[r.dy];
+            sum += product(x[r.x], dy[r.dy]);
     }
     for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_down_sync(0xffffffffu, sum, static_cast<unsigned>(offset));
     if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = sum;
@@ -168,17 +171,17 @@ __global__ void conv_gradient_direct(GradientJob<T> job, Part part, Divisor colu
 }
 
 template <class T>
-__global__ void conv_gradient_add(const T* parts, int splits, T* dw, long rows, int columns, int kernel, Divisor columns_divisor,
-                                  Divisor ins, bool accumulate) {
+__global__ void conv_gradient_add(const accumulator<T>* parts, int splits, T* dw, long rows, int columns, int kernel,
+                                  Divisor columns_divisor, Divisor ins, bool accumulate) {
 #if TENON_DEVICE_CODE
     const long count = rows * columns;
     for (long i = blockIdx.x * static_cast<long>(blockDim.x) + threadIdx.x; i < count; i += static_cast<long>(gridDim.x) * blockDim.x) {
-        T sum = parts[i];
+        accumulator<T> sum = parts[i];
         for (int s = 1; s < splits; ++s) sum += parts[s * count + i];
         const unsigned row = columns_divisor.quotient(static_cast<unsigned>(i));
         const int j = static_cast<int>(static_cast<unsigned>(i) - row * columns_divisor.divisor);
         T& to = dw[gradient_offset(row, j, columns, kernel, ins)];
-        to = accumulate ? to + sum : sum;
+        to = static_cast<T>(accumulate ? static_cast<accumulator<T>>(to) + sum : sum);
     }
 #endif
 }
@@ -203,12 +206,12 @@ void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, 
                        IntStrides(xs),
                        IntStrides(dys),
                        dw,
+                       nullptr,
                        static_cast<int>(ins),
                        static_cast<int>(outs),
                        static_cast<int>(columns),
                        part.taps,
                        0,
-                       false,
                        accumulate,
                        Divisor(static_cast<unsigned>((columns + side - 1) / side)),
                        Divisor(static_cast<unsigned>(ins))};
@@ -218,9 +221,8 @@ void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, 
     const long chunk = ((part.pixels + splits - 1) / splits + depth - 1) / depth * depth;
     splits = chunk == 0 ? 1 : (part.pixels + chunk - 1) / chunk;
     job.chunk = static_cast<int>(chunk);
-    job.parts = splits > 1;
-    const Scratch<T> sums(job.parts ? splits * rows * columns : 0);
-    if (job.parts) job.dw = sums.get();
+    const Scratch<accumulator<T>> sums(splits > 1 ? splits * rows * columns : 0);
+    job.parts = sums.get();
     const dim3 threads(static_cast<unsigned>(block_threads));
     if (direct) {
         launch("conv_backward_weights", conv_gradient_direct<T>, dim3(static_cast<unsigned>(rows * columns), static_cast<unsigned>(splits)),
@@ -231,7 +233,7 @@ void run_gradient(const ConvShape<3>& s, const T* x, const ImageStrides<3>& xs, 
         if (quads) launch("conv_backward_weights", conv_gradient_tiles<T, true>, grid, threads, std::size_t(0), job, part);
         else launch("conv_backward_weights", conv_gradient_tiles<T, false>, grid, threads, std::size_t(0), job, part);
     }
-    if (job.parts)
+    if (job.parts != nullptr)
         launch("conv_backward_weights", conv_gradient_add<T>, blocks_for(rows * columns, block_threads), block_threads, sums.get(),
                static_cast<int>(splits), dw, rows, static_cast<int>(columns), part.taps, Divisor(static_cast<unsigned>(columns)),
                Divisor(static_cast<unsigned>(ins)), accumulate);

@@ -12,43 +12,48 @@ namespace kernels::cuda {
 
 using cpu::NeighbourAttention;
 
-// A thread takes a row and head: the largest score, and the sum of exponentials.
+// Of every row and head: the largest score, and the sum of exponentials.
 template <class T>
-__global__ void neighbour_norms(NeighbourAttention<T> p) {
-#if TENON_DEVICE_CODE
+struct NeighbourNorms {
     using A = typename NeighbourAttention<T>::A;
-    const long total = p.a.rows * p.heads, stride = static_cast<long>(gridDim.x) * blockDim.x;
-    for (long at = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; at < total; at += stride) {
-        const long r = at / p.heads, h = at - r * p.heads, begin = p.a.begin(r), end = p.a.end(r);
-        A top = static_cast<A>(-__builtin_inf()), sum = 0;
-        for (long k = begin; k < end; ++k) {
-            const A v = p.leaky(p.raw(p.a.columns[k], r, p.a.edge(k), h));
-            top = v > top || v != v ? v : top;
+    struct State {
+        A top, sum;
+    };
+    NeighbourAttention<T> p;
+
+    TENON_FUNCTOR State start() const { return {-A(__builtin_inf()), A(0)}; }
+    TENON_FUNCTOR void step(State& s, long r, long k, long h) const { join(s, {p.leaky(p.raw(p.a.columns[k], r, p.a.edge(k), h)), A(1)}); }
+    TENON_FUNCTOR void join(State& total, const State& part) const {
+        if (part.sum == A(0)) return;
+        if (total.sum == A(0)) {
+            total = part;
+            return;
         }
-        for (long k = begin; k < end; ++k) sum += math::exp(p.leaky(p.raw(p.a.columns[k], r, p.a.edge(k), h)) - top);
-        p.top[at] = end > begin ? top : A(0);
-        p.norm[at] = end > begin ? sum : A(1);
+        const A top = part.top > total.top || part.top != part.top ? part.top : total.top;
+        total.sum = total.sum * math::exp(total.top - top) + part.sum * math::exp(part.top - top);
+        total.top = top;
     }
-#endif
-}
+    TENON_FUNCTOR void finish(const State& s, long r, long h) const {
+        const bool any = p.a.end(r) > p.a.begin(r);
+        p.top[r * p.heads + h] = any ? s.top : A(0);
+        p.norm[r * p.heads + h] = any ? s.sum : A(1);
+    }
+};
 template <class T>
-__global__ void neighbour_rows(NeighbourAttention<T> p, T* y, int threads) {
-#if TENON_DEVICE_CODE
-    using A = typename NeighbourAttention<T>::A;
-    const long stride = p.heads * p.width, groups = static_cast<long>(gridDim.x) * blockDim.x / threads;
-    for (long r = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads; r < p.a.rows; r += groups)
-        for (long c = threadIdx.x % static_cast<unsigned>(threads); c < stride; c += threads) {
-            const long h = c / p.width;
-            const A top = p.top[r * p.heads + h], factor = A(1) / p.norm[r * p.heads + h];
-            A sum = 0;
-            for (long k = p.a.begin(r); k < p.a.end(r); ++k) {
-                const long j = p.a.columns[k], e = p.a.edge(k);
-                sum += math::exp(p.leaky(p.raw(j, r, e, h)) - top) * factor * p.keep(e, h) * static_cast<A>(p.h[j * stride + c]);
-            }
-            y[r * stride + c] = static_cast<T>(sum);
-        }
-#endif
-}
+struct NeighbourRows {
+    using State = typename NeighbourAttention<T>::A;
+    NeighbourAttention<T> p;
+    T* y;
+
+    TENON_FUNCTOR State start() const { return State(0); }
+    TENON_FUNCTOR void step(State& s, long r, long k, long c) const {
+        const long h = c / p.width, j = p.a.columns[k], e = p.a.edge(k), at = r * p.heads + h;
+        s += math::exp(p.leaky(p.raw(j, r, e, h)) - p.top[at]) * (State(1) / p.norm[at]) * p.keep(e, h) *
+             static_cast<State>(p.h[j * p.heads * p.width + c]);
+    }
+    TENON_FUNCTOR void join(State& total, const State& part) const { total += part; }
+    TENON_FUNCTOR void finish(const State& s, long r, long c) const { y[r * p.heads * p.width + c] = static_cast<T>(s); }
+};
 template <class T>
 void neighbour_attention(const NeighbourAttention<T>& given, T* y) {
     using A = typename NeighbourAttention<T>::A;
@@ -57,9 +62,8 @@ void neighbour_attention(const NeighbourAttention<T>& given, T* y) {
     const long count = given.top == nullptr ? 2 * p.a.rows * p.heads : 0;
     const Scratch<A> room(count);
     if (given.top == nullptr) p.top = room.get(), p.norm = room.get() + p.a.rows * p.heads;
-    launch("neighbour_attention", neighbour_norms<T>, blocks_for(p.a.rows * p.heads, block_threads), block_threads, p);
-    const int threads = threads_of_row(p.heads * p.width);
-    launch("neighbour_attention", neighbour_rows<T>, blocks_for(p.a.rows, block_threads / threads), block_threads, p, y, threads);
+    fold_rows("neighbour_attention", NeighbourNorms<T>{p}, p.a, p.heads);
+    fold_rows("neighbour_attention", NeighbourRows<T>{p, y}, p.a, p.heads * p.width);
 }
 
 // A warp takes a target and head by head the dot product dy . y.
@@ -77,7 +81,8 @@ __global__ void neighbour_shares(NeighbourAttention<T> p, const T* y, const T* d
             for (long k = p.a.begin(i); k < p.a.end(i); ++k) {
                 const long j = p.a.columns[k], e = p.a.edge(k);
                 const A weight = math::exp(p.leaky(p.raw(j, i, e, h)) - p.top[at]) / p.norm[at] * p.keep(e, h);
-                for (long c = lane; c < p.width; c += 32) sum += weight * static_cast<A>(dy[at * p.width + c]) * static_cast<A>(p.h[(j * p.heads + h) * p.width + c]);
+                for (long c = lane; c < p.width; c += 32)
+                    sum += weight * static_cast<A>(dy[at * p.width + c]) * static_cast<A>(p.h[(j * p.heads + h) * p.width + c]);
             }
         }
         sum = warp_sum(sum);
@@ -85,42 +90,45 @@ __global__ void neighbour_shares(NeighbourAttention<T> p, const T* y, const T* d
     }
 #endif
 }
-// A warp takes a source: weights and the gradients of scores of its edges.
+// A warp takes edges: their weights and the gradients of their scores. Rows are sources.
 template <class T>
 __global__ void neighbour_scores(NeighbourAttention<T> p, const T* dy, const typename NeighbourAttention<T>::A* shares,
                                  typename NeighbourAttention<T>::A* scores, typename NeighbourAttention<T>::A* weights) {
 #if TENON_DEVICE_CODE
     using A = typename NeighbourAttention<T>::A;
-    const long stride = p.heads * p.width, warps = static_cast<long>(gridDim.x) * (blockDim.x / 32), lane = threadIdx.x % 32;
-    for (long j = static_cast<long>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; j < p.a.rows; j += warps)
-        for (long k = p.a.begin(j); k < p.a.end(j); ++k) {
-            const long i = p.a.columns[k], e = p.a.edge(k);
-            for (long h = 0; h < p.heads; ++h) {
-                A dot = 0;
-                for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32) dot += static_cast<A>(dy[i * stride + c]) * static_cast<A>(p.h[j * stride + c]);
-                dot = warp_sum(dot);
-                if (lane != 0) continue;
-                const long at = i * p.heads + h;
-                const A raw = p.raw(j, i, e, h), alpha = math::exp(p.leaky(raw) - p.top[at]) / p.norm[at], keep = p.keep(e, h);
-                scores[e * p.heads + h] = alpha * (keep * dot - shares[at]) * (raw > 0 ? A(1) : p.slope);
-                weights[e * p.heads + h] = alpha * keep;
-            }
+    const long stride = p.heads * p.width, lane = threadIdx.x % 32;
+    each_element(p.a, [&](long j, long k) {
+        const long i = p.a.columns[k], e = p.a.edge(k);
+        for (long h = 0; h < p.heads; ++h) {
+            A dot = 0;
+            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32)
+                dot += static_cast<A>(dy[i * stride + c]) * static_cast<A>(p.h[j * stride + c]);
+            dot = warp_sum(dot);
+            if (lane != 0) continue;
+            const long at = i * p.heads + h;
+            const A raw = p.raw(j, i, e, h), alpha = math::exp(p.leaky(raw) - p.top[at]) / p.norm[at], keep = p.keep(e, h);
+            scores[e * p.heads + h] = alpha * (keep * dot - shares[at]) * (raw > 0 ? A(1) : p.slope);
+            weights[e * p.heads + h] = alpha * keep;
         }
+    });
 #endif
 }
 // to[row, head] (+)= the sum over the row's edges.
 template <class T, class A>
-struct EdgeSumStep {
+struct EdgeSums {
+    using State = A;
     CsrRows a;
     long heads;
     const A* scores;
     T* to;
     bool add;
-    TENON_FUNCTOR void operator()(long at) const {
-        const long r = at / heads, h = at - r * heads;
-        A total = 0;
-        for (long k = a.begin(r); k < a.end(r); ++k) total += scores[a.edge(k) * heads + h];
-        to[at] = static_cast<T>(add ? static_cast<A>(to[at]) + total : total);
+
+    TENON_FUNCTOR State start() const { return A(0); }
+    TENON_FUNCTOR void step(State& s, long, long k, long h) const { s += scores[a.edge(k) * heads + h]; }
+    TENON_FUNCTOR void join(State& total, const State& part) const { total += part; }
+    TENON_FUNCTOR void finish(const State& s, long r, long h) const {
+        T& out = to[r * heads + h];
+        out = static_cast<T>(add ? static_cast<A>(out) + s : s);
     }
 };
 template <class T, class A>
@@ -130,41 +138,27 @@ struct EdgeScoreStep {
     bool add;
     TENON_FUNCTOR void operator()(long i) const { to[i] = static_cast<T>(add ? static_cast<A>(to[i]) + scores[i] : scores[i]); }
 };
-template <class T, class A>
-__global__ void neighbour_sums(cpu::SpmmProblem<T, A> p, int threads) {
-#if TENON_DEVICE_CODE
-    const long stride = p.heads * p.width, groups = static_cast<long>(gridDim.x) * blockDim.x / threads;
-    for (long r = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads; r < p.a.rows; r += groups)
-        for (long c = threadIdx.x % static_cast<unsigned>(threads); c < stride; c += threads) {
-            A total = 0;
-            for (long k = p.a.begin(r); k < p.a.end(r); ++k)
-                total += p.weight[p.a.edge(k) * p.heads + c / p.width] * static_cast<A>(p.x[p.a.columns[k] * stride + c]);
-            T& to = p.y[r * stride + c];
-            to = static_cast<T>(p.accumulate ? static_cast<A>(to) + total : total);
-        }
-#endif
-}
 template <class T>
-void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows& by_source, const T* y, const T* dy, T* dh, bool add_h, T* ds, bool add_s, T* dt,
-                                  bool add_t, T* de, bool add_e, typename NeighbourAttention<T>::A* scores) {
+void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows& by_source, const T* y, const T* dy, T* dh, bool add_h,
+                                  T* ds, bool add_s, T* dt, bool add_t, T* de, bool add_e, typename NeighbourAttention<T>::A* scores) {
     using A = typename NeighbourAttention<T>::A;
     const long heads = p.heads, edges = by_source.elements;
     if (heads <= 0) return;
     const Scratch<A> shares(p.a.rows * heads), weights(edges * heads);
     if (p.a.rows > 0)
-        launch("neighbour_attention", neighbour_shares<T>, blocks_for(p.a.rows * heads, block_threads / 32), block_threads, p, y, dy, shares.get());
+        launch("neighbour_attention", neighbour_shares<T>, blocks_for(p.a.rows * heads, block_threads / 32), block_threads, p, y, dy,
+               shares.get());
     NeighbourAttention<T> turned = p;
     turned.a = by_source;
-    if (by_source.rows > 0)
-        launch("neighbour_attention", neighbour_scores<T>, blocks_for(by_source.rows, block_threads / 32), block_threads, turned, dy,
+    if (edges > 0)
+        launch("neighbour_attention", neighbour_scores<T>, blocks_for_elements(by_source), block_threads, turned, dy,
                static_cast<const A*>(shares.get()), scores, weights.get());
-    if (dh != nullptr && by_source.rows > 0) {
+    if (dh != nullptr) {
         const cpu::SpmmProblem<T, A> product{by_source, weights.get(), heads, p.width, dy, nullptr, false, dh, add_h, 0};
-        const int threads = threads_of_row(heads * p.width);
-        launch("neighbour_attention", neighbour_sums<T, A>, blocks_for(by_source.rows, block_threads / threads), block_threads, product, threads);
+        fold_rows("neighbour_attention", SpmmFold<Chosen::all, T, A>{product}, by_source, heads * p.width);
     }
-    if (ds != nullptr) each(by_source.rows * heads, EdgeSumStep<T, A>{by_source, heads, scores, ds, add_s});
-    if (dt != nullptr) each(p.a.rows * heads, EdgeSumStep<T, A>{p.a, heads, scores, dt, add_t});
+    if (ds != nullptr) fold_rows("neighbour_attention", EdgeSums<T, A>{by_source, heads, scores, ds, add_s}, by_source, heads);
+    if (dt != nullptr) fold_rows("neighbour_attention", EdgeSums<T, A>{p.a, heads, scores, dt, add_t}, p.a, heads);
     if (de != nullptr) each(edges * heads, EdgeScoreStep<T, A>{scores, de, add_e});
 }
 

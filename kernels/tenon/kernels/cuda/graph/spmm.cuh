@@ -1,10 +1,10 @@
-// Products of sparse rows on the device (cpu/graph/spmm.hpp, extreme.hpp, sddmm.hpp): a group of threads takes a row, neighbours
-// neighbouring columns, each thread the row's elements in their order and in the same blocks as on the CPU.
+// Products of sparse rows on the device (cpu/graph/spmm.hpp, extreme.hpp, sddmm.hpp), with the order of additions of the CPU.
 #pragma once
 
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
 #include <tenon/kernels/cuda/each.cuh>
+#include <tenon/kernels/cuda/graph/fold_rows.cuh>
 #include <tenon/kernels/cuda/sum.cuh>
 
 namespace tenon {
@@ -12,112 +12,97 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cuda {
 
 using cpu::Chosen;
-using cpu::CsrRows;
 using cpu::SddmmProblem;
 using cpu::SpmmProblem;
 
-// Threads of a row: few where it is narrow, so that a warp has several rows.
-inline int threads_of_row(long columns) {
-    int threads = 1;
-    while (threads < 32 && threads < columns) threads *= 2;
-    return threads;
-}
+template <Chosen Side, class T, class W = T>
+struct SpmmFold {
+    using State = typename cpu::impl::sum_type<T>::type;
+    SpmmProblem<T, W> p;
 
-template <Chosen Side, class T>
-__global__ void spmm_rows(SpmmProblem<T> p, int threads) {
-#if TENON_DEVICE_CODE
-    using A = typename cpu::impl::sum_type<T>::type;
-    const long stride = p.heads * p.width, groups = static_cast<long>(gridDim.x) * blockDim.x / threads;
-    for (long r = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads; r < p.a.rows; r += groups) {
-        const long begin = p.a.begin(r), end = p.a.end(r);
-        for (long j = threadIdx.x % static_cast<unsigned>(threads); j < stride; j += threads) {
-            const long h = j / p.width;
-            A total = 0;
-            for (long block = begin; block < end; block += cpu::impl::scatter_block) {
-                const long stop = block + cpu::impl::scatter_block < end ? block + cpu::impl::scatter_block : end;
-                A a = 0;
-                for (long k = block; k < stop; ++k) {
-                    const long c = p.a.columns[k], e = p.a.edge(k);
-                    if (Side != Chosen::all && p.chosen[(Side == Chosen::by_row ? r : c) * stride + j] != e) continue;
-                    const A x = static_cast<A>(p.x[c * stride + j]);
-                    a += p.weight == nullptr ? x : static_cast<A>(p.weight[e * p.heads + h]) * x;
-                }
-                total += a;
-            }
-            if (p.mean && end > begin) total *= static_cast<A>(1.0 / static_cast<double>(end - begin));
-            T& to = p.y[r * stride + j];
-            if (p.accumulate) total += static_cast<A>(to);
-            to = static_cast<T>(total);
-        }
+    TENON_FUNCTOR State start() const { return State(0); }
+    TENON_FUNCTOR void step(State& s, long r, long k, long j) const {
+        const long stride = p.heads * p.width, c = p.a.columns[k], e = p.a.edge(k);
+        if (Side != Chosen::all && p.chosen[(Side == Chosen::by_row ? r : c) * stride + j] != e) return;
+        const State x = static_cast<State>(p.x[c * stride + j]);
+        s += p.weight == nullptr ? x : static_cast<State>(p.weight[e * p.heads + j / p.width]) * x;
     }
-#endif
-}
+    TENON_FUNCTOR void join(State& total, const State& part) const { total += part; }
+    TENON_FUNCTOR void finish(State total, long r, long j) const {
+        const long begin = p.a.begin(r), end = p.a.end(r);
+        if (p.mean && end > begin) total *= static_cast<State>(1.0 / static_cast<double>(end - begin));
+        T& to = p.y[r * p.heads * p.width + j];
+        if (p.accumulate) total += static_cast<State>(to);
+        to = static_cast<T>(total);
+    }
+};
 // y[r, h, c] = (accumulate ? y : 0) + (sum | mean) over the elements k of row r of weight[edge, h] * x[column, h, c].
 template <Chosen Side = Chosen::all, class T>
 void spmm(const SpmmProblem<T>& p) {
-    if (p.a.rows <= 0 || p.heads * p.width <= 0) return;
-    const int threads = threads_of_row(p.heads * p.width);
-    launch("spmm", spmm_rows<Side, T>, blocks_for(p.a.rows, block_threads / threads), block_threads, p, threads);
+    fold_rows("spmm", SpmmFold<Side, T>{p}, p.a, p.heads * p.width);
 }
 
 template <bool Max, class T>
-__global__ void spmm_extreme_rows(SpmmProblem<T> p, std::int32_t* at, int threads) {
-#if TENON_DEVICE_CODE
+struct SpmmExtremeFold {
     using A = typename cpu::impl::sum_type<T>::type;
-    const long stride = p.heads * p.width, groups = static_cast<long>(gridDim.x) * blockDim.x / threads;
-    for (long r = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads; r < p.a.rows; r += groups)
-        for (long j = threadIdx.x % static_cast<unsigned>(threads); j < stride; j += threads) {
-            const long h = j / p.width;
-            A best = 0;
-            std::int32_t where = -1;
-            for (long k = p.a.begin(r); k < p.a.end(r); ++k) {
-                const long e = p.a.edge(k);
-                A v = static_cast<A>(p.x[p.a.columns[k] * stride + j]);
-                if (p.weight != nullptr) v = static_cast<A>(p.weight[e * p.heads + h]) * v;
-                if (where >= 0 && !(best == best && (v != v || (Max ? v > best : v < best)))) continue;
-                best = v;
-                where = static_cast<std::int32_t>(e);
-            }
-            p.y[r * stride + j] = static_cast<T>(best);
-            at[r * stride + j] = where;
-        }
-#endif
-}
+    struct State {
+        A best;
+        std::int32_t where;
+    };
+    SpmmProblem<T> p;
+    std::int32_t* at;
+
+    TENON_FUNCTOR State start() const { return {A(0), -1}; }
+    TENON_FUNCTOR void step(State& s, long, long k, long j) const {
+        const long e = p.a.edge(k);
+        A v = static_cast<A>(p.x[p.a.columns[k] * p.heads * p.width + j]);
+        if (p.weight != nullptr) v = static_cast<A>(p.weight[e * p.heads + j / p.width]) * v;
+        join(s, {v, static_cast<std::int32_t>(e)});
+    }
+    TENON_FUNCTOR void join(State& total, const State& part) const {
+        const A v = part.best;
+        if (part.where < 0 || (total.where >= 0 && !(total.best == total.best && (v != v || (Max ? v > total.best : v < total.best)))))
+            return;
+        total = part;
+    }
+    TENON_FUNCTOR void finish(const State& s, long r, long j) const {
+        const long i = r * p.heads * p.width + j;
+        p.y[i] = static_cast<T>(s.best);
+        if (at != nullptr) at[i] = s.where;
+    }
+};
 // y[r, h, c] = the largest (smallest) of weight[edge, h] * x[column, h, c] over row r, at[r, h, c] = the number of its element.
 template <bool Max, class T>
 void spmm_extreme(const SpmmProblem<T>& p, std::int32_t* at) {
-    if (p.a.rows <= 0 || p.heads * p.width <= 0) return;
-    const int threads = threads_of_row(p.heads * p.width);
-    launch("spmm_extreme", spmm_extreme_rows<Max, T>, blocks_for(p.a.rows, block_threads / threads), block_threads, p, at, threads);
+    fold_rows("spmm_extreme", SpmmExtremeFold<Max, T>{p, at}, p.a, p.heads * p.width);
 }
 
-// A warp takes a row; its lanes share out the columns of an element's dot product.
+// A warp takes elements; its lanes share out the columns of one's dot product.
 template <class T>
-__global__ void sddmm_rows(SddmmProblem<T> p) {
+__global__ void sddmm_elements(SddmmProblem<T> p) {
 #if TENON_DEVICE_CODE
     using A = typename cpu::impl::sum_type<T>::type;
-    const long stride = p.heads * p.width, warps = static_cast<long>(gridDim.x) * (blockDim.x / 32), lane = threadIdx.x % 32;
-    for (long r = static_cast<long>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; r < p.a.rows; r += warps)
-        for (long k = p.a.begin(r); k < p.a.end(r); ++k) {
-            const long e = p.a.edge(k);
-            for (long h = 0; h < p.heads; ++h) {
-                A sum = 0;
-                for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32)
-                    if (p.chosen == nullptr || p.chosen[r * stride + c] == e)
-                        sum += static_cast<A>(p.u[r * stride + c]) * static_cast<A>(p.v[p.a.columns[k] * stride + c]);
-                sum = warp_sum(sum);
-                if (lane != 0) continue;
-                T& to = p.to[e * p.heads + h];
-                if (p.accumulate) sum += static_cast<A>(to);
-                to = static_cast<T>(sum);
-            }
+    const long stride = p.heads * p.width, lane = threadIdx.x % 32;
+    each_element(p.a, [&](long r, long k) {
+        const long e = p.a.edge(k);
+        for (long h = 0; h < p.heads; ++h) {
+            A sum = 0;
+            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32)
+                if (p.chosen == nullptr || p.chosen[r * stride + c] == e)
+                    sum += static_cast<A>(p.u[r * stride + c]) * static_cast<A>(p.v[p.a.columns[k] * stride + c]);
+            sum = warp_sum(sum);
+            if (lane != 0) continue;
+            T& to = p.to[e * p.heads + h];
+            if (p.accumulate) sum += static_cast<A>(to);
+            to = static_cast<T>(sum);
         }
+    });
 #endif
 }
 // to[edge, h] = (accumulate ? to : 0) + u[row, h, :] . v[column, h, :], of the columns whose chosen number is the edge's.
 template <class T>
 void sddmm(const SddmmProblem<T>& p) {
-    if (p.a.rows > 0 && p.heads > 0) launch("sddmm", sddmm_rows<T>, blocks_for(p.a.rows, block_threads / 32), block_threads, p);
+    if (p.a.elements > 0 && p.heads > 0) launch("sddmm", sddmm_elements<T>, blocks_for_elements(p.a), block_threads, p);
 }
 
 template <class T>

@@ -1,0 +1,172 @@
+// Convolution by continuous B-spline kernels (Fey et al., "SplineCNN", CVPR 2018).
+#pragma once
+
+#include <tenon/graph/conv/kinds.hpp>
+
+namespace tenon::graph {
+inline namespace TENON_CONFIG_NAMESPACE {
+
+// The (degree + 1)^dim basis functions that are not zero at each edge's pseudo-coordinates, and which of the kernel's matrices they weigh.
+template <class T>
+struct SplineBasis {
+    Tensor<T, 2> weight;             // [edges, (degree + 1)^dim]
+    Tensor<std::int64_t, 2> index;   // the same sizes, on the host
+};
+
+// spline_basis(pseudo, kernel_size, open, degree): pseudo [edges, dim] within 0 to 1, kernel_size and open [dim]; degree 1, 2 or 3. Along an
+// axis of K matrices v = u (K - degree) if it is open and u K if it is closed; the functions are those at floor(v), .. + degree, modulo K,
+// and the matrices of the first axis are neighbours. Throws ShapeError, and ValueError for coordinates outside of 0 to 1 (clamp them), for
+// other degrees and for a kernel that is too small. Derivative: to pseudo, with the pieces that its value lies in.
+template <class T>
+[[nodiscard]] SplineBasis<T> spline_basis(const Tensor<T, 2>& pseudo, const Tensor<std::int64_t, 1>& kernel_size, const Tensor<std::uint8_t, 1>& open, long degree) {
+    const long edges = pseudo.shape(0), dim = pseudo.shape(1), per_axis = degree + 1;
+    if (degree < 1 || degree > 3) fail<ValueError>("spline_basis: degree ", degree, ", expected 1, 2 or 3");
+    if (dim < 1 || kernel_size.size() != dim || open.size() != dim)
+        fail<ShapeError>("spline_basis: pseudo-coordinates ", pseudo.record()->description(), " for a kernel of ", kernel_size.size(), " axes");
+    const Tensor<std::int64_t, 1> sizes = kernel_size.to(cpu);
+    const Tensor<std::uint8_t, 1> is_open = open.to(cpu);
+    const Tensor<T, 1> scale = empty<T>({dim});
+    long functions = 1;
+    for (long d = 0; d < dim; ++d) {
+        const long k = static_cast<long>(sizes.data()[d]), used = is_open.data()[d] != 0 ? k - degree : k;
+        if (k < 1 || used < 1) fail<ValueError>("spline_basis: ", k, " matrices along axis ", d, " are too few for degree ", degree);
+        scale.data()[d] = static_cast<T>(used);
+        functions *= per_axis;
+    }
+    const Tensor<T, 2> v = pseudo * scale.to(pseudo.device()), below = floor(v.detach());
+    const Tensor<T, 2> given = contiguous(pseudo.detach()).to(cpu), floors = below.to(cpu);
+    SplineBasis<T> result;
+    result.index = empty<std::int64_t>({edges, functions});
+    for (long e = 0; e < edges; ++e) {
+        for (long d = 0; d < dim; ++d)
+            if (!(given.data()[e * dim + d] >= T(0) && given.data()[e * dim + d] <= T(1)))
+                fail<ValueError>("spline_basis: pseudo-coordinate ", d, " of edge ", e, " is ", static_cast<double>(given.data()[e * dim + d]), ", expected 0 to 1");
+        for (long s = 0; s < functions; ++s) {
+            long at = 0, step = 1, rest = s;
+            for (long d = 0; d < dim; ++d) {
+                const long k = static_cast<long>(sizes.data()[d]);
+                at += (static_cast<long>(floors.data()[e * dim + d]) + rest % per_axis) % k * step;
+                rest /= per_axis;
+                step *= k;
+            }
+            result.index.data()[e * functions + s] = at;
+        }
+    }
+    const Tensor<T, 2> f = v - below;
+    const T sixth = static_cast<T>(1.0 / 6), third2 = static_cast<T>(2.0 / 3);
+    std::vector<Tensor<T, 2>> pieces;
+    if (degree == 1) {
+        pieces = {Tensor<T, 2>(T(1) - f), f};
+    } else if (degree == 2) {
+        pieces = {Tensor<T, 2>((T(0.5) * f - T(1)) * f + T(0.5)), Tensor<T, 2>((T(1) - f) * f + T(0.5)), Tensor<T, 2>(T(0.5) * f * f)};
+    } else {
+        pieces = {Tensor<T, 2>(sixth * (T(1) - f) * square(T(1) - f)), Tensor<T, 2>((T(0.5) * f - T(1)) * f * f + third2),
+                  Tensor<T, 2>(((T(0.5) - T(0.5) * f) * f + T(0.5)) * f + sixth), Tensor<T, 2>(sixth * f * f * f)};
+    }
+    const Tensor<T, 3> along = stack<1>(pieces);  // [edges, degree + 1, dim]
+    Tensor<T, 2> weight = along(all, all, 0);
+    for (long d = 1; d < dim; ++d) {
+        const Tensor<T, 2> next = along(all, all, d);
+        const Tensor<T, 3> outer = next.reshape({edges, per_axis, 1}) * weight.reshape({edges, 1, weight.shape(1)});
+        weight = outer.reshape({edges, per_axis * weight.shape(1)});
+    }
+    result.weight = weight;
+    return result;
+}
+
+}  // namespace TENON_CONFIG_NAMESPACE
+
+struct SplineConvOptions {
+    bool open = true;  // splines that end at the kernel's sides, else closed ones; of all axes
+    long degree = 1;   // 1, 2 or 3
+    Aggregation aggregation = Aggregation::mean;  // or sum
+    bool root_weight = true;
+};
+
+// y_i = mean over the edges j -> i of x_j times the sum over s of B_s(e_ji) weight[s], + x_i W_root' + b; B as in spline_basis at the edge's
+// pseudo-coordinates e [edges, dim], between 0 and 1. weight [product of kernel_size, in, out] uniform in +-1 / sqrt(product * in),
+// lin: PyTorch's default, bias zeros. Stored are the rows that come together at one matrix and target, never edges x features. Throws
+// ShapeError, ValueError. Derivatives of x, e and the weights.
+template <class T = float>
+struct SplineConv {
+    Tensor<T, 3> weight;
+    nn::Linear<T, false> lin;
+    Tensor<T, 1> bias;
+    Tensor<std::int64_t, 1> kernel_size;      // [dim]
+    Tensor<std::uint8_t, 1> is_open_spline;  // [dim]; may be written to, for axes that differ
+    SplineConvOptions options;
+
+    SplineConv() = default;
+    // kernel: how many matrices along each axis.
+    SplineConv(long in, long out, const std::vector<long>& kernel, Key key, const SplineConvOptions& o = {}) : bias(zeros<T>({out}).require_grad()), options(o) {
+        if (kernel.empty()) fail<ShapeError>("SplineConv: a kernel without axes");
+        if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean) fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
+        const long dim = static_cast<long>(kernel.size());
+        long matrices = 1;
+        kernel_size = empty<std::int64_t>({dim});
+        is_open_spline = full<std::uint8_t>({dim}, o.open ? 1 : 0);
+        for (long d = 0; d < dim; ++d) {
+            const long k = kernel[static_cast<std::size_t>(d)];
+            if (k < 1) fail<ShapeError>("SplineConv: ", k, " matrices along axis ", d, ", expected at least 1");
+            kernel_size.data()[d] = k;
+            matrices *= k;
+        }
+        const double bound = 1 / __builtin_sqrt(static_cast<double>(matrices * in));
+        weight = uniform<T>({matrices, in, out}, key.split(0), {-bound, bound}).require_grad();
+        if (o.root_weight) lin = nn::Linear<T, false>(in, out, key.split(1));
+    }
+    template <Expression X>
+    Tensor<T, 2> operator()(X&& given, const Graph& g, const Tensor<T, 2>& edge_attr) const {
+        const Tensor<T, 2> x = features(static_cast<X&&>(given));
+        return run(x, x, g, edge_attr);
+    }
+    // Of a bipartite graph.
+    template <Expression X, Expression Y>
+    Tensor<T, 2> operator()(X&& sources, Y&& targets, const Graph& g, const Tensor<T, 2>& edge_attr) const {
+        return run(features(static_cast<X&&>(sources)), features(static_cast<Y&&>(targets)), g, edge_attr);
+    }
+    static void visit(auto& self, auto&& f) {
+        f("weight", self.weight);
+        f("bias", self.bias);
+        f("kernel_size", nn::buffer(self.kernel_size));
+        f("is_open_spline", nn::buffer(self.is_open_spline));
+        if (self.options.root_weight) f("lin", self.lin);
+    }
+
+private:
+    Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& own, const Graph& g, const Tensor<T, 2>& edge_attr) const {
+        const long in = weight.shape(1), out = weight.shape(2), matrices = weight.shape(0), edges = g.edges();
+        if (x.shape(1) != in) fail<ShapeError>("SplineConv: x is ", x.record()->description(), ", expected ", in, " features");
+        if (edge_attr.shape(0) != edges) fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
+        const SplineBasis<T> basis = spline_basis(edge_attr, kernel_size, is_open_spline, options.degree);
+        const long functions = basis.weight.shape(1);
+        std::vector<long> key{-options.degree};
+        for (long d = 0; d < kernel_size.size(); ++d) key.push_back(static_cast<long>(kernel_size.to(cpu).data()[d]) * 2 + is_open_spline.to(cpu).data()[d]);
+        const impl::KindPlaces places = impl::kept_places(g, edge_attr, key, [&] {
+            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
+            std::vector<std::int64_t> source(static_cast<std::size_t>(edges * functions)), target(source.size());
+            for (long e = 0; e < edges; ++e)
+                for (long s = 0; s < functions; ++s) {
+                    const std::size_t at = static_cast<std::size_t>(e * functions + s);
+                    source[at] = ends.data()[e];
+                    target[at] = ends.data()[edges + e];
+                }
+            return impl::kind_places(edges * functions, source.data(), target.data(), basis.index.data(), g.sources(), g.targets(), matrices, g.device());
+        });
+        const Tensor<T, 2> near = aggregate<sum>(places.near, x, basis.weight.reshape({edges * functions}));
+        Tensor<T, 2> y = impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long k) { return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(weight(k)))); });
+        if (options.aggregation == Aggregation::mean) {
+            const CsrPattern arriving = g.in().to(cpu);
+            const Tensor<T, 2> share = empty<T>({g.targets(), 1});
+            for (long i = 0; i < g.targets(); ++i) {
+                const long count = static_cast<long>(arriving.pointers.data()[i + 1] - arriving.pointers.data()[i]);
+                share.data()[i] = T(1) / static_cast<T>(count > 0 ? count : 1);
+            }
+            y = eval(y * share.to(y.device()));
+        }
+        if (options.root_weight) return y + lin(own) + bias;
+        return y + bias;
+    }
+};
+
+}  // namespace tenon::graph

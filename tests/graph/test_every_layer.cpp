@@ -1,0 +1,313 @@
+// What must hold of every convolution: of batches, threads, orders of nodes and edges, and of graphs with next to nothing in them.
+#include <tenon/graph/conv/agnn.hpp>
+#include <tenon/graph/conv/appnp.hpp>
+#include <tenon/graph/conv/arma.hpp>
+#include <tenon/graph/conv/cheb.hpp>
+#include <tenon/graph/conv/edge_conv.hpp>
+#include <tenon/graph/conv/gated_graph.hpp>
+#include <tenon/graph/conv/gatv2.hpp>
+#include <tenon/graph/conv/gcn.hpp>
+#include <tenon/graph/conv/gin.hpp>
+#include <tenon/graph/conv/gmm.hpp>
+#include <tenon/graph/conv/graph_conv.hpp>
+#include <tenon/graph/conv/nn_conv.hpp>
+#include <tenon/graph/conv/rgcn.hpp>
+#include <tenon/graph/conv/sage.hpp>
+#include <tenon/graph/conv/sg.hpp>
+#include <tenon/graph/conv/spline.hpp>
+#include <tenon/graph/conv/transformer.hpp>
+#include <tenon/tenon.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace tenon;
+using graph::Graph;
+
+namespace {
+
+using X = Tensor<float, 2>;
+
+constexpr long in = 5, relations = 3;
+
+// A graph, features of its nodes, and two numbers between 0 and 1, a positive weight and a type for each edge.
+struct Input {
+    Graph g;
+    X x, e;
+    Tensor<float, 1> w;
+    Tensor<std::int64_t, 1> types;
+};
+struct Layer {
+    std::string name;
+    std::function<X(const Input&)> run;
+    bool extremes = false;  // of several edges the largest: duplicates change nothing
+};
+
+const std::vector<Layer>& layers() {
+    static const std::vector<Layer> all_layers = [] {
+        const Key key{11};
+        std::vector<Layer> list;
+        const auto plain = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g)); }}); };
+        const auto weighted = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.w)); }}); };
+        const auto attributed = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.e)); }}); };
+        const auto typed = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.types)); }}); };
+        weighted("GCN", graph::GCNConv<>(in, 4, key));
+        weighted("GCN that widens", graph::GCNConv<>(in, 9, key));
+        weighted("SGC", graph::SGConv<>(in, 4, 2, key));
+        weighted("APPNP", graph::APPNP<>(3, 0.1));
+        weighted("Cheb", graph::ChebConv<>(in, 4, 3, key));
+        weighted("TAG", graph::TAGConv<>(in, 4, 2, key));
+        graph::ArmaOptions arma;
+        arma.stacks = arma.layers = 2;
+        weighted("ARMA", graph::ARMAConv<>(in, 4, key, arma));
+        graph::GatConvOptions gat;
+        gat.heads = 2;
+        plain("GAT", graph::GATConv<>(in, 4, key, gat));
+        plain("GATv2", graph::GATv2Conv<>(in, 4, key, gat));
+        gat.edge_dim = 2, gat.concat = false;
+        attributed("GAT with edges", graph::GATConv<>(in, 4, key, gat));
+        attributed("GATv2 with edges", graph::GATv2Conv<>(in, 4, key, gat));
+        graph::TransformerConvOptions transformer;
+        transformer.heads = 2;
+        plain("Transformer", graph::TransformerConv<>(in, 4, key, transformer));
+        transformer.edge_dim = 2;
+        attributed("Transformer with edges", graph::TransformerConv<>(in, 4, key, transformer));
+        plain("AGNN", graph::AGNNConv<>());
+        plain("SAGE", graph::SAGEConv<>(in, 4, key));
+        graph::SageOptions sage;
+        sage.aggregation = graph::max, sage.project = true, sage.normalize = true;
+        plain("SAGE of maxima", graph::SAGEConv<>(in, 4, key, sage));
+        list.back().extremes = true;
+        weighted("GraphConv", graph::GraphConv<>(in, 4, key));
+        weighted("GraphConv of means", graph::GraphConv<>(in, 4, key, graph::mean));
+        plain("GIN", graph::GINConv<nn::Linear<>>(nn::Linear<>(in, 4, key), 0.2, true));
+        attributed("GINE", graph::GINEConv<nn::Linear<>>(nn::Linear<>(in, 4, key), 2, in, key.split(1)));
+        weighted("GatedGraph", graph::GatedGraphConv<>(6, 2, key));
+        attributed("NNConv", graph::NNConv<nn::Linear<>>(in, 4, nn::Linear<>(2, 3, key), 3, key.split(1)));
+        attributed("GMM", graph::GMMConv<>(in, 4, 2, 3, key));
+        plain("EdgeConv", graph::EdgeConv<nn::Linear<>>(nn::Linear<>(2 * in, 4, key)));
+        list.back().extremes = true;
+        const graph::PointNetConv<nn::Linear<>> point(nn::Linear<>(in + 2, 4, key));
+        list.push_back({"PointNet", [point](const Input& i) { return point(i.x, X(i.x(all, slice(0, 2)) * 0.5f), i.g); }, true});
+        typed("RGCN", graph::RGCNConv<>(in, 4, relations, key));
+        typed("RGCN of bases", graph::RGCNConv<>(in, 4, relations, 2, key));
+        graph::RgcnOptions maxima;
+        maxima.aggregation = graph::max;
+        typed("RGCN of maxima", graph::RGCNConv<>(in, 4, relations, key, maxima));
+        list.back().extremes = true;
+        graph::RgcnOptions blocks;
+        blocks.blocks = 5;
+        typed("RGCN of blocks", graph::RGCNConv<>(in, 10, relations, key, blocks));
+        attributed("Spline", graph::SplineConv<>(in, 4, {5, 3}, key));
+        graph::SplineConvOptions closed;
+        closed.open = false, closed.degree = 2, closed.aggregation = graph::sum;
+        attributed("Spline, closed", graph::SplineConv<>(in, 4, {4, 5}, key, closed));
+        return list;
+    }();
+    return all_layers;
+}
+
+// Numbers for each edge that depend on its ends alone.
+Input make(long nodes, const std::vector<std::pair<long, long>>& edges, Key key) {
+    Input i;
+    const long count = static_cast<long>(edges.size());
+    const auto index = empty<std::int64_t>({2, count});
+    i.e = empty<float>({count, 2});
+    i.w = empty<float>({count});
+    i.types = empty<std::int64_t>({count});
+    for (long k = 0; k < count; ++k) {
+        const auto [a, b] = edges[static_cast<std::size_t>(k)];
+        index.data()[k] = a;
+        index.data()[count + k] = b;
+        i.e.data()[2 * k] = static_cast<float>((7 * a + 3 * b) % 11) / 11;
+        i.e.data()[2 * k + 1] = static_cast<float>((5 * a + 2 * b) % 13) / 12;
+        i.w.data()[k] = static_cast<float>(1 + (a + 2 * b) % 4) / 2;
+        i.types.data()[k] = (a + b) % relations;
+    }
+    i.g = Graph::from_edges(index, nodes);
+    i.x = randn<float>({nodes, in}, key);
+    return i;
+}
+// Pairs without repetition, some of them loops.
+std::vector<std::pair<long, long>> some_edges(long nodes, long count, Key key) {
+    const auto draw = uniform<double>({count, 2}, key);
+    const auto node = [&](long k) { return static_cast<long>(draw.data()[k] * static_cast<double>(nodes)); };
+    std::vector<std::pair<long, long>> edges;
+    for (long k = 0; k < count; ++k) edges.push_back({node(2 * k), node(2 * k + 1)});
+    std::sort(edges.begin(), edges.end());
+    edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+    return edges;
+}
+// Edges in another order.
+Input reordered(const Input& i, const std::vector<long>& order) {
+    Input o = i;
+    const auto by = empty<std::int64_t>({static_cast<long>(order.size())});
+    std::copy(order.begin(), order.end(), by.data());
+    o.g = Graph::from_edges(index_select<1>(i.g.edge_index(), by), i.g.nodes());
+    o.e = index_select<0>(i.e, by);
+    o.w = index_select<0>(i.w, by);
+    o.types = index_select<0>(i.types, by);
+    return o;
+}
+bool same_bits(const float* a, const float* b, long count) { return std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(float)) == 0; }
+bool finite(const X& y) { return std::all_of(y.data(), y.data() + y.size(), [](float v) { return std::isfinite(v); }); }
+bool near(const X& a, const X& b, double tolerance) {
+    REQUIRE(a.size() == b.size());
+    for (long i = 0; i < a.size(); ++i)
+        if (!(std::abs(a.data()[i] - b.data()[i]) <= tolerance * (1 + std::abs(b.data()[i])))) {
+            UNSCOPED_INFO("element " << i << ": " << a.data()[i] << " instead of " << b.data()[i]);
+            return false;
+        }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("layers: graphs of a batch have the bits that they have alone, a single node and none without edges too", "[graph]") {
+    const std::vector<Input> parts = {make(9, some_edges(9, 30, Key{1}), Key{2}), make(1, {}, Key{3}), make(20, some_edges(20, 70, Key{4}), Key{5}),
+                                      make(4, {}, Key{6}), make(1, {{0, 0}}, Key{7})};
+    Input both;
+    std::vector<X> x, e;
+    std::vector<Tensor<float, 1>> w;
+    std::vector<Tensor<std::int64_t, 1>> types;
+    std::vector<Tensor<std::int64_t, 2>> edges;
+    long nodes = 0;
+    for (const Input& p : parts) {
+        x.push_back(p.x), e.push_back(p.e), w.push_back(p.w), types.push_back(p.types);
+        edges.push_back(p.g.edge_index() + static_cast<std::int64_t>(nodes));
+        nodes += p.g.nodes();
+    }
+    both.g = Graph::from_edges(concat<1>(edges), nodes);
+    both.x = concat<0>(x), both.e = concat<0>(e), both.w = concat<0>(w), both.types = concat<0>(types);
+    for (const Layer& layer : layers()) {
+        INFO(layer.name);
+        const X together = layer.run(both);
+        CHECK(finite(together));
+        long row = 0;
+        for (const Input& p : parts) {
+            INFO("the graph of " << p.g.nodes() << " nodes and " << p.g.edges() << " edges");
+            const X alone = layer.run(p);
+            REQUIRE(alone.shape(0) == p.g.nodes());
+            CHECK(same_bits(alone.data(), together.data() + row * together.shape(1), alone.size()));
+            row += p.g.nodes();
+        }
+    }
+}
+
+TEST_CASE("layers: neither threads nor the order of the edges are seen in the bits", "[graph]") {
+    const Input i = make(2000, some_edges(2000, 30000, Key{1}), Key{2});
+    std::vector<long> order(static_cast<std::size_t>(i.g.edges()));
+    for (std::size_t k = 0; k < order.size(); ++k) order[k] = static_cast<long>((k * 4999) % order.size());
+    {
+        std::vector<long> sorted = order;
+        std::sort(sorted.begin(), sorted.end());
+        for (std::size_t k = 0; k < sorted.size(); ++k) REQUIRE(sorted[k] == static_cast<long>(k));
+    }
+    const Input shuffled = reordered(i, order);
+    const int threads = num_threads();
+    for (const Layer& layer : layers()) {
+        INFO(layer.name);
+        // The result, and the gradient of x.
+        const auto run = [&](const Input& given, int t) {
+            set_num_threads(t);
+            Input own = given;
+            own.x = clone(given.x).require_grad();
+            const X y = layer.run(own);
+            tenon::sum(square(y)).backward();
+            const X dx = contiguous(own.x.grad());
+            std::vector<float> numbers(y.data(), y.data() + y.size());
+            numbers.insert(numbers.end(), dx.data(), dx.data() + dx.size());
+            return numbers;
+        };
+        const std::vector<float> one = run(i, 1), two = run(i, 2), other = run(shuffled, 2);
+        CHECK(same_bits(one.data(), two.data(), static_cast<long>(one.size())));
+        CHECK(same_bits(one.data(), other.data(), static_cast<long>(one.size())));
+    }
+    set_num_threads(threads);
+}
+
+TEST_CASE("layers: permuted nodes have permuted results", "[graph]") {
+    const long nodes = 30;
+    const auto edges = some_edges(nodes, 100, Key{1});
+    const Input i = make(nodes, edges, Key{2});
+    const auto place = [&](long v) { return (7 * v + 3) % nodes; };
+    Input p = i;
+    const auto index = empty<std::int64_t>({2, i.g.edges()});
+    const auto back = empty<std::int64_t>({nodes});
+    for (long k = 0; k < 2 * i.g.edges(); ++k) index.data()[k] = place(static_cast<long>(i.g.edge_index().data()[k]));
+    for (long v = 0; v < nodes; ++v) back.data()[v] = place(v);
+    p.g = Graph::from_edges(index, nodes);
+    p.x = empty<float>({nodes, in});
+    for (long v = 0; v < nodes; ++v)
+        for (long f = 0; f < in; ++f) p.x.data()[place(v) * in + f] = i.x.data()[v * in + f];
+    for (const Layer& layer : layers()) {
+        INFO(layer.name);
+        CHECK(near(index_select<0>(layer.run(p), back), layer.run(i), 2e-5));
+    }
+}
+
+TEST_CASE("layers: a ring of six is two rings of three to them", "[graph]") {
+    std::vector<std::pair<long, long>> six, threes;
+    for (long v = 0; v < 6; ++v) {
+        six.push_back({v, (v + 1) % 6}), six.push_back({(v + 1) % 6, v});
+        const long next = v / 3 * 3 + (v + 1) % 3;
+        threes.push_back({v, next}), threes.push_back({next, v});
+    }
+    Input a = make(6, six, Key{1}), b = make(6, threes, Key{1});
+    for (Input* i : {&a, &b}) {
+        for (long k = 0; k < 6 * in; ++k) i->x.data()[k] = 0.3f * static_cast<float>(k % in) - 0.5f;
+        i->e.fill(0.4f);
+        i->w.fill(1.f);
+        i->types.fill(1);
+    }
+    for (const Layer& layer : layers()) {
+        INFO(layer.name);
+        const X one = layer.run(a), other = layer.run(b);
+        for (long v = 0; v < 6; ++v) {
+            CHECK(same_bits(one.data(), one.data() + v * one.shape(1), one.shape(1)));
+            CHECK(same_bits(one.data(), other.data() + v * one.shape(1), one.shape(1)));
+        }
+    }
+}
+
+TEST_CASE("layers: an edge that comes twice", "[graph]") {
+    const auto edges = some_edges(10, 30, Key{1});
+    auto twice = edges;
+    twice.insert(twice.end(), edges.begin(), edges.end());
+    const Input i = make(10, edges, Key{2}), j = make(10, twice, Key{2});
+    for (const Layer& layer : layers()) {
+        INFO(layer.name);
+        CHECK(finite(layer.run(j)));
+        // Of averages and extremes all edges twice are all edges once.
+        const bool average = layer.name == "SAGE" || layer.name == "GraphConv of means" || layer.name == "GMM" || layer.name == "Spline" || layer.name.rfind("RGCN", 0) == 0 ||
+                             layer.name.rfind("Transformer", 0) == 0;
+        if (layer.extremes || average) CHECK(near(layer.run(j), layer.run(i), 2e-5));
+    }
+    // Of sums an edge that comes twice is one of twice the weight.
+    Input heavy = i;
+    heavy.w = Tensor<float, 1>(i.w * 2.f);
+    for (const Layer& layer : layers())
+        if (layer.name == "GraphConv" || layer.name == "GatedGraph") CHECK(near(layer.run(j), layer.run(heavy), 2e-5));
+}
+
+TEST_CASE("layers: gradients where there are no edges", "[graph]") {
+    for (const long nodes : {1l, 5l}) {
+        const Input none = make(nodes, {}, Key{1});
+        for (const Layer& layer : layers()) {
+            INFO(layer.name);
+            Input i = none;
+            i.x = clone(none.x).require_grad();
+            const X y = layer.run(i);
+            CHECK(y.shape(0) == nodes);
+            if (!y.requires_grad()) continue;
+            tenon::sum(square(y)).backward();
+            if (i.x.has_grad()) CHECK(finite(contiguous(i.x.grad())));
+        }
+    }
+}
