@@ -51,7 +51,8 @@ void load(const std::string& name, M& module) {
         INFO(name << "/" << parameter);
         REQUIRE(static_cast<int>(a.shape.size()) == std::remove_cvref_t<decltype(w)>::rank);
         for (int i = 0; i < static_cast<int>(a.shape.size()); ++i) REQUIRE(w.shape(i) == a.shape[static_cast<std::size_t>(i)]);
-        if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(w)>::Scalar, double>) std::copy(a.reals.begin(), a.reals.end(), w.detach().data());
+        if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(w)>::Scalar, double>)
+            std::copy(a.reals.begin(), a.reals.end(), w.detach().data());
     });
 }
 

@@ -99,7 +99,7 @@ TEST_CASE("X-convolution and EdgeConv of neighbours say what does not fit", "[gr
     CHECK_THROWS_WITH(conv(x, pos, Segments::from_pointers(from<std::int64_t>({0, 11, 30}))), Contains("need clouds of 12 points or more"));
     CHECK_THROWS_WITH(conv(x, x), Contains("expected 3 coordinates"));
     CHECK_THROWS_WITH(conv(pos, pos), Contains("expected [30, 8]"));
-    CHECK_THROWS_WITH(conv(Tensor<float, 2>(), pos), Contains("expected [30, 8]"));
+    CHECK_THROWS_WITH(conv(Tensor<float, 2>(), pos), Contains("no features came, expected [30, 8]"));
     CHECK_THROWS_AS(graph::XConv<>(3, 12, 3, 6, Key{3}), ValueError);  // hidden would be 0
     CHECK_THROWS_AS(graph::DynamicEdgeConv<nn::Linear<>>(nn::Linear<>(4, 3, Key{1}), 0), ValueError);
 }

@@ -19,8 +19,8 @@ struct KindPlaces {
 };
 
 // source, target and kind of `count` edges, on the host and within their ranges.
-inline KindPlaces kind_places(long count, const std::int64_t* source, const std::int64_t* target, const std::int64_t* kind, long sources, long targets, long kinds,
-                              Device device) {
+inline KindPlaces kind_places(long count, const std::int64_t* source, const std::int64_t* target, const std::int64_t* kind, long sources,
+                              long targets, long kinds, Device device) {
     // Sorted by target, then, stably, by kind.
     const auto sorted = [&](const std::int64_t* by, long most, const std::vector<std::int64_t>& edges) {
         std::vector<std::int64_t> next(static_cast<std::size_t>(most) + 1, 0), order(edges.size());
@@ -77,9 +77,10 @@ KindPlaces kept_places(const Graph& g, const X& of, const std::vector<long>& key
     {
         const detail::FirstUse guard(kept.lock);
         for (const KeptPlaces::Entry& entry : kept.entries) {
-            if (!entry.of || entry.of->storage != now->storage || entry.of->offset != now->offset || entry.version != now->storage->version || entry.key != key) continue;
-            bool same = entry.of->rank == now->rank;
-            for (int i = 0; same && i < now->rank; ++i) same = entry.of->dims()[i] == now->dims()[i] && entry.of->strides()[i] == now->strides()[i];
+            if (!entry.of || entry.key != key || entry.version != now->storage->version) continue;
+            bool same = entry.of->storage == now->storage && entry.of->offset == now->offset && entry.of->rank == now->rank;
+            for (int i = 0; same && i < now->rank; ++i)
+                same = entry.of->dims()[i] == now->dims()[i] && entry.of->strides()[i] == now->strides()[i];
             if (same) return entry.places;
         }
     }

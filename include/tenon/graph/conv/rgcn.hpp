@@ -8,8 +8,10 @@ inline namespace TENON_CONFIG_NAMESPACE {
 namespace impl {
 
 // Types of the edges on the host. Throws ShapeError, IndexError.
-inline Tensor<std::int64_t, 1> checked_types(const char* operation, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, long relations) {
-    if (edge_type.size() != g.edges()) fail<ShapeError>(operation, ": ", edge_type.record()->description(), " came for ", g.edges(), " edges");
+inline Tensor<std::int64_t, 1> checked_types(const char* operation, const Graph& g, const Tensor<std::int64_t, 1>& edge_type,
+                                             long relations) {
+    if (edge_type.size() != g.edges())
+        fail<ShapeError>(operation, ": ", edge_type.record()->description(), " came for ", g.edges(), " edges");
     const Tensor<std::int64_t, 1> types = contiguous(edge_type.detach()).to(cpu);
     check_indices<std::int64_t>(operation, types.record(), relations);
     return types;
@@ -60,11 +62,13 @@ struct RGCNConv {
     long in = 0, out = 0, relations = 0;
 
     RGCNConv() = default;
-    RGCNConv(long inputs, long outputs, long number, long bases, Key key) : RGCNConv(inputs, outputs, number, key, {bases, 0, Aggregation::mean, true}) {}
+    RGCNConv(long inputs, long outputs, long number, long bases, Key key)
+        : RGCNConv(inputs, outputs, number, key, {bases, 0, Aggregation::mean, true}) {}
     RGCNConv(long inputs, long outputs, long number, Key key, const RgcnOptions& o = {})
         : bias(zeros<T>({outputs}).require_grad()), options(o), in(inputs), out(outputs), relations(number) {
         if (number < 1 || o.bases < 0 || o.blocks < 0 || (o.bases > 0 && o.blocks > 0))
-            fail<ValueError>("RGCNConv: ", number, " relations, ", o.bases, " bases, ", o.blocks, " blocks: expected relations, and bases or blocks or neither");
+            fail<ValueError>("RGCNConv: ", number, " relations, ", o.bases, " bases, ", o.blocks,
+                             " blocks: expected relations, and bases or blocks or neither");
         if (o.blocks > 0 && (in % o.blocks != 0 || out % o.blocks != 0))
             fail<ShapeError>("RGCNConv: ", o.blocks, " blocks do not divide ", in, " -> ", out, " features");
         if (o.blocks > 0) block_weight = glorot<T>({relations, o.blocks, in / o.blocks, out / o.blocks}, key.split(0));
@@ -72,14 +76,16 @@ struct RGCNConv {
         if (o.bases > 0) comp = glorot<T>({relations, o.bases}, key.split(1));
         if (o.root_weight) root = glorot<T>({in, out}, key.split(2));
     }
-    Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm = {}) const {
+    Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type,
+                            const Tensor<T, 1>& norm = {}) const {
         const Tensor<T, 2> y = neighbours(x, g, edge_type, norm);
         if (!options.root_weight) return y + bias;
         if (!x.has_value()) return y + root + bias;
         return y + matmul(x, root) + bias;
     }
     // Of a bipartite graph.
-    Tensor<T, 2> operator()(const Tensor<T, 2>& sources, const Tensor<T, 2>& targets, const Graph& g, const Tensor<std::int64_t, 1>& edge_type) const {
+    Tensor<T, 2> operator()(const Tensor<T, 2>& sources, const Tensor<T, 2>& targets, const Graph& g,
+                            const Tensor<std::int64_t, 1>& edge_type) const {
         const Tensor<T, 2> y = neighbours(sources, g, edge_type, {});
         if (!options.root_weight) return y + bias;
         return y + matmul(targets, root) + bias;
@@ -93,28 +99,37 @@ struct RGCNConv {
     }
 
 private:
-    Tensor<T, 2> neighbours(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
-        if (x.has_value() && x.shape(1) != in) fail<ShapeError>("RGCNConv: x is ", x.record()->description(), ", expected ", in, " features");
-        if (!x.has_value() && g.sources() != in) fail<ShapeError>("RGCNConv: without features the graph must have ", in, " nodes, but it has ", g.sources());
+    Tensor<T, 2> neighbours(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type,
+                            const Tensor<T, 1>& norm) const {
+        if (x.has_value() && x.shape(1) != in)
+            fail<ShapeError>("RGCNConv: x is ", x.record()->description(), ", expected ", in, " features");
+        if (!x.has_value() && g.sources() != in)
+            fail<ShapeError>("RGCNConv: without features the graph must have ", in, " nodes, but it has ", g.sources());
         const bool averages = options.aggregation == Aggregation::mean || options.aggregation == Aggregation::sum;
         if (options.bases > 0 && averages) return of_bases(x, g, edge_type, norm);
         Tensor<T, 3> matrices = weight;
-        if (options.bases > 0) matrices = Tensor<T, 2>(matmul(comp, weight.reshape({options.bases, in * out}))).reshape({relations, in, out});
+        if (options.bases > 0)
+            matrices = Tensor<T, 2>(matmul(comp, weight.reshape({options.bases, in * out}))).reshape({relations, in, out});
 
         const bool bare = !x.has_value();
         if (bare && options.blocks > 0) fail<ValueError>("RGCNConv: blocks are for nodes with features");
         const impl::KindPlaces places = impl::kept_places(g, edge_type, {relations, bare ? 1 : 0}, [&] {
             const Tensor<std::int64_t, 1> types = impl::checked_types("RGCNConv", g, edge_type, relations);
             const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
-            if (!bare) return impl::kind_places(g.edges(), ends.data(), ends.data() + g.edges(), types.data(), g.sources(), g.targets(), relations, g.device());
+            const std::int64_t* const targets = ends.data() + g.edges();
+            if (!bare)
+                return impl::kind_places(g.edges(), ends.data(), targets, types.data(), g.sources(), g.targets(), relations, g.device());
             // Node j of relation r is row r * N + j of the matrices.
             std::vector<std::int64_t> rows(static_cast<std::size_t>(g.edges()));
             for (long e = 0; e < g.edges(); ++e) rows[static_cast<std::size_t>(e)] = types.data()[e] * in + ends.data()[e];
-            return impl::kind_places(g.edges(), rows.data(), ends.data() + g.edges(), types.data(), relations * in, g.targets(), relations, g.device());
+            return impl::kind_places(g.edges(), rows.data(), targets, types.data(), relations * in, g.targets(), relations, g.device());
         });
         if (bare) return aggregate<sum>(places.far, aggregate(options.aggregation, places.near, matrices.reshape({relations * in, out})));
         const Tensor<T, 2> near = aggregate(options.aggregation, places.near, x);
-        if (options.blocks == 0) return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) { return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(matrices(r)))); });
+        if (options.blocks == 0)
+            return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) {
+                return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(matrices(r))));
+            });
         return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) {
             const long count = rows.shape(0), blocks = options.blocks;
             const Tensor<T, 3> apart = rows.reshape({count, blocks, in / blocks}).template permute<1, 0, 2>();

@@ -13,65 +13,98 @@ struct SplineBasis {
     Tensor<std::int64_t, 2> index;   // the same sizes, on the host
 };
 
-// spline_basis(pseudo, kernel_size, open, degree): pseudo [edges, dim] within 0 to 1, kernel_size and open [dim]; degree 1, 2 or 3. Along an
-// axis of K matrices v = u (K - degree) if it is open and u K if it is closed; the functions are those at floor(v), .. + degree, modulo K,
-// and the matrices of the first axis are neighbours. Throws ShapeError, and ValueError for coordinates outside of 0 to 1 (clamp them), for
-// other degrees and for a kernel that is too small. Derivative: to pseudo, with the pieces that its value lies in.
-template <class T>
-[[nodiscard]] SplineBasis<T> spline_basis(const Tensor<T, 2>& pseudo, const Tensor<std::int64_t, 1>& kernel_size, const Tensor<std::uint8_t, 1>& open, long degree) {
-    const long edges = pseudo.shape(0), dim = pseudo.shape(1), per_axis = degree + 1;
-    if (degree < 1 || degree > 3) fail<ValueError>("spline_basis: degree ", degree, ", expected 1, 2 or 3");
-    if (dim < 1 || kernel_size.size() != dim || open.size() != dim)
-        fail<ShapeError>("spline_basis: pseudo-coordinates ", pseudo.record()->description(), " for a kernel of ", kernel_size.size(), " axes");
-    const Tensor<std::int64_t, 1> sizes = kernel_size.to(cpu);
-    const Tensor<std::uint8_t, 1> is_open = open.to(cpu);
-    const Tensor<T, 1> scale = empty<T>({dim});
-    long functions = 1;
-    for (long d = 0; d < dim; ++d) {
-        const long k = static_cast<long>(sizes.data()[d]), used = is_open.data()[d] != 0 ? k - degree : k;
-        if (k < 1 || used < 1) fail<ValueError>("spline_basis: ", k, " matrices along axis ", d, " are too few for degree ", degree);
-        scale.data()[d] = static_cast<T>(used);
-        functions *= per_axis;
-    }
-    const Tensor<T, 2> v = pseudo * scale.to(pseudo.device()), below = floor(v.detach());
-    const Tensor<T, 2> given = contiguous(pseudo.detach()).to(cpu), floors = below.to(cpu);
-    SplineBasis<T> result;
-    result.index = empty<std::int64_t>({edges, functions});
-    for (long e = 0; e < edges; ++e) {
-        for (long d = 0; d < dim; ++d)
-            if (!(given.data()[e * dim + d] >= T(0) && given.data()[e * dim + d] <= T(1)))
-                fail<ValueError>("spline_basis: pseudo-coordinate ", d, " of edge ", e, " is ", static_cast<double>(given.data()[e * dim + d]), ", expected 0 to 1");
-        for (long s = 0; s < functions; ++s) {
-            long at = 0, step = 1, rest = s;
-            for (long d = 0; d < dim; ++d) {
-                const long k = static_cast<long>(sizes.data()[d]);
-                at += (static_cast<long>(floors.data()[e * dim + d]) + rest % per_axis) % k * step;
-                rest /= per_axis;
-                step *= k;
-            }
-            result.index.data()[e * functions + s] = at;
+namespace impl {
+
+// A kernel's sizes and which of its axes are open, on the host, checked.
+struct SplineKernel {
+    Tensor<std::int64_t, 1> sizes;
+    Tensor<std::uint8_t, 1> open;
+    long degree = 1, dim = 0, functions = 1;
+
+    SplineKernel(const Tensor<std::int64_t, 1>& kernel_size, const Tensor<std::uint8_t, 1>& is_open, long of_degree)
+        : sizes(kernel_size.to(cpu)), open(is_open.to(cpu)), degree(of_degree), dim(kernel_size.size()) {
+        if (degree < 1 || degree > 3) fail<ValueError>("spline_basis: degree ", degree, ", expected 1, 2 or 3");
+        if (dim < 1 || open.size() != dim)
+            fail<ShapeError>("spline_basis: ", dim, " sizes and ", open.size(), " marks of open axes, expected as many, one or more");
+        for (long d = 0; d < dim; ++d) {
+            if (size(d) < 1 || steps(d) < 1)
+                fail<ValueError>("spline_basis: ", size(d), " matrices along axis ", d, " are too few for degree ", degree);
+            functions *= degree + 1;
         }
     }
-    const Tensor<T, 2> f = v - below;
-    const T sixth = static_cast<T>(1.0 / 6), third2 = static_cast<T>(2.0 / 3);
-    std::vector<Tensor<T, 2>> pieces;
-    if (degree == 1) {
-        pieces = {Tensor<T, 2>(T(1) - f), f};
-    } else if (degree == 2) {
-        pieces = {Tensor<T, 2>((T(0.5) * f - T(1)) * f + T(0.5)), Tensor<T, 2>((T(1) - f) * f + T(0.5)), Tensor<T, 2>(T(0.5) * f * f)};
-    } else {
-        pieces = {Tensor<T, 2>(sixth * (T(1) - f) * square(T(1) - f)), Tensor<T, 2>((T(0.5) * f - T(1)) * f * f + third2),
-                  Tensor<T, 2>(((T(0.5) - T(0.5) * f) * f + T(0.5)) * f + sixth), Tensor<T, 2>(sixth * f * f * f)};
+    long size(long d) const { return static_cast<long>(sizes.data()[d]); }
+    // Between knots, from coordinate 0 to 1.
+    long steps(long d) const { return open.data()[d] != 0 ? size(d) - degree : size(d); }
+
+    // Coordinates in units of knots.
+    template <class T>
+    Tensor<T, 2> stretched(const Tensor<T, 2>& pseudo) const {
+        if (pseudo.shape(1) != dim)
+            fail<ShapeError>("spline_basis: pseudo-coordinates ", pseudo.record()->description(), " for a kernel of ", dim, " axes");
+        const Tensor<T, 1> scale = empty<T>({dim});
+        for (long d = 0; d < dim; ++d) scale.data()[d] = static_cast<T>(steps(d));
+        return pseudo * scale.to(pseudo.device());
     }
-    const Tensor<T, 3> along = stack<1>(pieces);  // [edges, degree + 1, dim]
-    Tensor<T, 2> weight = along(all, all, 0);
-    for (long d = 1; d < dim; ++d) {
-        const Tensor<T, 2> next = along(all, all, d);
-        const Tensor<T, 3> outer = next.reshape({edges, per_axis, 1}) * weight.reshape({edges, 1, weight.shape(1)});
-        weight = outer.reshape({edges, per_axis * weight.shape(1)});
+    template <class T>
+    Tensor<std::int64_t, 2> index(const Tensor<T, 2>& pseudo) const {
+        const long edges = pseudo.shape(0);
+        const Tensor<T, 2> given = contiguous(pseudo.detach()).to(cpu), below = Tensor<T, 2>(floor(stretched(pseudo.detach()))).to(cpu);
+        const Tensor<std::int64_t, 2> result = empty<std::int64_t>({edges, functions});
+        for (long e = 0; e < edges; ++e) {
+            for (long d = 0; d < dim; ++d)
+                if (!(given.data()[e * dim + d] >= T(0) && given.data()[e * dim + d] <= T(1)))
+                    fail<ValueError>("spline_basis: pseudo-coordinate ", d, " of edge ", e, " is ",
+                                     static_cast<double>(given.data()[e * dim + d]), ", expected 0 to 1");
+            for (long s = 0; s < functions; ++s) {
+                long at = 0, step = 1, rest = s;
+                for (long d = 0; d < dim; ++d) {
+                    at += (static_cast<long>(below.data()[e * dim + d]) + rest % (degree + 1)) % size(d) * step;
+                    rest /= degree + 1;
+                    step *= size(d);
+                }
+                result.data()[e * functions + s] = at;
+            }
+        }
+        return result;
     }
-    result.weight = weight;
-    return result;
+    template <class T>
+    Tensor<T, 2> weights(const Tensor<T, 2>& pseudo) const {
+        const long edges = pseudo.shape(0);
+        const Tensor<T, 2> v = stretched(pseudo), f = v - floor(v.detach());
+        const T sixth = static_cast<T>(1.0 / 6), two_thirds = static_cast<T>(2.0 / 3);
+        std::vector<Tensor<T, 2>> pieces;
+        if (degree == 1) {
+            pieces = {Tensor<T, 2>(T(1) - f), f};
+        } else if (degree == 2) {
+            pieces = {Tensor<T, 2>((T(0.5) * f - T(1)) * f + T(0.5)), Tensor<T, 2>((T(1) - f) * f + T(0.5)),
+                      Tensor<T, 2>(T(0.5) * f * f)};
+        } else {
+            pieces = {Tensor<T, 2>(sixth * (T(1) - f) * square(T(1) - f)), Tensor<T, 2>((T(0.5) * f - T(1)) * f * f + two_thirds),
+                      Tensor<T, 2>(((T(0.5) - T(0.5) * f) * f + T(0.5)) * f + sixth), Tensor<T, 2>(sixth * f * f * f)};
+        }
+        const Tensor<T, 3> along = stack<1>(pieces);  // [edges, degree + 1, dim]
+        Tensor<T, 2> weight = along(all, all, 0);
+        for (long d = 1; d < dim; ++d) {
+            const Tensor<T, 2> next = along(all, all, d);
+            const Tensor<T, 3> outer = next.reshape({edges, degree + 1, 1}) * weight.reshape({edges, 1, weight.shape(1)});
+            weight = outer.reshape({edges, (degree + 1) * weight.shape(1)});
+        }
+        return weight;
+    }
+};
+
+}  // namespace impl
+
+// spline_basis(pseudo, kernel_size, open, degree): pseudo [edges, dim] within 0 to 1, kernel_size and open [dim]; degree 1, 2 or 3.
+// Along an axis of K matrices v = u (K - degree) if it is open and u K if it is closed; the functions are those at floor(v), .. + degree,
+// modulo K, and the matrices of the first axis are neighbours. Throws ShapeError, and ValueError for coordinates outside of 0 to 1 (clamp
+// them), for other degrees and for a kernel that is too small. Derivative: to pseudo, with the pieces that its value lies in.
+template <class T>
+[[nodiscard]] SplineBasis<T> spline_basis(const Tensor<T, 2>& pseudo, const Tensor<std::int64_t, 1>& kernel_size,
+                                          const Tensor<std::uint8_t, 1>& open, long degree) {
+    const impl::SplineKernel kernel(kernel_size, open, degree);
+    const Tensor<std::int64_t, 2> index = kernel.index(pseudo);
+    return {kernel.weights(pseudo), index};
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE
@@ -83,10 +116,10 @@ struct SplineConvOptions {
     bool root_weight = true;
 };
 
-// y_i = mean over the edges j -> i of x_j times the sum over s of B_s(e_ji) weight[s], + x_i W_root' + b; B as in spline_basis at the edge's
-// pseudo-coordinates e [edges, dim], between 0 and 1. weight [product of kernel_size, in, out] uniform in +-1 / sqrt(product * in),
-// lin: PyTorch's default, bias zeros. Stored are the rows that come together at one matrix and target, never edges x features. Throws
-// ShapeError, ValueError. Derivatives of x, e and the weights.
+// y_i = mean over the edges j -> i of x_j times the sum over s of B_s(e_ji) weight[s], + x_i W_root' + b; B as in spline_basis at the
+// edge's pseudo-coordinates e [edges, dim], between 0 and 1; which matrices they choose is kept with the graph. weight [product of
+// kernel_size, in, out] uniform in +-1 / sqrt(product * in), lin: PyTorch's default, bias zeros. Stored are the rows that come together
+// at one matrix and target, never edges x features. Throws ShapeError, ValueError. Derivatives of x, e and the weights.
 template <class T = float>
 struct SplineConv {
     Tensor<T, 3> weight;
@@ -98,9 +131,11 @@ struct SplineConv {
 
     SplineConv() = default;
     // kernel: how many matrices along each axis.
-    SplineConv(long in, long out, const std::vector<long>& kernel, Key key, const SplineConvOptions& o = {}) : bias(zeros<T>({out}).require_grad()), options(o) {
+    SplineConv(long in, long out, const std::vector<long>& kernel, Key key, const SplineConvOptions& o = {})
+        : bias(zeros<T>({out}).require_grad()), options(o) {
         if (kernel.empty()) fail<ShapeError>("SplineConv: a kernel without axes");
-        if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean) fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
+        if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean)
+            fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
         const long dim = static_cast<long>(kernel.size());
         long matrices = 1;
         kernel_size = empty<std::int64_t>({dim});
@@ -137,13 +172,14 @@ private:
     Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& own, const Graph& g, const Tensor<T, 2>& edge_attr) const {
         const long in = weight.shape(1), out = weight.shape(2), matrices = weight.shape(0), edges = g.edges();
         if (x.shape(1) != in) fail<ShapeError>("SplineConv: x is ", x.record()->description(), ", expected ", in, " features");
-        if (edge_attr.shape(0) != edges) fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
-        const SplineBasis<T> basis = spline_basis(edge_attr, kernel_size, is_open_spline, options.degree);
-        const long functions = basis.weight.shape(1);
+        if (edge_attr.shape(0) != edges)
+            fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
+        const impl::SplineKernel kernel(kernel_size, is_open_spline, options.degree);
+        const long functions = kernel.functions;
         std::vector<long> key{-options.degree};
-        for (long d = 0; d < kernel_size.size(); ++d) key.push_back(static_cast<long>(kernel_size.to(cpu).data()[d]) * 2 + is_open_spline.to(cpu).data()[d]);
+        for (long d = 0; d < kernel.dim; ++d) key.push_back(2 * kernel.size(d) + (kernel.open.data()[d] != 0 ? 1 : 0));
         const impl::KindPlaces places = impl::kept_places(g, edge_attr, key, [&] {
-            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
+            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu), matrix = kernel.index(edge_attr);
             std::vector<std::int64_t> source(static_cast<std::size_t>(edges * functions)), target(source.size());
             for (long e = 0; e < edges; ++e)
                 for (long s = 0; s < functions; ++s) {
@@ -151,10 +187,13 @@ private:
                     source[at] = ends.data()[e];
                     target[at] = ends.data()[edges + e];
                 }
-            return impl::kind_places(edges * functions, source.data(), target.data(), basis.index.data(), g.sources(), g.targets(), matrices, g.device());
+            return impl::kind_places(edges * functions, source.data(), target.data(), matrix.data(), g.sources(), g.targets(), matrices,
+                                     g.device());
         });
-        const Tensor<T, 2> near = aggregate<sum>(places.near, x, basis.weight.reshape({edges * functions}));
-        Tensor<T, 2> y = impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long k) { return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(weight(k)))); });
+        const Tensor<T, 2> near = aggregate<sum>(places.near, x, kernel.weights(edge_attr).reshape({edges * functions}));
+        Tensor<T, 2> y = impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long k) {
+            return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(weight(k))));
+        });
         if (options.aggregation == Aggregation::mean) {
             const CsrPattern arriving = g.in().to(cpu);
             const Tensor<T, 2> share = empty<T>({g.targets(), 1});

@@ -68,10 +68,13 @@ struct XConv {
             fail<ValueError>("XConv: ", in, " features, ", dim, " dimensions, ", kernel, " points, dilation ", dilation, ", ", hidden,
                              " hidden features: expected at least 1 each (features: 0)");
         const long square = kernel * kernel, features = in + hidden, multiplier = (outputs + features - 1) / features;
-        mlp1 = {nn::Linear<T>(dim, hidden, key.split(0)), nn::Linear<T>(hidden, hidden, key.split(1)), nn::BatchNorm1d<T>(hidden), nn::BatchNorm1d<T>(hidden)};
+        mlp1 = {nn::Linear<T>(dim, hidden, key.split(0)), nn::Linear<T>(hidden, hidden, key.split(1)), nn::BatchNorm1d<T>(hidden),
+                nn::BatchNorm1d<T>(hidden)};
         const auto rows = [&](std::uint64_t tag) { return nn::Conv1d<T>(kernel, square, kernel, key.split(tag), {.groups = kernel}); };
-        mlp2 = {nn::Linear<T>(dim * kernel, square, key.split(2)), rows(3), rows(4), nn::BatchNorm1d<T>(square), nn::BatchNorm1d<T>(square), nn::BatchNorm1d<T>(square)};
-        conv = {nn::Conv1d<T>(features, features * multiplier, kernel, key.split(5), {.groups = features}), nn::Linear<T>(features * multiplier, outputs, key.split(6))};
+        mlp2 = {nn::Linear<T>(dim * kernel, square, key.split(2)), rows(3), rows(4), nn::BatchNorm1d<T>(square), nn::BatchNorm1d<T>(square),
+                nn::BatchNorm1d<T>(square)};
+        conv = {nn::Conv1d<T>(features, features * multiplier, kernel, key.split(5), {.groups = features}),
+                nn::Linear<T>(features * multiplier, outputs, key.split(6))};
     }
     Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Tensor<T, 2>& pos, const Segments& clouds = {}) const {
         return run(x, pos, clouds, [](const auto& norm, const Tensor<T, 2>& z) { return Tensor<T, 2>(norm(z)); });
@@ -90,12 +93,13 @@ private:
     Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& pos, const Segments& clouds, Norm norm) const {
         const long points = pos.shape(0), square = kernel * kernel;
         if (pos.shape(1) != dim) fail<ShapeError>("XConv: positions ", pos.record()->description(), ", expected ", dim, " coordinates");
-        if (x.has_value() != (in > 0) || (in > 0 && (x.shape(0) != points || x.shape(1) != in)))
-            fail<ShapeError>("XConv: the features are ", x.has_value() ? x.record()->description() : pos.record()->description(), x.has_value() ? "" : " (positions only)",
-                             ", expected [", points, ", ", in, "]");
+        if (x.has_value() != (in > 0))
+            fail<ShapeError>("XConv: ", x.has_value() ? "" : "no ", "features came, expected [", points, ", ", in, "]");
+        if (in > 0 && (x.shape(0) != points || x.shape(1) != in))
+            fail<ShapeError>("XConv: the features are ", x.record()->description(), ", expected [", points, ", ", in, "]");
         const Tensor<std::int64_t, 2> pairs = knn(pos, pos, kernel * dilation, clouds, clouds);
         if (pairs.shape(1) != points * kernel * dilation)
-            fail<ShapeError>("XConv: ", kernel, " points with dilation ", dilation, " need clouds of ", kernel * dilation, " points or more");
+            fail<ShapeError>("XConv: ", kernel, " points of dilation ", dilation, " need clouds of ", kernel * dilation, " points or more");
         const Tensor<std::int64_t, 2> table = Tensor<std::int64_t, 1>(pairs(1, all)).reshape({points * kernel, dilation});
         const Tensor<std::int64_t, 1> near = contiguous(table(all, 0));
 
@@ -108,7 +112,8 @@ private:
 
         // Each row of a matrix meets K filters of its own: K batched products.
         const auto rows = [&](const nn::Conv1d<T>& layer, const Tensor<T, 2>& z) {
-            const Tensor<T, 3> y = einsum<"ncl,cql->ncq">(z.reshape({points, kernel, kernel}), layer.weight.reshape({kernel, kernel, kernel}));
+            const Tensor<T, 3> filters = layer.weight.reshape({kernel, kernel, kernel});
+            const Tensor<T, 3> y = einsum<"ncl,cql->ncq">(z.reshape({points, kernel, kernel}), filters);
             return Tensor<T, 2>(y.reshape({points, square}) + layer.bias);
         };
         Tensor<T, 2> matrix = norm(mlp2.norm, Tensor<T, 2>(elu(mlp2.lin(offset.reshape({points, kernel * dim})))));
