@@ -23,8 +23,8 @@ struct FoldOutcome {
 
 // Adam, 0.01 and half of it every 50 epochs, 128 graphs a step. each(epoch) after every epoch.
 template <class Net, class Each>
-FoldOutcome run_fold(const GraphSetData& d, const GraphSetting& setting, const graph::Split& split, long fold, long epochs, std::uint64_t seed, Device device,
-                     Each&& each) {
+FoldOutcome run_fold(const GraphSetData& d, const GraphSetting& setting, const graph::Split& split, long fold, long epochs,
+                     std::uint64_t seed, Device device, Each&& each) {
     FoldOutcome outcome{.layers = setting.layers, .hidden = setting.hidden, .fold = fold, .epochs = epochs, .seed = seed};
     const double begun = example::Progress::now();
     // A fold depends on the seed and its number alone, so that it does not matter in which run it was computed.
@@ -47,9 +47,11 @@ FoldOutcome run_fold(const GraphSetData& d, const GraphSetting& setting, const g
                 return outcome;
             }
             std::vector<long> rows;
-            for (long i = begin; i < std::min(begin + 128, count); ++i) rows.push_back(static_cast<long>(split.train.data()[order[static_cast<std::size_t>(i)]]));
+            for (long i = begin; i < std::min(begin + 128, count); ++i)
+                rows.push_back(static_cast<long>(split.train.data()[order[static_cast<std::size_t>(i)]]));
             const graph::GraphSet batch = d.set.batch(rows).to(device);
-            const Tensor<float, 0> loss = cross_entropy(net(batch, {own.split(1).split(static_cast<std::uint64_t>(begin)), true}), batch.data.graph_y);
+            const Tensor<float, 0> loss =
+                cross_entropy(net(batch, {own.split(1).split(static_cast<std::uint64_t>(begin)), true}), batch.data.graph_y);
             loss.backward();
             opt.step();
             now.train_loss += static_cast<double>(loss.item()) * static_cast<double>(rows.size()) / static_cast<double>(count);
@@ -79,7 +81,8 @@ inline std::vector<FoldOutcome> finished_folds(const std::string& path) {
         std::replace(line.begin(), line.end(), ',', ' ');
         std::istringstream row(line);
         FoldOutcome o;
-        if (row >> o.seed >> o.layers >> o.hidden >> o.fold >> o.epochs >> o.validation_loss >> o.test >> o.last >> o.seconds) folds.push_back(o);
+        if (row >> o.seed >> o.layers >> o.hidden >> o.fold >> o.epochs >> o.validation_loss >> o.test >> o.last >> o.seconds)
+            folds.push_back(o);
     }
     return folds;
 }
@@ -106,14 +109,16 @@ inline GraphSetting fixed_setting(const std::string& set, const std::string& mod
 
 // The folds of one network and setting, as far as it got.
 template <class Net>
-GraphRow run_folds(const std::string& model, const GraphSetData& d, const GraphSetting& setting, const std::vector<Tensor<std::int64_t, 1>>& folds,
-                   const Options& options, const std::vector<FoldOutcome>& earlier, io::CsvLog& log, Curve& curve) {
+GraphRow run_folds(const std::string& model, const GraphSetData& d, const GraphSetting& setting,
+                   const std::vector<Tensor<std::int64_t, 1>>& folds, const Options& options, const std::vector<FoldOutcome>& earlier,
+                   io::CsvLog& log, Curve& curve) {
     GraphRow row{model, setting, {}};
     const long epochs = options.epochs > 0 ? options.epochs : 100, count = options.quick ? 1 : static_cast<long>(folds.size());
     example::Progress bar(d.name + " " + model + " L" + std::to_string(setting.layers) + "/H" + std::to_string(setting.hidden), count);
     for (long fold = 0; fold < count && !example::interrupted(); ++fold) {
         const auto same = [&](const FoldOutcome& o) {
-            return o.seed == options.seed && o.layers == setting.layers && o.hidden == setting.hidden && o.fold == fold && o.epochs == epochs;
+            return o.seed == options.seed && o.layers == setting.layers && o.hidden == setting.hidden && o.fold == fold &&
+                   o.epochs == epochs;
         };
         const auto found = std::find_if(earlier.begin(), earlier.end(), same);
         if (found != earlier.end()) {
@@ -137,9 +142,10 @@ inline int classify_graphs(const Options& options, example::Result& result) {
     const std::vector<std::string> models = options.models_or({"mlp", "gcn", "sage", "gin-0", "gin-eps"});
     for (const std::string& model : models) with_graph_model(model, [](auto) {});
     const GraphSetData d = read_graph_set(options.data_or("build/data/tu"), options.set.empty() ? "mutag" : options.set);
-    std::printf("\ngraphs: %s, %ld graphs, %ld nodes, %ld edges (both directions), %ld features%s, %ld classes\n", d.name.c_str(), d.set.size(), d.set.data.nodes,
-                d.set.data.edges(), d.set.data.x.shape(1), d.degrees ? " (degrees)" : "", d.classes);
-    std::printf("protocol: 10 folds, test accuracy at the epoch of the lowest loss of the validation fold; read-out: %s of the nodes; %s\n", options.readout.c_str(),
+    std::printf("\ngraphs: %s, %ld graphs, %ld nodes, %ld edges (both directions), %ld features%s, %ld classes\n", d.name.c_str(),
+                d.set.size(), d.set.data.nodes, d.set.data.edges(), d.set.data.x.shape(1), d.degrees ? " (degrees)" : "", d.classes);
+    std::printf("protocol: 10 folds, test accuracy at the epoch of the lowest loss of the validation fold; read-out: %s of the nodes; %s\n",
+                options.readout.c_str(),
                 options.paper ? "depth and width by the mean validation loss" : "one depth and width for each network");
     const std::vector<Tensor<std::int64_t, 1>> folds = graph::stratified_folds(d.set.data.graph_y, 10, Key(options.seed).split(4));
     std::vector<GraphRow> rows;
@@ -176,14 +182,17 @@ inline int classify_graphs(const Options& options, example::Result& result) {
         if (!best.folds.empty()) rows.push_back(std::move(best));
         if (!best_curve.runs.empty()) curves.push_back(std::move(best_curve));
     }
-    if (!curves.empty()) draw_curves(curves, &Epoch::test, "Test accuracy, " + d.name + ", 10 folds", options.out + "/" + d.name + "-accuracy.png");
-    std::printf("\n%s: test accuracy in per cent, mean and deviation over the folds%s\n", d.name.c_str(), options.quick ? " (--quick: one fold)" : "");
+    if (!curves.empty())
+        draw_curves(curves, &Epoch::test, "Test accuracy, " + d.name + ", 10 folds", options.out + "/" + d.name + "-accuracy.png");
+    std::printf("\n%s: test accuracy in per cent, mean and deviation over the folds%s\n", d.name.c_str(),
+                options.quick ? " (--quick: one fold)" : "");
     example::Table table({"network", "layers/width", "folds", "here", "paper (grid)", "at the last epoch", "s per fold"});
     for (const GraphRow& row : rows) {
         const auto of = [&](auto&& get) { return example::over_seeds(row.folds, get); };
         const example::Spread test = of([](const FoldOutcome& o) { return o.test; });
-        table.row({row.model, std::to_string(row.setting.layers) + "/" + std::to_string(row.setting.hidden), std::to_string(row.folds.size()), example::percent(test),
-                   published_graph_cell(row.model, d.name), example::percent(of([](const FoldOutcome& o) { return o.last; })),
+        table.row({row.model, std::to_string(row.setting.layers) + "/" + std::to_string(row.setting.hidden),
+                   std::to_string(row.folds.size()), example::percent(test), published_graph_cell(row.model, d.name),
+                   example::percent(of([](const FoldOutcome& o) { return o.last; })),
                    example::number(of([](const FoldOutcome& o) { return o.seconds; }).mean, 2)});
         result.add(row.model + "_" + d.name, 100 * test.mean, 2);
     }

@@ -33,8 +33,9 @@ struct GinLayer {
     using Network = nn::Sequential<nn::Linear<>, nn::ReLU, nn::Linear<>, nn::ReLU, nn::BatchNorm1d<>>;
     graph::GINConv<Network> conv;
     GinLayer(long in, long out, Key key)
-        : conv(Network(nn::Linear<>(in, out, key.split(0)), nn::ReLU(), nn::Linear<>(out, out, key.split(1)), nn::ReLU(), nn::BatchNorm1d<>(out)), 0,
-               TrainEps) {}
+        : conv(Network(nn::Linear<>(in, out, key.split(0)), nn::ReLU(), nn::Linear<>(out, out, key.split(1)), nn::ReLU(),
+                       nn::BatchNorm1d<>(out)),
+               0, TrainEps) {}
     Tensor<float, 2> operator()(const Tensor<float, 2>& x, const graph::Graph& g, const nn::Context& c) const { return conv(x, g, c); }
     static void visit(auto& self, auto&& f) { f("conv", self.conv); }
 };
@@ -59,14 +60,16 @@ struct GraphNet {
 
     GraphNet(const GraphSetting& s, Key key)
         : lin1(s.layers * s.hidden, s.hidden, key.split(0)), lin2(s.hidden, s.classes, key.split(1)), sum_of_nodes(s.sum) {
-        for (long i = 0; i < s.layers; ++i) layers.emplace_back(i == 0 ? s.features : s.hidden, s.hidden, key.split(2).split(static_cast<std::uint64_t>(i)));
+        for (long i = 0; i < s.layers; ++i)
+            layers.emplace_back(i == 0 ? s.features : s.hidden, s.hidden, key.split(2).split(static_cast<std::uint64_t>(i)));
     }
     Tensor<float, 2> operator()(const graph::GraphSet& b, const nn::Context& c) const {
         std::vector<Tensor<float, 2>> levels;
         for (std::size_t i = 0; i < layers.size(); ++i) levels.push_back(layers[i](i == 0 ? b.data.x : levels.back(), b.graph, c));
         const Tensor<float, 2> joined = concat<1>(levels);
         const Segments graphs = Segments::from_pointers(b.pointers);
-        const Tensor<float, 2> h = relu(lin1(sum_of_nodes ? graph::global_add_pool(joined, graphs) : graph::global_mean_pool(joined, graphs)));
+        const Tensor<float, 2> h =
+            relu(lin1(sum_of_nodes ? graph::global_add_pool(joined, graphs) : graph::global_mean_pool(joined, graphs)));
         return lin2(c.training ? Tensor<float, 2>(dropout(h, 0.5, c.key.split(1))) : h);
     }
     static void visit(auto& self, auto&& f) {

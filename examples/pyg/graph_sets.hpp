@@ -58,8 +58,9 @@ inline GraphSetData read_graph_set(const std::string& folder, const std::string&
         }
     }
     if (!found)
-        fail<FileError>("--data: no ", d.name.c_str(), " in \"", folder.c_str(), "\", expected ", d.name.c_str(), "_A.txt and its like\nhint: unpack ",
-                        "https://www.chrsmrrs.com/graphkerneldatasets/", d.name.c_str(), ".zip (the TU Dortmund collection) and name the folder by --data");
+        fail<FileError>("--data: no ", d.name.c_str(), " in \"", folder.c_str(), "\", expected ", d.name.c_str(),
+                        "_A.txt and its like\nhint: unpack ", "https://www.chrsmrrs.com/graphkerneldatasets/", d.name.c_str(),
+                        ".zip (the TU Dortmund collection) and name the folder by --data");
     if (!d.set.data.graph_y.has_value()) fail<FileError>("--data: ", d.name.c_str(), " has no labels of graphs");
     if (!d.set.data.x.has_value() || d.set.data.x.shape(1) < 2) {
         d.set.data.x = degree_features(d.set.data.edge_index, d.set.data.nodes);

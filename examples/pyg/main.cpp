@@ -36,27 +36,43 @@ int main(int argc, char** argv) {
     options.add_to(app);
     CLI::Option* const task =
         app.add_option("--task", options.tasks,
-                       "nodes, graphs, points (made-up shapes without --data, a folder of ModelNet10), times, or all; without this option nodes, times of Cora and a few epochs of points, and nodes alone where "
+                       "nodes, graphs, points (made-up shapes without --data, a folder of ModelNet10), times, or all; without this option "
+                       "nodes, times of Cora and a few epochs of points, and nodes alone where "
                        "--data, --set, --models, --splits or --runs say what to do with them")
             ->delimiter(',')
             ->check(CLI::IsMember({"nodes", "graphs", "points", "times", "all"}));
     std::vector<CLI::Option*> of_nodes = {
         app.get_option("--data"),
-        app.add_option("--set", options.set,
-                       "nodes: cora, citeseer or pubmed (the last two from a folder of Planetoid's files, --data); graphs: mutag, proteins, ..., "
-                       "from a folder of the TU collection's or GIN's files"),
+        app.add_option(
+            "--set", options.set,
+            "nodes: cora, citeseer or pubmed (the last two from a folder of Planetoid's files, --data); graphs: mutag, proteins, ..., "
+            "from a folder of the TU collection's or GIN's files"),
         app.add_option("--models", options.models,
-                       "networks of nodes: mlp (does not see the graph), cheb, gcn, gat, sgc, arma, appnp; of graphs: mlp, gcn, sage, gin-0, gin-eps; "
+                       "networks of nodes: mlp (does not see the graph), cheb, gcn, gat, sgc, arma, appnp; of graphs: mlp, gcn, sage, "
+                       "gin-0, gin-eps; "
                        "of points: mpnn, pointnet++, edgecnn; times: gcn, gat, r-gcn")
             ->delimiter(','),
-        app.add_option("--splits", options.splits, "nodes: fixed (the public one), random (new for each run)")->delimiter(',')->capture_default_str(),
+        app.add_option("--splits", options.splits, "nodes: fixed (the public one), random (new for each run)")
+            ->delimiter(',')
+            ->capture_default_str(),
         app.add_option("--runs", options.runs, "nodes: runs of each network, with the seeds --seed, --seed + 1, ...")
-            ->check(CLI::Range(1L, 10000L))->capture_default_str()};
-    app.add_option("--readout", options.readout, "graphs: mean or sum of the nodes")->check(CLI::IsMember({"mean", "sum"}))->capture_default_str();
-    app.add_option("--layers", options.layers, "graphs: layers of every network, 0: what does well on the set")->check(CLI::Range(0L, 20L))->capture_default_str();
-    app.add_option("--hidden", options.hidden, "graphs: width of every network, 0: what does well on the set")->check(CLI::Range(0L, 4096L))->capture_default_str();
-    app.add_option("--clouds", options.clouds, "points without --data: made-up clouds of each of ten shapes")->check(CLI::Range(5L, 100000L))->capture_default_str();
-    app.add_option("--points", options.points, "points of a cloud, 0: 1024 of ModelNet10, 256 of the made-up ones")->check(CLI::Range(0L, 100000L))->capture_default_str();
+            ->check(CLI::Range(1L, 10000L))
+            ->capture_default_str()};
+    app.add_option("--readout", options.readout, "graphs: mean or sum of the nodes")
+        ->check(CLI::IsMember({"mean", "sum"}))
+        ->capture_default_str();
+    app.add_option("--layers", options.layers, "graphs: layers of every network, 0: what does well on the set")
+        ->check(CLI::Range(0L, 20L))
+        ->capture_default_str();
+    app.add_option("--hidden", options.hidden, "graphs: width of every network, 0: what does well on the set")
+        ->check(CLI::Range(0L, 4096L))
+        ->capture_default_str();
+    app.add_option("--clouds", options.clouds, "points without --data: made-up clouds of each of ten shapes")
+        ->check(CLI::Range(5L, 100000L))
+        ->capture_default_str();
+    app.add_option("--points", options.points, "points of a cloud, 0: 1024 of ModelNet10, 256 of the made-up ones")
+        ->check(CLI::Range(0L, 100000L))
+        ->capture_default_str();
     app.add_flag("--paper", options.paper, "graphs: choose among 20 depths and widths, as published (20 times as long)");
     app.add_flag("--paper-table", options.paper_table, "print what was published, and end");
     return example::run(app, argc, argv, [&] {
@@ -64,9 +80,11 @@ int main(int argc, char** argv) {
             print_published();
             return example::success;
         }
-        if (task->count() == 0 && std::any_of(of_nodes.begin(), of_nodes.end(), [](const CLI::Option* o) { return o->count() > 0; })) options.tasks = {"nodes"};
+        if (task->count() == 0 && std::any_of(of_nodes.begin(), of_nodes.end(), [](const CLI::Option* o) { return o->count() > 0; }))
+            options.tasks = {"nodes"};
         options.brief = options.tasks.size() > 1 && task->count() == 0;
-        if (std::find(options.tasks.begin(), options.tasks.end(), "all") != options.tasks.end()) options.tasks = {"nodes", "times", "points", "graphs"};
+        if (std::find(options.tasks.begin(), options.tasks.end(), "all") != options.tasks.end())
+            options.tasks = {"nodes", "times", "points", "graphs"};
         if (options.tasks.size() > 1 && (!options.set.empty() || !options.models.empty() || !options.data.empty()))
             fail<ValueError>("--data, --set, --models: of which task? Name one by --task");
         if (options.quick) {

@@ -33,8 +33,9 @@ inline Data read_data(const std::string& set, const std::string& path) {
             fail<ValueError>("--set ", set.c_str(), ": --data must be a folder with the files ind.", set.c_str(),
                              ".* of the Planetoid release");
         if (!std::filesystem::exists(path))
-            fail<FileError>("--data: no \"", path.c_str(),
-                            "\"\nhint: third_party/cora.sh makes build/data/cora.npz; a folder with Planetoid's files (ind.cora.*) will do, too");
+            fail<FileError>(
+                "--data: no \"", path.c_str(),
+                "\"\nhint: third_party/cora.sh makes build/data/cora.npz; a folder with Planetoid's files (ind.cora.*) will do, too");
         d.data = graph::read_npz_graph(path);
         if (d.data.nodes != 2708)
             fail<FileError>("--data: \"", path.c_str(), "\" has ", d.data.nodes, " nodes, expected Cora's 2708");

@@ -35,11 +35,17 @@ example::Run train_on_clouds(const std::string& model, const ShapeSets& sets, lo
     Net net = tenon::to(begun, device);
     auto opt = optim::adam(net, {.lr = 1e-3});
     const long per_epoch = (sets.train.size() + 7) / 8;
-    const std::string description = model + ", " + std::to_string(epochs) + " epochs, " + std::to_string(sets.train.size()) + " clouds of " +
-                                    std::to_string(sets.train.points) + " points, seed " + std::to_string(options.seed);
-    const train::FitOptions fit{.epochs = static_cast<int>(epochs), .batch = 8, .test_batch = 8, .key = key.split(1),
+    const std::string description = model + ", " + std::to_string(epochs) + " epochs, " + std::to_string(sets.train.size()) +
+                                    " clouds of " + std::to_string(sets.train.points) + " points, seed " + std::to_string(options.seed);
+    const train::FitOptions fit{.epochs = static_cast<int>(epochs),
+                                .batch = 8,
+                                .test_batch = 8,
+                                .key = key.split(1),
                                 .schedule = [per_epoch](long step) { return std::pow(0.5, static_cast<double>(step / (50 * per_epoch))); },
-                                .name = model, .out = options.out + "/points-" + model, .resume = options.resume, .description = description,
+                                .name = model,
+                                .out = options.out + "/points-" + model,
+                                .resume = options.resume,
+                                .description = description,
                                 .interrupted = example::interrupted};
     // Every epoch sees other points of the meshes.
     const auto train_set = [&](int epoch) {
@@ -61,18 +67,21 @@ inline int classify_points(const Options& options, example::Result& result) {
     const ShapeSets sets = read_shapes(options);
     const long epochs = options.epochs > 0 ? options.epochs : sets.real ? 200 : options.brief ? 10 : 20;
     std::printf("\npoints: %s, %ld clouds of %ld points for training, %ld for testing, %ld classes; %ld epochs\n",
-                sets.real ? "ModelNet" : "shapes of our own making (their figures say nothing of real data)", sets.train.size(), sets.train.points, sets.test.size(),
-                sets.classes, epochs);
+                sets.real ? "ModelNet" : "shapes of our own making (their figures say nothing of real data)", sets.train.size(),
+                sets.train.points, sets.test.size(), sets.classes, epochs);
     std::vector<PointRow> rows;
     for (const std::string& model : models) {
         if (example::interrupted()) break;
         PointRow row{model, {}};
-        with_point_model(model, [&](auto type) { row.epochs = train_on_clouds<typename decltype(type)::type>(model, sets, epochs, options); });
+        with_point_model(model,
+                         [&](auto type) { row.epochs = train_on_clouds<typename decltype(type)::type>(model, sets, epochs, options); });
         if (!row.epochs.empty()) rows.push_back(std::move(row));
     }
     std::printf("\n%s: test accuracy in per cent at the last epoch\n", sets.real ? "ModelNet" : "made-up shapes");
-    example::Table table({"network", "epochs", "here", sets.real ? "paper (ModelNet10)" : "paper (ModelNet10, not these shapes)", "training accuracy", "s per epoch"});
-    io::Plot plot({.title = sets.real ? "Test accuracy, ModelNet" : "Test accuracy, made-up shapes", .x_label = "epoch", .y_label = "accuracy (%)"});
+    example::Table table({"network", "epochs", "here", sets.real ? "paper (ModelNet10)" : "paper (ModelNet10, not these shapes)",
+                          "training accuracy", "s per epoch"});
+    io::Plot plot(
+        {.title = sets.real ? "Test accuracy, ModelNet" : "Test accuracy, made-up shapes", .x_label = "epoch", .y_label = "accuracy (%)"});
     for (const PointRow& row : rows) {
         const train::Epoch& last = row.epochs.back();
         double seconds = 0;
@@ -83,8 +92,8 @@ inline int classify_points(const Options& options, example::Result& result) {
             series.y.push_back(100 * row.epochs[e].test_accuracy);
         }
         plot.add(std::move(series));
-        table.row({row.model, std::to_string(row.epochs.size()), example::number(100 * last.test_accuracy, 2), published_points_cell(row.model),
-                   example::number(100 * last.train_accuracy, 2), example::number(seconds, 2)});
+        table.row({row.model, std::to_string(row.epochs.size()), example::number(100 * last.test_accuracy, 2),
+                   published_points_cell(row.model), example::number(100 * last.train_accuracy, 2), example::number(seconds, 2)});
         result.add(row.model, 100 * last.test_accuracy, 2);
     }
     table.print();

@@ -26,7 +26,8 @@ struct Cloud {
         const Tensor<std::int64_t, 1> before = clouds.pointers().to(cpu), after = empty<std::int64_t>({before.size()});
         after.data()[0] = 0;
         for (long c = 0; c + 1 < before.size(); ++c)
-            after.data()[c + 1] = after.data()[c] + graph::impl_points::share(ratio, static_cast<long>(before.data()[c + 1] - before.data()[c]));
+            after.data()[c + 1] =
+                after.data()[c] + graph::impl_points::share(ratio, static_cast<long>(before.data()[c + 1] - before.data()[c]));
         Cloud s{{}, index_select<0>(pos, kept), Segments::from_pointers(after).to(pos.device())};
         if (x.has_value()) s.x = index_select<0>(x, kept);
         return s;
@@ -37,7 +38,8 @@ struct Cloud {
 struct PointHead {
     nn::Linear<> lin1, lin2, lin3;
     PointHead() = default;
-    PointHead(long in, long classes, Key key) : lin1(in, 256, key.split(0)), lin2(256, 256, key.split(1)), lin3(256, classes, key.split(2)) {}
+    PointHead(long in, long classes, Key key)
+        : lin1(in, 256, key.split(0)), lin2(256, 256, key.split(1)), lin3(256, classes, key.split(2)) {}
     Tensor<float, 2> operator()(const Tensor<float, 2>& x, const nn::Context& c) const {
         const Tensor<float, 2> h = relu(lin2(Tensor<float, 2>(relu(lin1(x)))));
         return lin3(c.training ? Tensor<float, 2>(dropout(h, 0.5, c.key.split(1))) : h);
@@ -50,10 +52,13 @@ struct PointHead {
 };
 
 using Two = nn::Sequential<nn::Linear<>, nn::ReLU, nn::Linear<>>;
-inline Two two(long in, long middle, long out, Key key) { return Two(nn::Linear<>(in, middle, key.split(0)), nn::ReLU(), nn::Linear<>(middle, out, key.split(1))); }
+inline Two two(long in, long middle, long out, Key key) {
+    return Two(nn::Linear<>(in, middle, key.split(0)), nn::ReLU(), nn::Linear<>(middle, out, key.split(1)));
+}
 using Three = nn::Sequential<nn::Linear<>, nn::ReLU, nn::Linear<>, nn::ReLU, nn::Linear<>>;
 inline Three three(long in, long a, long b, long out, Key key) {
-    return Three(nn::Linear<>(in, a, key.split(0)), nn::ReLU(), nn::Linear<>(a, b, key.split(1)), nn::ReLU(), nn::Linear<>(b, out, key.split(2)));
+    return Three(nn::Linear<>(in, a, key.split(0)), nn::ReLU(), nn::Linear<>(a, b, key.split(1)), nn::ReLU(),
+                 nn::Linear<>(b, out, key.split(2)));
 }
 
 // Qi et al. (2017): ever fewer points that look ever farther.
@@ -61,7 +66,10 @@ struct PointNet {
     graph::PointNetConv<Two> conv1, conv2, conv3;
     PointHead head;
     PointNet(long classes, long, Key key)
-        : conv1(two(3, 64, 64, key.split(1))), conv2(two(67, 128, 128, key.split(2))), conv3(two(131, 256, 256, key.split(3))), head(256, classes, key.split(4)) {}
+        : conv1(two(3, 64, 64, key.split(1))),
+          conv2(two(67, 128, 128, key.split(2))),
+          conv3(two(131, 256, 256, key.split(3))),
+          head(256, classes, key.split(4)) {}
     Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
         Cloud at = given;
         at.x = layer(conv1, at, 0.2);
@@ -87,9 +95,14 @@ struct Mpnn {
     graph::NNConv<Network> conv1, conv2, conv3;
     PointHead head;
     static graph::NNConv<Network> conv(long in, long out, Key key) {
-        return graph::NNConv<Network>(in, out, Network(nn::Linear<>(3, 25, key.split(0)), nn::ReLU()), 25, key.split(1), graph::Aggregation::mean);
+        return graph::NNConv<Network>(in, out, Network(nn::Linear<>(3, 25, key.split(0)), nn::ReLU()), 25, key.split(1),
+                                      graph::Aggregation::mean);
     }
-    Mpnn(long classes, long, Key key) : conv1(conv(1, 64, key.split(1))), conv2(conv(64, 64, key.split(2))), conv3(conv(64, 128, key.split(3))), head(128, classes, key.split(4)) {}
+    Mpnn(long classes, long, Key key)
+        : conv1(conv(1, 64, key.split(1))),
+          conv2(conv(64, 64, key.split(2))),
+          conv3(conv(64, 128, key.split(3))),
+          head(128, classes, key.split(4)) {}
     Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
         Cloud at = given;
         at.x = ones<float>({at.pos.shape(0), 1}, at.pos.device());
@@ -118,7 +131,11 @@ struct EdgeCnn {
     PointHead head;
     long neighbours;
     EdgeCnn(long classes, long k, Key key)
-        : conv1(three(6, 64, 64, 64, key.split(1))), conv2(three(128, 128, 128, 256, key.split(2))), lin(256, 512, key.split(3)), head(512, classes, key.split(4)), neighbours(k) {}
+        : conv1(three(6, 64, 64, 64, key.split(1))),
+          conv2(three(128, 128, 128, 256, key.split(2))),
+          lin(256, 512, key.split(3)),
+          head(512, classes, key.split(4)),
+          neighbours(k) {}
     Tensor<float, 2> operator()(const Cloud& at, const nn::Context& c) const {
         const Tensor<float, 2> first = layer(conv1, at.pos, at.clouds), second = layer(conv2, first, at.clouds);
         return head(graph::global_max_pool(Tensor<float, 2>(relu(lin(second))), at.clouds), c);

@@ -31,7 +31,9 @@ struct ShapeSet {
         for (long i = 0; i < count; ++i) {
             const graph::GraphData<>& mesh = meshes[static_cast<std::size_t>(rows[i])];
             const Tensor<float, 2> own =
-                mesh.face.has_value() ? graph::sample_points(mesh.pos, mesh.face, points, key.split(static_cast<std::uint64_t>(rows[i]))).pos : mesh.pos;
+                mesh.face.has_value()
+                    ? graph::sample_points(mesh.pos, mesh.face, points, key.split(static_cast<std::uint64_t>(rows[i]))).pos
+                    : mesh.pos;
             std::memcpy(pos.data() + 3 * i * points, own.data(), static_cast<std::size_t>(3 * points) * sizeof(float));
             y.data()[i] = labels[static_cast<std::size_t>(rows[i])];
             pointers.data()[i + 1] = (i + 1) * points;
@@ -52,10 +54,12 @@ inline ShapeSets read_model_net(const std::string& folder, const Options& option
     std::vector<std::string> classes;
     if (fs::is_directory(folder))
         for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-            if (fs::is_directory(entry.path() / "train") && fs::is_directory(entry.path() / "test")) classes.push_back(entry.path().string());
+            if (fs::is_directory(entry.path() / "train") && fs::is_directory(entry.path() / "test"))
+                classes.push_back(entry.path().string());
     std::sort(classes.begin(), classes.end());
     if (classes.empty())
-        fail<FileError>("--data: no shapes in \"", folder.c_str(), "\", expected folders <class>/train and <class>/test with .off files\nhint: unpack ",
+        fail<FileError>("--data: no shapes in \"", folder.c_str(),
+                        "\", expected folders <class>/train and <class>/test with .off files\nhint: unpack ",
                         "http://vision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip; without --data the shapes are made up");
     for (std::size_t c = 0; c < classes.size(); ++c)
         for (ShapeSet* const set : {&s.train, &s.test}) {
@@ -71,7 +75,8 @@ inline ShapeSets read_model_net(const std::string& folder, const Options& option
                 set->labels.push_back(static_cast<std::int64_t>(c));
             }
         }
-    if (s.train.size() == 0 || s.test.size() == 0) fail<FileError>("--data: \"", folder.c_str(), "\" has no .off files for training or for testing");
+    if (s.train.size() == 0 || s.test.size() == 0)
+        fail<FileError>("--data: \"", folder.c_str(), "\" has no .off files for training or for testing");
     s.classes = static_cast<long>(classes.size());
     s.real = true;
     return s;

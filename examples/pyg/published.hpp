@@ -84,7 +84,8 @@ inline void print_published() {
     std::printf("\nseconds of 200 epochs of training, GTX 1080 Ti\n");
     example::Table times({"set, method", "DGL 0.2, by degrees", "DGL 0.2, fused", "PyTorch Geometric"});
     for (const PublishedTime& t : published_times)
-        times.row({std::string(t.set) + ", " + t.model, example::number(t.degree_buckets, 2), example::number(t.fused, 2), example::number(t.pyg, 2)});
+        times.row({std::string(t.set) + ", " + t.model, example::number(t.degree_buckets, 2), example::number(t.fused, 2),
+                   example::number(t.pyg, 2)});
     times.print();
 }
 

@@ -12,7 +12,8 @@ namespace pyg_example {
 // Nodes without features of their own; 16 wide, 30 basis matrices.
 struct Rgcn {
     graph::RGCNConv<> conv1, conv2;
-    Rgcn(long nodes, long relations, long classes, Key key) : conv1(nodes, 16, relations, 30, key.split(1)), conv2(16, classes, relations, 30, key.split(2)) {}
+    Rgcn(long nodes, long relations, long classes, Key key)
+        : conv1(nodes, 16, relations, 30, key.split(1)), conv2(16, classes, relations, 30, key.split(2)) {}
     Hidden operator()(const graph::Graph& g, const Tensor<std::int64_t, 1>& type, const Tensor<float, 1>& norm) const {
         return conv2(Hidden(relu(conv1({}, g, type, norm))), g, type, norm);
     }
@@ -96,15 +97,17 @@ inline int measure_times(const Options& options, example::Result& result) {
     const long epochs = options.epochs > 0 ? options.epochs : 200;
     const std::vector<std::string> models = options.models_or({"gcn", "gat", "r-gcn"});
     for (const std::string& model : models)
-        if (model != "gcn" && model != "gat" && model != "r-gcn") fail<ValueError>("--models: \"", model.c_str(), "\", expected gcn, gat or r-gcn");
+        if (model != "gcn" && model != "gat" && model != "r-gcn")
+            fail<ValueError>("--models: \"", model.c_str(), "\", expected gcn, gat or r-gcn");
     const auto wanted = [&](const char* model) { return std::find(models.begin(), models.end(), model) != models.end(); };
     std::printf("\ntimes: seconds of %ld epochs of training steps after a training that does not count\n", epochs);
     example::Table table({"set, network", "here", "fastest epoch, ms", "DGL 0.2", "DGL 0.2 fused", "PyG 2019", "graph"});
     const auto add = [&](const std::string& set, const std::string& model, const Time& t, bool real) {
         if (t.epochs < epochs) return;  // interrupted
         const PublishedTime* const p = published_time(set, model);
-        table.row({set + ", " + model, example::number(t.total, 2), example::number(1e3 * t.fastest, 2), p != nullptr ? example::number(p->degree_buckets, 2) : "-",
-                   p != nullptr ? example::number(p->fused, 2) : "-", p != nullptr ? example::number(p->pyg, 2) : "-", real ? "real" : "synthetic"});
+        table.row({set + ", " + model, example::number(t.total, 2), example::number(1e3 * t.fastest, 2),
+                   p != nullptr ? example::number(p->degree_buckets, 2) : "-", p != nullptr ? example::number(p->fused, 2) : "-",
+                   p != nullptr ? example::number(p->pyg, 2) : "-", real ? "real" : "synthetic"});
         result.add("time_" + model + "_" + set, t.total, 3);
     };
     for (std::size_t i = 0; i < 3 && !example::interrupted(); ++i) {
@@ -113,14 +116,16 @@ inline int measure_times(const Options& options, example::Result& result) {
         const std::string path = options.data_or("build/data/cora.npz");
         const bool files = std::filesystem::exists(path + "/ind." + set_keys[i] + ".allx");
         const bool real = files || (i == 0 && std::filesystem::is_regular_file(path));
-        const Data d = real ? read_data(set_keys[i], path) : synthetic_data(static_cast<Set>(i), sizes[i], Key(options.seed).split(8).split(i));
+        const Data d =
+            real ? read_data(set_keys[i], path) : synthetic_data(static_cast<Set>(i), sizes[i], Key(options.seed).split(8).split(i));
         example::Progress bar(std::string("times ") + set_names[i], 2);
         if (wanted("gcn")) add(set_names[i], "gcn", time_nodes<Gcn>(d, epochs, options), real);
         bar.advance("gcn");
         if (wanted("gat")) add(set_names[i], "gat", time_nodes<Gat>(d, epochs, options), real);
         bar.advance("gat");
     }
-    if (wanted("r-gcn") && options.set.empty() && !options.brief && !example::interrupted()) add("MUTAG-RDF", "r-gcn", time_relations(epochs, options), false);
+    if (wanted("r-gcn") && options.set.empty() && !options.brief && !example::interrupted())
+        add("MUTAG-RDF", "r-gcn", time_relations(epochs, options), false);
     table.print();
     std::printf("published: 200 epochs on a GTX 1080 Ti. synthetic: a made-up graph with as many nodes, edges, features and words.\n");
     return example::interrupted() ? example::interrupted_exit : example::success;

@@ -62,7 +62,8 @@ inline Features synthetic_words(const Sizes& s, Key key) {
 inline Tensor<std::int64_t, 1> synthetic_labels(long count, long classes, Key key) {
     const Tensor<std::int64_t, 1> labels = empty<std::int64_t>({count});
     for (long i = 0; i < count; ++i)
-        labels.data()[i] = static_cast<std::int64_t>(static_cast<double>(classes) * unit_double(random_word64(key, static_cast<std::uint64_t>(i))));
+        labels.data()[i] =
+            static_cast<std::int64_t>(static_cast<double>(classes) * unit_double(random_word64(key, static_cast<std::uint64_t>(i))));
     return labels;
 }
 
