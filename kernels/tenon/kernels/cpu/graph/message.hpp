@@ -16,9 +16,9 @@ namespace kernels::cpu {
 enum class Gather : unsigned char { source, target, edge, whole };
 enum class MessageFold : unsigned char { sum, mean, max, min, product, std_dev, softmax_sum };
 
-constexpr bool is_extreme(MessageFold fold) { return fold == MessageFold::max || fold == MessageFold::min; }
+TENON_HD constexpr bool is_extreme(MessageFold fold) { return fold == MessageFold::max || fold == MessageFold::min; }
 // Rows of [targets, outer, inner] that backward needs of forward.
-constexpr int statistics_of(MessageFold fold) {
+TENON_HD constexpr int statistics_of(MessageFold fold) {
     return fold == MessageFold::product || fold == MessageFold::std_dev ? 2 : fold == MessageFold::softmax_sum ? 3 : 0;
 }
 
