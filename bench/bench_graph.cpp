@@ -150,6 +150,24 @@ int main(int argc, char** argv) {
             leaf.zero_grad();
             graph::aggregate<graph::sum>(g, leaf, w).backward(dy);
         });
+        const auto difference = [](auto h, auto e) { return e * relu(h.source - h.target); };
+        measure("graph/message_forward_backward" + size, [&] {
+            leaf.zero_grad();
+            graph::aggregate<graph::sum>(g, difference, graph::node(leaf), graph::edge(w)).backward(dy);
+        });
+        {
+            const no_grad inference;
+            measure("graph/message" + size, [&] { static_cast<void>(graph::aggregate<graph::sum>(g, difference, graph::node(x), graph::edge(w))); });
+            measure("graph/message_parts" + size, [&] {
+                const Tensor<float, 2> m = w.reshape({g.edges(), 1}) * relu(graph::gather_sources(g, x) - graph::gather_targets(g, x));
+                static_cast<void>(graph::aggregate_edges(graph::sum, g, m));
+            });
+        }
+        measure("graph/message_parts_forward_backward" + size, [&] {
+            leaf.zero_grad();
+            const Tensor<float, 2> m = w.reshape({g.edges(), 1}) * relu(graph::gather_sources(g, leaf) - graph::gather_targets(g, leaf));
+            Tensor<float, 2>(graph::aggregate_edges(graph::sum, g, m)).backward(dy);
+        });
         measure("graph/gather_scatter_forward_backward" + size, [&] {
             leaf.zero_grad();
             const Tensor<float, 2> m = graph::gather_sources(g, leaf) * w.reshape({g.edges(), 1});

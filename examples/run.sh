@@ -11,7 +11,7 @@ if [ $# -gt 0 ] && [ -f "examples/$1/main.cpp" ]; then
 fi
 third_party/install.sh build examples
 # Cora is fetched once, unless other data is named.
-if [ "$example" = pyg ] && [[ " $* " != *" --data"* && " $* " != *" --paper-table "* && " $* " != *" --help "* ]]; then third_party/cora.sh; fi
+if [ "$example" = pyg ] && [[ " $* " != *" --data"* && " $* " != *" --paper-table "* && " $* " != *" --help "* && ! " $* " =~ \ --task[=\ ](graphs|points)\  ]]; then third_party/cora.sh; fi
 
 if command -v ninja > /dev/null && [ -z "${CMAKE_GENERATOR:-}" ]; then export CMAKE_GENERATOR=Ninja; fi
 log=$(mktemp)

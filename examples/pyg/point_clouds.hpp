@@ -14,8 +14,8 @@ struct PointRow {
     example::Run epochs;
 };
 
-// Weights as He et al. (2015) begin them. PyTorch's own are a third of that, and nets this deep without normalisation then spend their
-// first hundreds of steps near one answer for all: little of ModelNet10's 100000 steps, most of those on a few hundred clouds.
+// Weights as He et al. (2015) begin them. PyTorch's own are less than half of that, and nets this deep without normalisation then spend
+// their first hundreds of steps near one answer for all: little of ModelNet10's 100000 steps, much of those on a few hundred clouds.
 template <class Net>
 void begin_larger(Net& net, Key key) {
     std::uint64_t number = 0;
@@ -59,7 +59,7 @@ inline int classify_points(const Options& options, example::Result& result) {
     const std::vector<std::string> models = options.models_or({"mpnn", "pointnet++", "edgecnn"});
     for (const std::string& model : models) with_point_model(model, [](auto) {});
     const ShapeSets sets = read_shapes(options);
-    const long epochs = options.epochs > 0 ? options.epochs : sets.real ? 200 : 5;
+    const long epochs = options.epochs > 0 ? options.epochs : sets.real ? 200 : options.brief ? 10 : 20;
     std::printf("\npoints: %s, %ld clouds of %ld points for training, %ld for testing, %ld classes; %ld epochs\n",
                 sets.real ? "ModelNet" : "shapes of our own making (their figures say nothing of real data)", sets.train.size(), sets.train.points, sets.test.size(),
                 sets.classes, epochs);

@@ -1,5 +1,5 @@
 // Sums over the edges of graphs on the device against the CPU, with targets and sources of very many edges.
-#include "against_cpu.hpp"
+#include "device_agreement.hpp"
 
 #include <tenon/graph/attention.hpp>
 #include <tenon/graph/message.hpp>
@@ -27,7 +27,7 @@ template <class T, int R>
 Tensor<T, R> on(Device device, const Tensor<T, R>& x) { return clone(x).to(device).require_grad(); }
 template <class A, class B>
 void close(const A& found, const B& wanted, double bound) {
-    const double d = against_cpu::difference(found, wanted);
+    const double d = device_agreement::difference(found, wanted);
     CHECK(d <= bound);
 }
 
@@ -38,7 +38,7 @@ void check(const Graph& g, const Tensor<double, R>& x, const Tensor<double, 1>& 
     const auto x0 = on(cpu, x);
     const auto w0 = on(cpu, w);
     const Tensor<double, R> wanted = f(g, x0, w0);
-    const auto dy = against_cpu::numbers<double>({wanted.shape(0), wanted.shape(1)}, 5);
+    const auto dy = device_agreement::fiftieths<double>({wanted.shape(0), wanted.shape(1)}, 5);
     wanted.backward(dy);
     for (int repeat = 0; repeat < 2; ++repeat) {
         const auto x1 = on(gpu, x);
@@ -57,8 +57,8 @@ TEST_CASE("weighted sums and extremes over rows of ten thousand edges") {
     for (const auto& [edges, hub] : {std::pair{300l, 10000l}, {40l, 513l}, {700l, 512l}, {5l, 0l}}) {
         CAPTURE(edges, hub);
         const Graph g = hubs(60, edges, hub);
-        const auto x = against_cpu::numbers<double>({60, 7});
-        const auto w = against_cpu::numbers<double>({g.edges()}, 2);
+        const auto x = device_agreement::fiftieths<double>({60, 7});
+        const auto w = device_agreement::fiftieths<double>({g.edges()}, 2);
         check(g, x, w, [](const Graph& of, const auto& a, const auto& b) { return graph::aggregate<graph::sum>(of, a, b); });
         check(g, x, w, [](const Graph& of, const auto& a, const auto& b) { return graph::aggregate<graph::mean>(of, a, b); });
         check(g, x, w, [](const Graph& of, const auto& a, const auto& b) { return graph::aggregate<graph::max>(of, a, b); });
@@ -67,20 +67,21 @@ TEST_CASE("weighted sums and extremes over rows of ten thousand edges") {
 
 TEST_CASE("a row of ten thousand edges is added up in the order of the CPU") {
     const Graph g = hubs(60, 300, 10000);
-    const auto x = against_cpu::numbers<float>({60, 1});
+    const auto x = device_agreement::fiftieths<float>({60, 1});
     const auto ones_of = full<float>({g.edges()}, 1.f);
-    CHECK(against_cpu::same(graph::aggregate<graph::sum>(g.to(gpu), x.to(gpu), ones_of.to(gpu)), graph::aggregate<graph::sum>(g, x, ones_of)));
+    CHECK(device_agreement::same(graph::aggregate<graph::sum>(g.to(gpu), x.to(gpu), ones_of.to(gpu)),
+                                 graph::aggregate<graph::sum>(g, x, ones_of)));
 }
 
 TEST_CASE("attention with targets and sources of ten thousand edges") {
     const Graph g = hubs(60, 300, 10000), there = g.to(gpu);
-    const auto h = against_cpu::numbers<double>({60, 2, 3});
-    const auto s = against_cpu::numbers<double>({60, 2}, 2), t = against_cpu::numbers<double>({60, 2}, 3);
+    const auto h = device_agreement::fiftieths<double>({60, 2, 3});
+    const auto s = device_agreement::fiftieths<double>({60, 2}, 2), t = device_agreement::fiftieths<double>({60, 2}, 3);
     const auto run = [&](const Graph& of, Device device) {
         const auto a = on(device, h);
         const auto b = on(device, s), c = on(device, t);
         const Tensor<double, 3> y = graph::gat_aggregate(of, a, b, c);
-        y.backward(against_cpu::numbers<double>({60, 2, 3}, 4).to(device));
+        y.backward(device_agreement::fiftieths<double>({60, 2, 3}, 4).to(device));
         return std::tuple{y.detach(), a.grad(), b.grad(), c.grad()};
     };
     const auto [y, dh, ds, dt] = run(g, cpu);
@@ -95,8 +96,8 @@ TEST_CASE("messages that are formulas") {
     for (const auto& [edges, hub] : {std::pair{300l, 10000l}, {200l, 0l}}) {
         CAPTURE(edges, hub);
         const Graph g = hubs(40, edges, hub);
-        const auto x = against_cpu::numbers<double>({40, 5});
-        const auto w = Tensor<double, 1>(abs(against_cpu::numbers<double>({g.edges()}, 2)) + 0.5);
+        const auto x = device_agreement::fiftieths<double>({40, 5});
+        const auto w = Tensor<double, 1>(abs(device_agreement::fiftieths<double>({g.edges()}, 2)) + 0.5);
         const auto all_of = [&]<graph::Aggregation How>(std::integral_constant<graph::Aggregation, How>) {
             check(g, x, w, [](const Graph& of, const auto& a, const auto& b) {
                 return graph::aggregate<How>(of, [](auto n, auto e) { return e * (n.source - n.target); }, graph::node(a), graph::edge(b));

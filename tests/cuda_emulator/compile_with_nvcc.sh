@@ -75,7 +75,11 @@ constexpr bool same_performance = sizeof(T) == sizeof(ours::cudnn::Performance) 
 static_assert(same_performance<cudnnConvolutionFwdAlgoPerf_t> && same_performance<cudnnConvolutionBwdDataAlgoPerf_t> && same_performance<cudnnConvolutionBwdFilterAlgoPerf_t>);
 static_assert(ours::cudnn::success == int(CUDNN_STATUS_SUCCESS) && ours::cudnn::not_supported == int(CUDNN_STATUS_NOT_SUPPORTED) &&
               ours::cudnn::internal_error == int(CUDNN_STATUS_INTERNAL_ERROR) && ours::cudnn::data_float == int(CUDNN_DATA_FLOAT) &&
-              ours::cudnn::data_double == int(CUDNN_DATA_DOUBLE) && ours::cudnn::nchw == int(CUDNN_TENSOR_NCHW) && ours::cudnn::nhwc == int(CUDNN_TENSOR_NHWC) &&
+              ours::cudnn::data_double == int(CUDNN_DATA_DOUBLE) && ours::cudnn::data_half == int(CUDNN_DATA_HALF) &&
+              ours::cudnn::data_bfloat16 == int(CUDNN_DATA_BFLOAT16) && ours::cudnn::tensor_op_math == int(CUDNN_TENSOR_OP_MATH) &&
+              ours::cudnn::largest == int(CUDNN_POOLING_MAX) && ours::cudnn::propagate_nan == int(CUDNN_PROPAGATE_NAN) &&
+              ours::cudnn::average_with_padding == int(CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING) &&
+              ours::cudnn::average_without_padding == int(CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING) && ours::cudnn::nchw == int(CUDNN_TENSOR_NCHW) && ours::cudnn::nhwc == int(CUDNN_TENSOR_NHWC) &&
               ours::cudnn::default_math == int(CUDNN_DEFAULT_MATH) && ours::cudnn::fma_math == int(CUDNN_FMA_MATH) &&
               ours::cudnn::cross_correlation == int(CUDNN_CROSS_CORRELATION) && ours::cudnn::deterministic == int(CUDNN_DETERMINISTIC));
 CUDA

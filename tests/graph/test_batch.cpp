@@ -76,6 +76,27 @@ TEST_CASE("a batch of some is the same as a batch made of those", "[batch]") {
     CHECK(same(some.pointers, direct.pointers));
     check_same(some[2], graphs[5]);
     check_same(whole.batch({2})[0], graphs[2]);
+    // The graph's order is taken over, not made again.
+    const auto check_pattern = [](const CsrPattern& a, const CsrPattern& b) {
+        CHECK(same(a.pointers, b.pointers));
+        CHECK(same(a.columns, b.columns));
+        CHECK(same(a.edges, b.edges));
+        CHECK(a.in_order == b.in_order);
+        CHECK(a.longest == b.longest);
+    };
+    for (const auto& rows : {std::vector<long>{5, 0, 5, 3}, {1, 2}, {0}, {0, 0}, {6, 5, 4, 3, 2, 1, 0}}) {
+        const auto b = whole.batch(rows);
+        const auto sorted = graph::Graph::from_edges(b.data.edge_index, b.data.nodes);
+        check_pattern(b.graph.in(), sorted.in());
+        check_pattern(b.graph.out(), sorted.out());
+        CHECK(same(b.graph.edge_index(), b.data.edge_index));
+    }
+    // A batch whose edges were replaced has a graph of its own still; what is taken from it has that of the new edges.
+    auto changed = whole;
+    changed.data.edge_index = clone(whole.data.edge_index);
+    std::swap(changed.data.edge_index.data()[0], changed.data.edge_index.data()[whole.data.edge_index.shape(1)]);
+    const auto part = changed.batch({1, 2});
+    check_pattern(part.graph.in(), graph::Graph::from_edges(part.data.edge_index, part.data.nodes).in());
 }
 
 TEST_CASE("a layer over a batch gives every graph the bits that it gives it alone", "[batch]") {

@@ -60,7 +60,8 @@ void compare(const Graph& g, long features, double tolerance) {
     const auto h = randn<T>({g.nodes(), features}, Key{1}).require_grad(), h2 = clone(h.detach()).require_grad();
     const auto w = uniform<T>({g.edges()}, Key{2}, {T(.5), T(1)}).require_grad(), w2 = clone(w.detach()).require_grad();
     const auto dy = randn<T>({g.nodes(), features}, Key{3});
-    const Tensor<T, 2> y = graph::aggregate<How>(g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
+    const Tensor<T, 2> y = graph::aggregate<How>(
+        g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
     const Tensor<T, 2> m = w2.reshape({g.edges(), 1}) * tanh(graph::gather_sources(g, h2) - graph::gather_targets(g, h2));
     const Tensor<T, 2> expected = folded<How>(g, m);
     INFO("fold " << static_cast<int>(How) << ", " << features << " features");
@@ -70,13 +71,15 @@ void compare(const Graph& g, long features, double tolerance) {
     CHECK(off(h.grad(), h2.grad()) < tolerance * 4);
     CHECK(off(w.grad(), w2.grad()) < tolerance * 4);
     // A gradient that is there is added to.
-    const Tensor<T, 2> again = graph::aggregate<How>(g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
+    const Tensor<T, 2> again = graph::aggregate<How>(
+        g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
     again.backward(dy);
     CHECK(off(h.grad(), Tensor<T, 2>(h2.grad() * T(2))) < tolerance * 8);
     CHECK(off(w.grad(), Tensor<T, 1>(w2.grad() * T(2))) < tolerance * 8);
     // No gradient asked for: the same values.
     const no_grad inference;
-    CHECK(same_bits(y.detach(), graph::aggregate<How>(g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w))));
+    CHECK(same_bits(y.detach(), graph::aggregate<How>(
+                                    g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w))));
 }
 
 template <Aggregation How>
@@ -133,8 +136,9 @@ TEST_CASE("folds of messages agree with the plain reference", "[graph]") {
     const auto check = [&]<Aggregation How>(std::integral_constant<Aggregation, How>) {
         const Tensor<double, 2> y = graph::aggregate<How>(g, [](auto a) { return a.source * a.target; }, graph::node(x));
         std::vector<double> expected(150);
-        kernels::cpu::reference::message_aggregate(impl::csr_rows(g.in()), static_cast<MessageFold>(How), 5,
-                                                   [&](long s, long t, long, long j) { return x.data()[5 * s + j] * x.data()[5 * t + j]; }, expected.data());
+        kernels::cpu::reference::message_aggregate(
+            impl::csr_rows(g.in()), static_cast<MessageFold>(How), 5,
+            [&](long s, long t, long, long j) { return x.data()[5 * s + j] * x.data()[5 * t + j]; }, expected.data());
         for (std::size_t i = 0; i < expected.size(); ++i) CHECK(std::abs(y.data()[i] - expected[i]) <= 1e-12 * (1 + std::abs(expected[i])));
     };
     check(std::integral_constant<Aggregation, graph::sum>());
@@ -178,13 +182,17 @@ TEST_CASE("messages of heads, with weights of heads, captured tensors and intege
     for (long k = 0; k < g.edges(); ++k) kind.data()[k] = k % 3;
     const auto fused = [&](const auto& x, const auto& e, const auto& bias, const auto& scale) {
         return graph::aggregate<graph::sum>(
-            g, [&](auto n, auto a, auto t) { return let(n.source + bias, [&](auto v) { return where(t == 1, a * v * n.target, scale * v); }); }, graph::node(x), graph::edge(e),
-            graph::edge(kind));
+            g,
+            [&](auto n, auto a, auto t) {
+                return let(n.source + bias, [&](auto v) { return where(t == 1, a * v * n.target, scale * v); });
+            },
+            graph::node(x), graph::edge(e), graph::edge(kind));
     };
     const auto parts = [&](const auto& x, const auto& e, const auto& bias, const auto& scale) {
         const Tensor<double, 3> v = graph::gather_sources(g, x) + bias, t = graph::gather_targets(g, x);
         const auto of = kind.reshape({g.edges(), 1, 1});
-        return graph::aggregate_edges(graph::sum, g, Tensor<double, 3>(where(of == std::int64_t(1), e.reshape({g.edges(), 2, 1}) * v * t, scale * v)));
+        return graph::aggregate_edges(graph::sum, g,
+                                      Tensor<double, 3>(where(of == std::int64_t(1), e.reshape({g.edges(), 2, 1}) * v * t, scale * v)));
     };
     CHECK(off(Tensor<double, 3>(fused(h, w, b, s)), parts(h, w, b, s)) < 1e-12);
     const auto gradients = [&](const auto& f) {
@@ -220,7 +228,10 @@ TEST_CASE("messages of one number, of 16-bit numbers, between different nodes, o
     const auto e = Tensor<bf16, 1>(cast<bf16>(randn<float>({300}, Key{2}))).require_grad();
     const auto wide = Tensor<float, 2>(cast<float>(x.detach())).require_grad();
     const auto f = Tensor<float, 1>(cast<float>(e.detach())).require_grad();
-    const auto half_of = [&](const auto& p, const auto& q) { return graph::aggregate<graph::mean>(many, [](auto n, auto w) { return w * (n.source + n.target); }, graph::node(p), graph::edge(q)); };
+    const auto half_of = [&](const auto& p, const auto& q) {
+        return graph::aggregate<graph::mean>(
+            many, [](auto n, auto w) { return w * (n.source + n.target); }, graph::node(p), graph::edge(q));
+    };
     const auto narrow_y = half_of(x, e);
     const auto wide_y = half_of(wide, f);
     CHECK(off(Tensor<float, 2>(cast<float>(narrow_y.detach())), wide_y.detach()) < 0.01);
@@ -243,7 +254,8 @@ TEST_CASE("messages have the same bits with one thread and two", "[graph]") {
         set_num_threads(threads);
         const auto leaf = clone(x).require_grad();
         const auto s = full<float>({21}, 1.5f).require_grad();
-        const Tensor<float, 2> y = graph::aggregate<graph::softmax_sum>(g, [&](auto n) { return s * n.source * sigmoid(n.target); }, graph::node(leaf));
+        const Tensor<float, 2> y = graph::aggregate<graph::softmax_sum>(
+            g, [&](auto n) { return s * n.source * sigmoid(n.target); }, graph::node(leaf));
         y.backward(ones<float>({3000, 21}));
         set_num_threads(before);
         return std::tuple{y.detach(), leaf.grad(), s.grad()};
@@ -258,9 +270,18 @@ TEST_CASE("messages have the same bits with one thread and two", "[graph]") {
 TEST_CASE("messages refuse fields that do not fit", "[graph]") {
     const Graph g = Graph::bipartite(from<std::int64_t>({2, 2}, {0, 1, 0, 1}), 3, 2);
     const auto sources = [](auto n) { return n + 1.f; };
-    CHECK(error_of([&] { return graph::aggregate<graph::sum>(g, sources, graph::source(zeros<float>({2, 4}))); }).find("float[2, 4] on cpu has 2 rows, but the graph has 3 sources") != std::string::npos);
-    CHECK(error_of([&] { return graph::aggregate<graph::sum>(g, sources, graph::edge(zeros<float>({3}))); }).find("but the graph has 2 edges") != std::string::npos);
-    CHECK(error_of([&] { return graph::aggregate<graph::sum>(g, [](auto n) { return n.source; }, graph::node(zeros<float>({3}))); }).find("have no common number of nodes") != std::string::npos);
+    CHECK(error_of([&] {
+              return graph::aggregate<graph::sum>(g, sources, graph::source(zeros<float>({2, 4})));
+          }).find("float[2, 4] on cpu has 2 rows, but the graph has 3 sources") != std::string::npos);
+    CHECK(error_of([&] {
+              return graph::aggregate<graph::sum>(g, sources, graph::edge(zeros<float>({3})));
+          }).find("but the graph has 2 edges") != std::string::npos);
+    CHECK(error_of([&] {
+              return graph::aggregate<graph::sum>(
+                  g, [](auto n) { return n.source; }, graph::node(zeros<float>({3})));
+          }).find("have no common number of nodes") != std::string::npos);
     const auto clash = [](auto a, auto b) { return a + b; };
-    CHECK(error_of([&] { return graph::aggregate<graph::sum>(g, clash, graph::source(zeros<float>({3, 4})), graph::target(zeros<float>({2, 5}))); }).find("cannot be broadcast") != std::string::npos);
+    CHECK(error_of([&] {
+              return graph::aggregate<graph::sum>(g, clash, graph::source(zeros<float>({3, 4})), graph::target(zeros<float>({2, 5})));
+          }).find("cannot be broadcast") != std::string::npos);
 }

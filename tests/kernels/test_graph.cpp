@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -82,6 +83,16 @@ TEMPLATE_TEST_CASE("weighted sums of rows agree with the plain ones", "", float,
                 }
 }
 
+// Whether the extremes in y are there bit by bit where nobody asks for their elements.
+template <bool Max, class T>
+bool without_names(const SpmmProblem<T>& given) {
+    std::vector<T> y(static_cast<std::size_t>(given.a.rows * given.heads * given.width), T(55));
+    SpmmProblem<T> p = given;
+    p.y = y.data();
+    spmm_extreme<Max>(p, nullptr);
+    return std::memcmp(y.data(), given.y, y.size() * sizeof(T)) == 0;
+}
+
 TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain ones", "", float, double) {
     using T = TestType;
     for (const Size size : sizes)
@@ -92,15 +103,18 @@ TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain one
             auto x = numbers<T>(a.width * row, 1);
             const auto w = numbers<T>(a.count() * size.heads, 2);
             x[3] = static_cast<T>(NAN);
+            x[static_cast<std::size_t>(row)] = static_cast<T>(-HUGE_VAL);
             std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(77));
             std::vector<std::int32_t> at(y.size()), expected_at(y.size());
             SpmmProblem<T> p{a.view(), weighted ? w.data() : nullptr, size.heads, size.width, x.data(), nullptr, false, y.data(), false};
             spmm_extreme<true>(p, at.data());
             reference::spmm_extreme<true>(p, expected_at.data());
             CHECK(at == expected_at);
+            CHECK(without_names<true>(p));
             spmm_extreme<false>(p, at.data());
             reference::spmm_extreme<false>(p, expected_at.data());
             CHECK(at == expected_at);
+            CHECK(without_names<false>(p));
 
             const auto clean = numbers<T>(a.width * row, 4);
             p.x = clean.data();

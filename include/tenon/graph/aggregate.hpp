@@ -41,13 +41,17 @@ detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record*
     }
     p.width = p.heads > 0 ? columns / p.heads : 0;
     if (how == Aggregation::sum || how == Aggregation::mean) return spmm_of<T>(name, p, x, w, x->rank, dims);
-    detail::AnyTensor y(detail::new_record(dtype_of<T>, x->rank, dims, x->storage->device, name)),
-        at(detail::new_record(DType::int32, x->rank, dims, x->storage->device, name));
+    if (how != Aggregation::max && how != Aggregation::min)
+        fail<ValueError>(name, ": product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
+    const bool recorded = detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w));
+    detail::AnyTensor y(detail::new_record(dtype_of<T>, x->rank, dims, x->storage->device, name)), at;
+    if (recorded) at = detail::AnyTensor(detail::new_record(DType::int32, x->rank, dims, x->storage->device, name));
+    std::int32_t* const places = at ? reinterpret_cast<std::int32_t*>(at->data()) : nullptr;
     const kernels::cpu::SpmmProblem<T> problem{csr_rows(g.in()), w != nullptr ? reinterpret_cast<const T*>(w->data()) : nullptr, p.heads, p.width,
                                                reinterpret_cast<const T*>(x->data()), nullptr, false, reinterpret_cast<T*>(y->data()), false};
-    if (how == Aggregation::max) TENON_RUN(x->storage->device, spmm_extreme<true>(problem, reinterpret_cast<std::int32_t*>(at->data())));
-    else TENON_RUN(x->storage->device, spmm_extreme<false>(problem, reinterpret_cast<std::int32_t*>(at->data())));
-    if (detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w))) {
+    if (how == Aggregation::max) TENON_RUN(x->storage->device, spmm_extreme<true>(problem, places));
+    else TENON_RUN(x->storage->device, spmm_extreme<false>(problem, places));
+    if (recorded) {
         p.chosen = at;
         detail::make_node<SpmmNode<T>>(name, p, x, w)->set_result(y.get());
     }

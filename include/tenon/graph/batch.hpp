@@ -95,6 +95,31 @@ Csr<T> joined(const char* name, const std::vector<Piece<Csr<T>>>& pieces) {
     return Csr<T>::from_pointers(all, columns, values, width);
 }
 
+// Rows begin ... end - 1 of a pattern, whose columns and edges are theirs alone, with what is added to those.
+struct RowBlock {
+    long begin, end;
+    std::int32_t columns, edges;
+};
+// The blocks one behind the other: sorted as they were.
+inline CsrPattern joined(const CsrPattern& from, const std::vector<RowBlock>& blocks, long rows, long count) {
+    CsrPattern p{rows, rows, empty<std::int32_t>({rows + 1}), empty<std::int32_t>({count}), empty<std::int32_t>({count}), true, 0};
+    const std::int32_t *pointers = from.pointers.data(), *columns = from.columns.data(), *edges = from.edges.data();
+    long row = 0, at = 0;
+    for (const RowBlock& block : blocks) {
+        for (long r = block.begin; r < block.end; ++r) {
+            p.pointers.data()[row++] = static_cast<std::int32_t>(at + pointers[r] - pointers[block.begin]);
+            if (pointers[r + 1] - pointers[r] > p.longest) p.longest = pointers[r + 1] - pointers[r];
+        }
+        for (long k = pointers[block.begin]; k < pointers[block.end]; ++k, ++at) {
+            p.columns.data()[at] = columns[k] + block.columns;
+            p.edges.data()[at] = edges[k] + block.edges;
+            p.in_order = p.in_order && p.edges.data()[at] == at;
+        }
+    }
+    p.pointers.data()[rows] = static_cast<std::int32_t>(at);
+    return p;
+}
+
 }  // namespace tenon::graph_detail
 namespace tenon::graph {
 
@@ -148,7 +173,9 @@ public:
                     fail<ShapeError>("Batch: graph 0 has ", field.name, ", graph ", static_cast<long>(i), " has not");
                 value = graph_detail::in_memory(value);
                 const long count = graph_detail::rows_of<F::of>(value);
-                const long expected = F::of == graph::Of::node ? here[i].nodes : F::of == graph::Of::edge ? here[i].edge_index.shape(1) : count;
+                const long expected = F::of == graph::Of::node   ? here[i].nodes
+                                      : F::of == graph::Of::edge ? here[i].edge_index.shape(1)
+                                                                 : count;
                 if (count != expected)
                     fail<ShapeError>("Batch: ", field.name, " of graph ", static_cast<long>(i), " has ", count, " rows, expected ",
                                      expected, ", one for each ",
@@ -176,7 +203,7 @@ public:
             b.edge_pointers_.push_back(b.edge_pointers_.back() + length(edge_pointers_, rows[i]));
         }
         take(b, rows, count);
-        b.finish();
+        b.finish(joined_graph(b, rows, count));
         return b;
     }
     Batch batch(const std::vector<long>& rows) const { return batch(rows.data(), static_cast<long>(rows.size())); }
@@ -263,7 +290,29 @@ private:
     static void check_size(const char* name, long rows, long expected) {
         if (rows != expected) fail<ShapeError>("Batch: ", name, " has ", rows, " rows, the batch was made with ", expected);
     }
-    void finish() {
+    // The graph of b, whose edges are those of the graphs named, without sorting them again; an empty handle where this batch's
+    // own graph is not that of its edges.
+    Graph joined_graph(const Batch& b, const long* rows, long count) const {
+        const long edges = edge_pointers_.back(), total = b.node_pointers_.back();
+        if (!graph.has_value() || !graph.device().is_cpu() || graph.edges() != edges || graph.sources() != node_pointers_.back() ||
+            graph.targets() != node_pointers_.back() || graph.edge_index().data() != data.edge_index.data() ||
+            total > detail::most_indices || b.edge_pointers_.back() > detail::most_indices)
+            return {};
+        std::vector<graph_detail::RowBlock> blocks;
+        for (long i = 0; i < count; ++i) {
+            const std::size_t to = static_cast<std::size_t>(i), from = static_cast<std::size_t>(rows[i]);
+            const std::int32_t* const place = graph.in().pointers.data();
+            if (place[node_pointers_[from + 1]] - place[node_pointers_[from]] != edge_pointers_[from + 1] - edge_pointers_[from]) return {};
+            blocks.push_back({node_pointers_[from], node_pointers_[from + 1],
+                              static_cast<std::int32_t>(b.node_pointers_[to] - node_pointers_[from]),
+                              static_cast<std::int32_t>(b.edge_pointers_[to] - edge_pointers_[from])});
+        }
+        const auto joined = [&](const CsrPattern& pattern) {
+            return graph_detail::joined(pattern, blocks, total, b.edge_pointers_.back());
+        };
+        return Graph::from_structure(b.data.edge_index, CsrStructure(joined(graph.in()), joined(graph.out())));
+    }
+    void finish(Graph known = {}) {
         const long count = size(), nodes = node_pointers_.back();
         data.nodes = nodes;
         index = empty<std::int64_t>({nodes});
@@ -274,7 +323,7 @@ private:
                 index.data()[k] = i;
         }
         pointers.data()[count] = nodes;
-        graph = Graph::from_edges(data.edge_index, nodes);
+        graph = known.has_value() ? known : Graph::from_edges(data.edge_index, nodes);
     }
 
     std::vector<long> node_pointers_, edge_pointers_;

@@ -60,6 +60,15 @@ public:
         return make(edge_index, sources, targets, false);
     }
 
+    // Of edges that are sorted already: the structure must be that of edge_index [2, E], contiguous; nothing is checked.
+    static Graph from_structure(const Tensor<std::int64_t, 2>& edge_index, const CsrStructure& structure) {
+        Graph g;
+        g.state_ = detail::Shared<graph_detail::GraphState>(new graph_detail::GraphState);
+        g.state_->edge_index = edge_index;
+        g.state_->structure = structure;
+        return g;
+    }
+
     bool has_value() const { return static_cast<bool>(state_); }
     long sources() const { return state()->structure.columns(); }
     long targets() const { return state()->structure.rows(); }
@@ -84,11 +93,7 @@ public:
     // A copy on another device.
     Graph to(Device device) const {
         if (device == this->device()) return *this;
-        Graph g;
-        g.state_ = detail::Shared<graph_detail::GraphState>(new graph_detail::GraphState);
-        g.state_->edge_index = edge_index().to(device);
-        g.state_->structure = structure().to(device);
-        return g;
+        return from_structure(edge_index().to(device), structure().to(device));
     }
     bool same_as(const Graph& other) const { return state_.get() == other.state_.get(); }
 
@@ -150,11 +155,7 @@ inline Graph Graph::make(const Tensor<std::int64_t, 2>& given, long sources, lon
     }
     const CsrPattern by_source = detail::sort_by_row(
         sources, targets, count, [&](long k) { return source[k]; }, [&](long k) { return target[k]; }, [](long k) { return k; });
-    Graph g;
-    g.state_ = detail::Shared<graph_detail::GraphState>(new graph_detail::GraphState);
-    g.state_->edge_index = edge_index;
-    g.state_->structure = CsrStructure(detail::transposed(by_source).to(given.device()));
-    return g;
+    return from_structure(edge_index, CsrStructure(detail::transposed(by_source).to(given.device())));
 }
 
 }  // namespace graph

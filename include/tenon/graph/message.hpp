@@ -55,12 +55,21 @@ struct Field {
 
     template <int MessageRank>
     auto operand() const {
-        if constexpr (Rows == FieldOf::nodes) return NodeOperand<T, R, MessageRank>{EdgeOperand<T, R, MessageRank, Gather::source>(value), EdgeOperand<T, R, MessageRank, Gather::target>(value)};
-        else return EdgeOperand<T, R, MessageRank, Rows == FieldOf::sources ? Gather::source : Rows == FieldOf::targets ? Gather::target : Gather::edge>(value);
+        constexpr int r = MessageRank;
+        if constexpr (Rows == FieldOf::nodes) return NodeOperand<T, R, r>{one<r, Gather::source>(), one<r, Gather::target>()};
+        else if constexpr (Rows == FieldOf::sources) return one<MessageRank, Gather::source>();
+        else if constexpr (Rows == FieldOf::targets) return one<MessageRank, Gather::target>();
+        else return one<MessageRank, Gather::edge>();
     }
+    template <int MessageRank, Gather From>
+    auto one() const { return EdgeOperand<T, R, MessageRank, From>(value); }
     void check(const Graph& g) const {
-        const long rows = Rows == FieldOf::nodes ? g.nodes() : Rows == FieldOf::sources ? g.sources() : Rows == FieldOf::targets ? g.targets() : g.edges();
-        check_nodes("aggregate", g, value.record(), rows, Rows == FieldOf::nodes ? "nodes" : Rows == FieldOf::sources ? "sources" : Rows == FieldOf::targets ? "targets" : "edges");
+        constexpr const char* which[] = {"nodes", "sources", "targets", "edges"};
+        const long rows = Rows == FieldOf::nodes     ? g.nodes()
+                          : Rows == FieldOf::edges   ? g.edges()
+                          : Rows == FieldOf::sources ? g.sources()
+                                                     : g.targets();
+        check_nodes("aggregate", g, value.record(), rows, which[static_cast<int>(Rows)]);
     }
 };
 template <class X> inline constexpr bool is_field = false;
@@ -83,9 +92,11 @@ template <class E> struct gathers_of { using type = Gathers<>; };
 template <class T, int R> struct gathers_of<Leaf<T, R>> { using type = Gathers<Gather::whole>; };
 template <class T, int F, int R, Gather From> struct gathers_of<EdgeOperand<T, F, R, From>> { using type = Gathers<From>; };
 template <class Fn, class... A> struct gathers_of<Operation<Fn, A...>> : joined_gathers<typename gathers_of<A>::type...> {};
-template <class Tag, class V, class B> struct gathers_of<LetExpression<Tag, V, B>> : joined_gathers<typename gathers_of<V>::type, typename gathers_of<B>::type> {};
+template <class Tag, class V, class B>
+struct gathers_of<LetExpression<Tag, V, B>> : joined_gathers<typename gathers_of<V>::type, typename gathers_of<B>::type> {};
 template <class Tag, class A, class V, class D>
-struct gathers_of<CustomExpression<Tag, A, V, D>> : joined_gathers<typename gathers_of<A>::type, typename gathers_of<V>::type, typename gathers_of<D>::type> {};
+struct gathers_of<CustomExpression<Tag, A, V, D>>
+    : joined_gathers<typename gathers_of<A>::type, typename gathers_of<V>::type, typename gathers_of<D>::type> {};
 
 template <class... T> struct LeafTypes {};
 template <class... L> struct joined_types { using type = LeafTypes<>; };
@@ -95,9 +106,11 @@ struct joined_types<LeafTypes<A...>, LeafTypes<B...>, R...> : joined_types<LeafT
 template <class F> struct leaf_types_of { using type = LeafTypes<>; };
 template <class T> struct leaf_types_of<formula::In<T>> { using type = LeafTypes<T>; };
 template <class Fn, class... A> struct leaf_types_of<formula::Op<Fn, A...>> : joined_types<typename leaf_types_of<A>::type...> {};
-template <class Tag, class V, class B> struct leaf_types_of<formula::Let<Tag, V, B>> : joined_types<typename leaf_types_of<V>::type, typename leaf_types_of<B>::type> {};
+template <class Tag, class V, class B>
+struct leaf_types_of<formula::Let<Tag, V, B>> : joined_types<typename leaf_types_of<V>::type, typename leaf_types_of<B>::type> {};
 template <class Tag, class Dy, class Y, class A, class F, class D>
-struct leaf_types_of<formula::Custom<Tag, Dy, Y, A, F, D>> : joined_types<typename leaf_types_of<A>::type, typename leaf_types_of<F>::type, typename leaf_types_of<D>::type> {};
+struct leaf_types_of<formula::Custom<Tag, Dy, Y, A, F, D>>
+    : joined_types<typename leaf_types_of<A>::type, typename leaf_types_of<F>::type, typename leaf_types_of<D>::type> {};
 
 // A formula as the kernels take it.
 template <class F, Gather... G>
@@ -116,7 +129,9 @@ struct MessageFormula {
         DType types[leaves + 1] = {};
         formula::Facts<F>::leaf_types(types);
         for (int k = 0; k < leaves; ++k)
-            if (types[k] != dtype_of<T> && (types[k] == DType::float32 || types[k] == DType::float64 || types[k] == DType::bfloat16 || types[k] == DType::float16)) return false;
+            if (types[k] != dtype_of<T> &&
+                (types[k] == DType::float32 || types[k] == DType::float64 || types[k] == DType::bfloat16 || types[k] == DType::float16))
+                return false;
         return true;
     }
 
@@ -143,7 +158,9 @@ struct MessageFormula {
                 if (splat) return formula::lane_t<X, L>(static_cast<formula::compute_t<X>>(*reinterpret_cast<const X*>(p)));
             if (splat)
                 for (int k = 0; k < L; ++k) lane[k] = *reinterpret_cast<const X*>(p);
-            else __builtin_memcpy(static_cast<void*>(lane), p + i * static_cast<long>(sizeof(X)), static_cast<std::size_t>(count) * sizeof(X));
+            else
+                __builtin_memcpy(static_cast<void*>(lane), p + i * static_cast<long>(sizeof(X)),
+                                 static_cast<std::size_t>(count) * sizeof(X));
             return formula::load<X, L>(reinterpret_cast<const char*>(lane), 0);
         }
         return formula::load<X, L>(p, i);
@@ -200,13 +217,22 @@ public:
         formula::Facts<F>::leaf_types(types);
         for (int k = 0; k < leaves; ++k) {
             const auto& x = sizes.operands[k];
-            p.operands[k] = {nullptr, size_of(types[k]), x.rows, M::gather(k) == Gather::whole ? 0 : x.outer * x.inner, x.outer > 1 ? x.inner : 0, x.inner > 1 ? 1 : 0};
+            p.operands[k] = {nullptr,
+                             size_of(types[k]),
+                             x.rows,
+                             M::gather(k) == Gather::whole ? 0 : x.outer * x.inner,
+                             x.outer > 1 ? x.inner : 0,
+                             x.inner > 1 ? 1 : 0};
         }
         return p;
     }
 
-    MessageNode(const Graph& g, const MessageSizes& sizes, const Collector& c, const char* operation, detail::AnyTensor chosen, detail::AnyTensor statistics)
-        : CustomNodeBase(operation, &slot_, 1, edges_, leaves), graph_(g), sizes_(sizes), chosen_(static_cast<detail::AnyTensor&&>(chosen)),
+    MessageNode(const Graph& g, const MessageSizes& sizes, const Collector& c, const char* operation, detail::AnyTensor chosen,
+                detail::AnyTensor statistics)
+        : CustomNodeBase(operation, &slot_, 1, edges_, leaves),
+          graph_(g),
+          sizes_(sizes),
+          chosen_(static_cast<detail::AnyTensor&&>(chosen)),
           statistics_(static_cast<detail::AnyTensor&&>(statistics)) {
         __builtin_memcpy(parameters_, c.parameters, sizeof parameters_);
         for (int k = 0; k < leaves; ++k) {
@@ -245,7 +271,8 @@ private:
         detail::AnyTensor shares;
         if constexpr (Fold == MessageFold::mean) {
             shares = detail::AnyTensor(detail::new_record(dtype_of<T>, slot_.rank, slot_.dims, slot_.device));
-            TENON_RUN(slot_.device, mean_share(graph_.targets(), p.a.pointers, p.columns(), reinterpret_cast<const T*>(slot_.gradient->data()), reinterpret_cast<T*>(shares->data())));
+            TENON_RUN(slot_.device, mean_share(graph_.targets(), p.a.pointers, p.columns(),
+                                               reinterpret_cast<const T*>(slot_.gradient->data()), reinterpret_cast<T*>(shares->data())));
         }
         p.dy = shares ? shares->data() : slot_.gradient->data();
         if (chosen_) p.chosen = reinterpret_cast<std::int32_t*>(chosen_->data());
@@ -267,7 +294,9 @@ private:
             const bool edge = M::gather(k) == Gather::edge, narrow = edge && x.inner == 1;
             direct[k] = std::is_same_v<T, A> && M::gather(k) != Gather::whole && x.outer == p.outer && (narrow || x.inner == p.inner);
             for (int i = 0; i < k; ++i)
-                if (direct[i] && edges_[i].node == edges_[k].node && edges_[i].slot == edges_[k].slot && (edge || M::gather(i) != M::gather(k))) direct[k] = false;
+                if (direct[i] && edges_[i].node == edges_[k].node && edges_[i].slot == edges_[k].slot &&
+                    (edge || M::gather(i) != M::gather(k)))
+                    direct[k] = false;
             if (direct[k]) {
                 const detail::GradientTarget to = detail::gradient_target(edges_[k]);
                 p.gradients[k] = {to.record->data(), to.mode == 2, narrow};
@@ -315,7 +344,8 @@ private:
             targets[count].node = edges_[k].node;
             targets[count].slot = edges_[k].slot;
             bool again = false;
-            for (int i = 0; i < count; ++i) again = again || (targets[i].node == targets[count].node && targets[i].slot == targets[count].slot);
+            for (int i = 0; i < count; ++i)
+                again = again || (targets[i].node == targets[count].node && targets[i].slot == targets[count].slot);
             if (!again) of[count++] = k;
         }
         const detail::AnyTensor y = [&] {
@@ -383,12 +413,13 @@ private:
 };
 
 
-template <class F>
-struct kernel_formula { using type = F; };
+// The formula as the kernels name it: on the device without the types of the user's lambdas.
 #if TENON_CUDA
 template <class F>
-    requires true
-struct kernel_formula<F> { using type = formula::canonical_t<F, formula::NoRenames, 0>; };
+using kernel_formula = formula::canonical_t<F, formula::NoRenames, 0>;
+#else
+template <class F>
+using kernel_formula = F;
 #endif
 
 template <Aggregation How, int R, class Message>
@@ -399,11 +430,14 @@ auto aggregate_messages(const Graph& g, const Message& message) {
     constexpr MessageFold fold = static_cast<MessageFold>(How);
     constexpr const char* name = "aggregate";
     static_assert(Floating<T>, "tenon: aggregate: messages must be floating-point numbers: write cast<float>(x)");
-    static_assert(Message::rank <= R, "tenon: aggregate: a tensor that the formula captures has more axes than the fields have behind their rows");
-    using Node = MessageNode<typename kernel_formula<typename Message::Formula>::type, fold, Places>;
+    static_assert(Message::rank <= R,
+                  "tenon: aggregate: a tensor that the formula captures has more axes than the fields have behind their rows");
+    using Node = MessageNode<kernel_formula<typename Message::Formula>, fold, Places>;
     using A = typename Node::A;
-    static_assert(Node::leaves >= 1 && Node::leaves <= kernels::cpu::max_message_operands, "tenon: aggregate: a message reads one to eight fields and captured tensors");
-    static_assert(Node::M::one_type(), "tenon: aggregate: the fields and captured tensors must have the element type of the message (or be integers)");
+    static_assert(Node::leaves >= 1 && Node::leaves <= kernels::cpu::max_message_operands,
+                  "tenon: aggregate: a message reads one to eight fields and captured tensors");
+    static_assert(Node::M::one_type(),
+                  "tenon: aggregate: the fields and captured tensors must have the element type of the message (or be integers)");
     check_device(name, g.device());
     if (!(message.device() == g.device())) fail_devices(name, g.device(), message.device());
     long dims[max_rank] = {g.targets()};
@@ -427,7 +461,8 @@ auto aggregate_messages(const Graph& g, const Message& message) {
     merge_axes(sizes, Node::leaves);
     bool recorded = false;
     for (int k = 0; k < Node::leaves; ++k)
-        recorded = recorded || ((formula::Facts<typename Message::Formula>::reached() >> k & 1u) != 0 && detail::wants_gradient(c.leaves[k]));
+        recorded =
+            recorded || ((formula::Facts<typename Message::Formula>::reached() >> k & 1u) != 0 && detail::wants_gradient(c.leaves[k]));
     detail::AnyTensor y(detail::new_record(dtype_of<T>, R + 1, dims, g.device(), name)), chosen, statistics;
     const long kept[3] = {kernels::cpu::statistics_of(fold), g.targets(), sizes.outer * sizes.inner};
     if (recorded && kernels::cpu::is_extreme(fold)) chosen = detail::AnyTensor(detail::new_record(DType::int32, 2, kept + 1, g.device()));
@@ -439,7 +474,8 @@ auto aggregate_messages(const Graph& g, const Message& message) {
     if (statistics) p.statistics = statistics->data();
     TENON_RUN(g.device(), message_aggregate<typename Node::M, fold>(p));
     if (recorded)
-        (new Node(g, sizes, c, name, static_cast<detail::AnyTensor&&>(chosen), static_cast<detail::AnyTensor&&>(statistics)))->set_result(y.get());
+        (new Node(g, sizes, c, name, static_cast<detail::AnyTensor&&>(chosen), static_cast<detail::AnyTensor&&>(statistics)))
+            ->set_result(y.get());
     return Own(static_cast<detail::AnyTensor&&>(y));
 }
 

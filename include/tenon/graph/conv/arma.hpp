@@ -59,8 +59,8 @@ private:
                     return Tensor<T, 2>(dropout(v, options.dropout, context->key.split(key.bits).split(static_cast<std::uint64_t>(2 * (k * options.layers + t)) + which)));
                 };
                 const Tensor<T, 2> matrix = t == 0 ? Tensor<T, 2>(init_weight(k)) : Tensor<T, 2>(weight(later, k));
-                const Tensor<T, 2> product = matmul(options.form_of_2019 ? drop(z, 1) : z, matrix);
-                const Tensor<T, 2> moved = aggregate<sum>(a.graph, product, a.weight), root = matmul(drop(x, 0), Tensor<T, 2>(root_weight(own, k)));
+                const Tensor<T, 2> through = matmul(options.form_of_2019 ? drop(z, 1) : z, matrix);
+                const Tensor<T, 2> moved = aggregate<sum>(a.graph, through, a.weight), root = matmul(drop(x, 0), Tensor<T, 2>(root_weight(own, k)));
                 const T sign = options.form_of_2019 ? T(-1) : T(1);
                 const Tensor<T, 2> b = bias(own, k);
                 z = options.relu ? Tensor<T, 2>(eval(relu(sign * moved + root + b))) : Tensor<T, 2>(eval(sign * moved + root + b));

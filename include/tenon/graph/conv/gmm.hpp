@@ -28,8 +28,8 @@ struct GMMConv {
         const long kernels = mu.shape(0), dim = mu.shape(1), out = bias.shape(0), count = edge_attr.shape(0);
         const Tensor<T, 3> e = edge_attr.reshape({count, 1, dim}), m = mu.reshape({1, kernels, dim}), s = sigma.reshape({1, kernels, dim});
         const Tensor<T, 2> weight = exp(T(-0.5) * tenon::sum<-1>(square(e - m) / (T(1e-15) + square(s))));
-        const Tensor<T, 2> product = matmul(x, g);
-        Tensor<T, 2> y = tenon::sum<1>(aggregate(aggregation, edges, product.reshape({x.shape(0), kernels, out}), weight));
+        const Tensor<T, 2> through = matmul(x, g);
+        Tensor<T, 2> y = tenon::sum<1>(aggregate(aggregation, edges, through.reshape({x.shape(0), kernels, out}), weight));
         if (root_weight) y = eval(y + root(x));
         return y + bias;
     }

@@ -83,13 +83,13 @@ struct SplineKernel {
                       Tensor<T, 2>(((T(0.5) - T(0.5) * f) * f + T(0.5)) * f + sixth), Tensor<T, 2>(sixth * f * f * f)};
         }
         const Tensor<T, 3> along = stack<1>(pieces);  // [edges, degree + 1, dim]
-        Tensor<T, 2> product = along(all, all, 0);
+        Tensor<T, 2> weight = along(all, all, 0);
         for (long d = 1; d < dim; ++d) {
             const Tensor<T, 2> next = along(all, all, d);
-            const Tensor<T, 3> outer = next.reshape({edges, degree + 1, 1}) * product.reshape({edges, 1, product.shape(1)});
-            product = outer.reshape({edges, (degree + 1) * product.shape(1)});
+            const Tensor<T, 3> outer = next.reshape({edges, degree + 1, 1}) * weight.reshape({edges, 1, weight.shape(1)});
+            weight = outer.reshape({edges, (degree + 1) * weight.shape(1)});
         }
-        return product;
+        return weight;
     }
 };
 

@@ -40,14 +40,14 @@ struct SelectTopK {
     // One score per node.
     Tensor<T, 1> score(const Tensor<T, 2>& x, const Segments& batch) const {
         if (x.shape(1) != weight.shape(1)) fail<ShapeError>("SelectTopK: x is ", x.record()->description(), ", expected ", weight.shape(1), " channels");
-        const Tensor<T, 1> product = tenon::sum<1>(x * weight);
-        if (options.min_score >= 0) return segment_softmax(product, batch);
+        const Tensor<T, 1> along = tenon::sum<1>(x * weight);
+        if (options.min_score >= 0) return segment_softmax(along, batch);
         switch (options.gate) {
-            case Gate::tanh: return tanh(product / norm(weight));
-            case Gate::sigmoid: return sigmoid(product / norm(weight));
+            case Gate::tanh: return tanh(along / norm(weight));
+            case Gate::sigmoid: return sigmoid(along / norm(weight));
             case Gate::none: break;
         }
-        return product / norm(weight);
+        return along / norm(weight);
     }
     // Which nodes stay: by the scores, largest first within each graph; with min_score in their own order.
     impl_pool::Kept choose(const Tensor<T, 1>& score, const Segments& batch) const {

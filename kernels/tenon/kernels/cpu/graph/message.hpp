@@ -242,7 +242,8 @@ private:
             });
             if (p.chosen != nullptr)
                 for (int q = 0; q < Q; ++q)
-                    for (long i = 0; i < (Part ? rest : L); ++i) p.chosen[to + q * L + i] = static_cast<std::int32_t>(where[q][static_cast<int>(i)]);
+                    for (long i = 0; i < (Part ? rest : L); ++i)
+                        p.chosen[to + q * L + i] = static_cast<std::int32_t>(where[q][static_cast<int>(i)]);
         } else if constexpr (Fold == MessageFold::product) {
             // kept: the product of what is not zero, and how many are.
             if (begin < end)
@@ -299,7 +300,8 @@ private:
             for (int s = 0; s < statistics_of(Fold); ++s) {
                 TENON_UNROLL(2)
                 for (int q = 0; q < Q; ++q)
-                    move_store<A, L>(reinterpret_cast<A*>(p.statistics) + s * p.targets * p.columns() + to + q * L, kept[s][q], Part ? rest : L);
+                    move_store<A, L>(reinterpret_cast<A*>(p.statistics) + s * p.targets * p.columns() + to + q * L, kept[s][q],
+                                     Part ? rest : L);
             }
         }
     }
@@ -355,7 +357,8 @@ private:
                     } else if constexpr (Fold == MessageFold::product) {
                         const V others = dy * statistic(0), zeros = statistic(1);
                         const auto none = m == zero;
-                        const V alone = select(zeros == V(1), others, zero), beside = select(zeros == zero, others / select(none, V(1), m), zero);
+                        const V alone = select(zeros == V(1), others, zero),
+                                beside = select(zeros == zero, others / select(none, V(1), m), zero);
                         d = select(none, alone, beside);
                     } else if constexpr (Fold == MessageFold::std_dev) {
                         const V factor = statistic(1);
@@ -399,8 +402,9 @@ void message_aggregate(const MessageProblem& p) {
     if (p.columns() <= 0) return;
     const MessageProblem* problem = &p;
     const long bytes = impl::message_bytes<M>(p);
-    impl::for_row_pieces(p.a, bytes, 0.05 * double(bytes) + 2,
-                         [&](long first, long last) { dispatch<impl::MessageForwardBody<M, Fold>, impl::graph_isa>(problem, first, last); });
+    impl::for_row_pieces(p.a, bytes, 0.05 * double(bytes) + 2, [&](long first, long last) {
+        dispatch<impl::MessageForwardBody<M, Fold>, impl::graph_isa>(problem, first, last);
+    });
 }
 // The gradients of operands, BySource of those of sources alone (then rows are sources), else of all others. Of whole operands
 // those of each row.
@@ -409,8 +413,9 @@ void message_gradient(const MessageProblem& p) {
     if (p.columns() <= 0) return;
     const MessageProblem* problem = &p;
     const long bytes = impl::message_bytes<M>(p) + p.columns() * static_cast<long>(sizeof(typename M::T));
-    impl::for_row_pieces(p.a, bytes, 0.1 * double(bytes) + 2,
-                         [&](long first, long last) { dispatch<impl::MessageBackwardBody<M, Fold, BySource>, impl::graph_isa>(problem, first, last); });
+    impl::for_row_pieces(p.a, bytes, 0.1 * double(bytes) + 2, [&](long first, long last) {
+        dispatch<impl::MessageBackwardBody<M, Fold, BySource>, impl::graph_isa>(problem, first, last);
+    });
 }
 
 }  // namespace kernels::cpu

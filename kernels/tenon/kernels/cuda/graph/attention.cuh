@@ -48,7 +48,8 @@ struct NeighbourRows {
     TENON_FUNCTOR State start() const { return State(0); }
     TENON_FUNCTOR void step(State& s, long r, long k, long c) const {
         const long h = c / p.width, j = p.a.columns[k], e = p.a.edge(k), at = r * p.heads + h;
-        s += math::exp(p.leaky(p.raw(j, r, e, h)) - p.top[at]) * (State(1) / p.norm[at]) * p.keep(e, h) * static_cast<State>(p.h[j * p.heads * p.width + c]);
+        s += math::exp(p.leaky(p.raw(j, r, e, h)) - p.top[at]) * (State(1) / p.norm[at]) * p.keep(e, h) *
+             static_cast<State>(p.h[j * p.heads * p.width + c]);
     }
     TENON_FUNCTOR void join(State& total, const State& part) const { total += part; }
     TENON_FUNCTOR void finish(const State& s, long r, long c) const { y[r * p.heads * p.width + c] = static_cast<T>(s); }
@@ -80,7 +81,8 @@ __global__ void neighbour_shares(NeighbourAttention<T> p, const T* y, const T* d
             for (long k = p.a.begin(i); k < p.a.end(i); ++k) {
                 const long j = p.a.columns[k], e = p.a.edge(k);
                 const A weight = math::exp(p.leaky(p.raw(j, i, e, h)) - p.top[at]) / p.norm[at] * p.keep(e, h);
-                for (long c = lane; c < p.width; c += 32) sum += weight * static_cast<A>(dy[at * p.width + c]) * static_cast<A>(p.h[(j * p.heads + h) * p.width + c]);
+                for (long c = lane; c < p.width; c += 32)
+                    sum += weight * static_cast<A>(dy[at * p.width + c]) * static_cast<A>(p.h[(j * p.heads + h) * p.width + c]);
             }
         }
         sum = warp_sum(sum);
@@ -99,7 +101,8 @@ __global__ void neighbour_scores(NeighbourAttention<T> p, const T* dy, const typ
         const long i = p.a.columns[k], e = p.a.edge(k);
         for (long h = 0; h < p.heads; ++h) {
             A dot = 0;
-            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32) dot += static_cast<A>(dy[i * stride + c]) * static_cast<A>(p.h[j * stride + c]);
+            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32)
+                dot += static_cast<A>(dy[i * stride + c]) * static_cast<A>(p.h[j * stride + c]);
             dot = warp_sum(dot);
             if (lane != 0) continue;
             const long at = i * p.heads + h;
@@ -136,19 +139,20 @@ struct EdgeScoreStep {
     TENON_FUNCTOR void operator()(long i) const { to[i] = static_cast<T>(add ? static_cast<A>(to[i]) + scores[i] : scores[i]); }
 };
 template <class T>
-void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows& by_source, const T* y, const T* dy, T* dh, bool add_h, T* ds, bool add_s, T* dt,
-                                  bool add_t, T* de, bool add_e, typename NeighbourAttention<T>::A* scores) {
+void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows& by_source, const T* y, const T* dy, T* dh, bool add_h,
+                                  T* ds, bool add_s, T* dt, bool add_t, T* de, bool add_e, typename NeighbourAttention<T>::A* scores) {
     using A = typename NeighbourAttention<T>::A;
     const long heads = p.heads, edges = by_source.elements;
     if (heads <= 0) return;
     const Scratch<A> shares(p.a.rows * heads), weights(edges * heads);
     if (p.a.rows > 0)
-        launch("neighbour_attention", neighbour_shares<T>, blocks_for(p.a.rows * heads, block_threads / 32), block_threads, p, y, dy, shares.get());
+        launch("neighbour_attention", neighbour_shares<T>, blocks_for(p.a.rows * heads, block_threads / 32), block_threads, p, y, dy,
+               shares.get());
     NeighbourAttention<T> turned = p;
     turned.a = by_source;
     if (edges > 0)
-        launch("neighbour_attention", neighbour_scores<T>, blocks_for_elements(by_source), block_threads, turned, dy, static_cast<const A*>(shares.get()), scores,
-               weights.get());
+        launch("neighbour_attention", neighbour_scores<T>, blocks_for_elements(by_source), block_threads, turned, dy,
+               static_cast<const A*>(shares.get()), scores, weights.get());
     if (dh != nullptr) {
         const cpu::SpmmProblem<T, A> product{by_source, weights.get(), heads, p.width, dy, nullptr, false, dh, add_h, 0};
         fold_rows("neighbour_attention", SpmmFold<Chosen::all, T, A>{product}, by_source, heads * p.width);

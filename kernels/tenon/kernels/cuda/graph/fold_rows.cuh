@@ -46,7 +46,8 @@ TENON_FUNCTOR typename Fold::State fold_block(const Fold& fold, long r, long beg
 template <class Fold>
 __global__ void fold_row_blocks(Fold fold, CsrRows a, long columns, int threads, typename Fold::State* parts) {
 #if TENON_DEVICE_CODE
-    const long groups = static_cast<long>(gridDim.x) * blockDim.x / threads, own = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads;
+    const long groups = static_cast<long>(gridDim.x) * blockDim.x / threads,
+               own = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads;
     const long lane = threadIdx.x % static_cast<unsigned>(threads);
     for (long r = own; r < a.rows; r += groups) {
         const long begin = a.begin(r), end = a.end(r);
@@ -104,7 +105,8 @@ void fold_rows(const char* name, const Fold& fold, const CsrRows& a, long column
     const Scratch<State> parts(split ? (a.elements + row_block - 1) / row_block * 2 * columns : 0);
     launch(name, fold_row_blocks<Fold>, blocks_for(a.rows, block_threads / threads), block_threads, fold, a, columns, threads, parts.get());
     if (!split) return;
-    launch(name, fold_long_rows<Fold>, blocks_for(a.rows, block_threads / threads), block_threads, fold, a, columns, threads, static_cast<const State*>(parts.get()));
+    launch(name, fold_long_rows<Fold>, blocks_for(a.rows, block_threads / threads), block_threads, fold, a, columns, threads,
+           static_cast<const State*>(parts.get()));
 }
 
 // f(row, element) for every element, by warps that take 32 neighbouring ones.
@@ -113,7 +115,8 @@ template <class F>
 TENON_FUNCTOR void each_element(const CsrRows& a, F&& f) {
     constexpr long share = 32;
     const long warps = static_cast<long>(gridDim.x) * (blockDim.x / 32);
-    for (long first = (static_cast<long>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32) * share; first < a.elements; first += warps * share) {
+    for (long first = (static_cast<long>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32) * share; first < a.elements;
+         first += warps * share) {
         const long stop = first + share < a.elements ? first + share : a.elements;
         long r = row_of(a, first);
         for (long k = first; k < stop; ++k) {

@@ -23,7 +23,8 @@ struct DeviceMessage {
     const char* parameters;
     mutable A sums[M::leaves];
 
-    TENON_FUNCTOR DeviceMessage(const MessageProblem& p, const char* numbers, long source, long target, long e, long j) : parameters(numbers) {
+    TENON_FUNCTOR DeviceMessage(const MessageProblem& p, const char* numbers, long source, long target, long e, long j)
+        : parameters(numbers) {
         const long o = j / p.inner, i = j - o * p.inner;
         for (int k = 0; k < M::leaves; ++k) {
             const cpu::MessageOperand& x = p.operands[k];
@@ -126,7 +127,8 @@ struct MessageFoldRows {
         }
         reinterpret_cast<T*>(p.y)[i] = static_cast<T>(y);
         if (cpu::is_extreme(Kind) && p.chosen != nullptr) p.chosen[i] = s.where;
-        for (int q = 0; p.statistics != nullptr && q < cpu::statistics_of(Kind); ++q) reinterpret_cast<A*>(p.statistics)[q * p.targets * p.columns() + i] = kept[q];
+        for (int q = 0; p.statistics != nullptr && q < cpu::statistics_of(Kind); ++q)
+            reinterpret_cast<A*>(p.statistics)[q * p.targets * p.columns() + i] = kept[q];
     }
 };
 template <class M, MessageFold Kind>
@@ -231,7 +233,8 @@ void message_gradient(const MessageProblem& p) {
     for (int k = 0; k < M::leaves; ++k)
         if (p.gradients[k].data != nullptr) (M::gather(k) == Gather::edge ? edges : rows) = true;
     if (rows) fold_rows("message_gradient", MessageGradientRows<M, Kind, BySource>{p, numbers}, p.a, p.columns());
-    if (edges && p.a.elements > 0) launch("message_gradient", message_edge_gradients<M, Kind>, blocks_for_elements(p.a), block_threads, p, numbers);
+    if (edges && p.a.elements > 0)
+        launch("message_gradient", message_edge_gradients<M, Kind>, blocks_for_elements(p.a), block_threads, p, numbers);
 }
 
 }  // namespace kernels::cuda

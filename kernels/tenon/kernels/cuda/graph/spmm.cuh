@@ -61,7 +61,8 @@ struct SpmmExtremeFold {
     }
     TENON_FUNCTOR void join(State& total, const State& part) const {
         const A v = part.best;
-        if (part.where < 0 || (total.where >= 0 && !(total.best == total.best && (v != v || (Max ? v > total.best : v < total.best))))) return;
+        if (part.where < 0 || (total.where >= 0 && !(total.best == total.best && (v != v || (Max ? v > total.best : v < total.best)))))
+            return;
         total = part;
     }
     TENON_FUNCTOR void finish(const State& s, long r, long j) const {
