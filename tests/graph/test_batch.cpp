@@ -97,6 +97,20 @@ TEST_CASE("a batch of some is the same as a batch made of those", "[batch]") {
     std::swap(changed.data.edge_index.data()[0], changed.data.edge_index.data()[whole.data.edge_index.shape(1)]);
     const auto part = changed.batch({1, 2});
     check_pattern(part.graph.in(), graph::Graph::from_edges(part.data.edge_index, part.data.nodes).in());
+    // Nor is an order taken over that edges written to in place no longer have, ...
+    auto written = Batch<>::of(graphs);
+    const long edges = written.data.edge_index.shape(1), last = written.data.nodes - 1;
+    written.data.edge_index.data()[edges - 1] = last, written.data.edge_index.data()[2 * edges - 1] = last;
+    const auto after = written.batch({6});
+    check_pattern(after.graph.in(), graph::Graph::from_edges(after.data.edge_index, after.data.nodes).in());
+    CHECK(after.data.edge_index.data()[after.data.edge_index.shape(1) - 1] == 6);
+    // ... and edges that reach into another graph are refused.
+    auto crossed = Batch<>::of(graphs);
+    crossed.data.edge_index = clone(crossed.data.edge_index);
+    crossed.data.edge_index.data()[edges - 1] = 0;
+    crossed.graph = graph::Graph::from_edges(crossed.data.edge_index, crossed.data.nodes);
+    CHECK_THROWS_AS(crossed.batch({6}), IndexError);
+    CHECK_THROWS_AS(crossed.batch({6, 1}), IndexError);
 }
 
 TEST_CASE("a layer over a batch gives every graph the bits that it gives it alone", "[batch]") {

@@ -199,6 +199,14 @@ TEST_CASE("convolutions of kinds say what does not fit", "[graph]") {
     o.aggregation = graph::max;
     CHECK_THROWS_WITH(graph::SplineConv<double>(3, 2, {4}, Key{1}, o), Contains("neither the sum nor the mean"));
     CHECK_THROWS_WITH(graph::SplineConv<double>(3, 2, {}, Key{1}), Contains("without axes"));
+    graph::SplineConv<double> loaded(3, 2, {4, 4}, Key{1});
+    loaded.kernel_size = from<std::int64_t>({4, 5});
+    CHECK_THROWS_WITH(loaded(x, g, zeros<double>({8, 2})), Contains("kernel_size makes 20 matrices, weight has 16"));
+    loaded.kernel_size = from<std::int64_t>({4, 4});
+    loaded.options.aggregation = graph::max;
+    CHECK_THROWS_WITH(loaded(x, g, zeros<double>({8, 2})), Contains("neither the sum nor the mean"));
+    for (const graph::Aggregation how : {graph::product, graph::std_dev, graph::softmax_sum})
+        CHECK_THROWS_WITH(graph::aggregate_edges(how, g, zeros<double>({8, 2})), Contains("messages that are formulas"));
     const graph::RGCNConv<double> relational(3, 2, 3, Key{1});
     CHECK_THROWS_WITH(relational(x, g, from<std::int64_t>({0, 1, 2})), Contains("came for 8 edges"));
     CHECK_THROWS_AS(relational(x, g, full<std::int64_t>({8}, 3)), IndexError);

@@ -240,6 +240,14 @@ TEST_CASE("messages of one number, of 16-bit numbers, between different nodes, o
     CHECK(off(Tensor<float, 2>(cast<float>(x.grad())), wide.grad()) < 0.03);
     CHECK(off(Tensor<float, 1>(cast<float>(e.grad())), f.grad()) < 0.03);
 
+    // No features: the gradient of a number per edge is a sum of nothing.
+    const auto w = full<float>({5}, 2).require_grad();
+    const Tensor<float, 2> nothing = graph::aggregate<graph::sum>(
+        g, [](auto s, auto v) { return s * v; }, graph::source(zeros<float>({4, 0})), graph::edge(w));
+    CHECK(nothing.shape(1) == 0);
+    nothing.backward(zeros<float>({3, 0}));
+    for (long i = 0; i < 5; ++i) CHECK(w.grad().data()[i] == 0);
+
     const Graph none = Graph::from_edges(empty<std::int64_t>({2, 0}), 4);
     const Tensor<float, 1> zero = graph::aggregate<graph::max>(none, [](auto n) { return n.source - n.target; }, graph::node(a));
     zero.backward(ones<float>({4}));
@@ -265,6 +273,18 @@ TEST_CASE("messages have the same bits with one thread and two", "[graph]") {
     CHECK(same_bits(y, y2));
     CHECK(same_bits(dx, dx2));
     CHECK(same_bits(ds, ds2));
+}
+
+TEST_CASE("a spread within rounding has no derivative, recorded or not", "[graph]") {
+    // Three times 0.1, whose mean is rounded.
+    const Graph g = Graph::bipartite(from<std::int64_t>({2, 3}, {0, 1, 2, 0, 0, 0}), 3, 1);
+    for (const bool recorded : {false, true}) {
+        const auto x = full<float>({3}, 0.1f).require_grad();
+        const Tensor<float, 1> y = graph::aggregate<graph::std_dev>(g, [](auto s) { return 1.f * s; }, graph::source(x));
+        CHECK(y.detach().data()[0] == 0);
+        const auto dx = grad(sum(y), x, {.create_graph = recorded});
+        for (long i = 0; i < 3; ++i) CHECK(dx.detach().data()[i] == 0);
+    }
 }
 
 TEST_CASE("messages refuse fields that do not fit", "[graph]") {

@@ -95,14 +95,16 @@ Csr<T> joined(const char* name, const std::vector<Piece<Csr<T>>>& pieces) {
     return Csr<T>::from_pointers(all, columns, values, width);
 }
 
-// Rows begin ... end - 1 of a pattern, whose columns and edges are theirs alone, with what is added to those.
+// Rows begin ... end - 1 of a pattern, whose columns and edges first_edge ... end_edge - 1 are theirs alone, with what is added to those.
 struct RowBlock {
-    long begin, end;
+    long begin, end, first_edge, end_edge;
     std::int32_t columns, edges;
 };
-// The blocks one behind the other: sorted as they were.
-inline CsrPattern joined(const CsrPattern& from, const std::vector<RowBlock>& blocks, long rows, long count) {
-    CsrPattern p{rows, rows, empty<std::int32_t>({rows + 1}), empty<std::int32_t>({count}), empty<std::int32_t>({count}), true, 0};
+// The blocks one behind the other: sorted as they were. row_of, column_of: of every edge; false where the pattern is not that of these
+// edges, or a block's are not its own.
+inline bool joined(const CsrPattern& from, const std::vector<RowBlock>& blocks, long rows, long count, const std::int64_t* row_of,
+                   const std::int64_t* column_of, CsrPattern& p) {
+    p = CsrPattern{rows, rows, empty<std::int32_t>({rows + 1}), empty<std::int32_t>({count}), empty<std::int32_t>({count}), true, 0};
     const std::int32_t *pointers = from.pointers.data(), *columns = from.columns.data(), *edges = from.edges.data();
     long row = 0, at = 0;
     for (const RowBlock& block : blocks) {
@@ -110,14 +112,20 @@ inline CsrPattern joined(const CsrPattern& from, const std::vector<RowBlock>& bl
             p.pointers.data()[row++] = static_cast<std::int32_t>(at + pointers[r] - pointers[block.begin]);
             if (pointers[r + 1] - pointers[r] > p.longest) p.longest = pointers[r + 1] - pointers[r];
         }
-        for (long k = pointers[block.begin]; k < pointers[block.end]; ++k, ++at) {
+        if (pointers[block.end] - pointers[block.begin] != block.end_edge - block.first_edge) return false;
+        for (long r = block.begin, k = pointers[block.begin]; k < pointers[block.end]; ++k, ++at) {
+            while (k >= pointers[r + 1]) ++r;
+            const long e = edges[k];
+            if (e < block.first_edge || e >= block.end_edge || columns[k] < block.begin || columns[k] >= block.end || row_of[e] != r ||
+                column_of[e] != columns[k])
+                return false;
             p.columns.data()[at] = columns[k] + block.columns;
             p.edges.data()[at] = edges[k] + block.edges;
             p.in_order = p.in_order && p.edges.data()[at] == at;
         }
     }
     p.pointers.data()[rows] = static_cast<std::int32_t>(at);
-    return p;
+    return true;
 }
 
 }  // namespace tenon::graph_detail
@@ -291,26 +299,26 @@ private:
         if (rows != expected) fail<ShapeError>("Batch: ", name, " has ", rows, " rows, the batch was made with ", expected);
     }
     // The graph of b, whose edges are those of the graphs named, without sorting them again; an empty handle where this batch's
-    // own graph is not that of its edges.
+    // own graph is not that of its edges, or these reach from one graph into another.
     Graph joined_graph(const Batch& b, const long* rows, long count) const {
         const long edges = edge_pointers_.back(), total = b.node_pointers_.back();
-        if (!graph.has_value() || !graph.device().is_cpu() || graph.edges() != edges || graph.sources() != node_pointers_.back() ||
+        if (!graph.has_value() || !graph.device().is_cpu() || !data.edge_index.is_contiguous() || graph.edges() != edges || graph.sources() != node_pointers_.back() ||
             graph.targets() != node_pointers_.back() || graph.edge_index().data() != data.edge_index.data() ||
             total > detail::most_indices || b.edge_pointers_.back() > detail::most_indices)
             return {};
         std::vector<graph_detail::RowBlock> blocks;
         for (long i = 0; i < count; ++i) {
             const std::size_t to = static_cast<std::size_t>(i), from = static_cast<std::size_t>(rows[i]);
-            const std::int32_t* const place = graph.in().pointers.data();
-            if (place[node_pointers_[from + 1]] - place[node_pointers_[from]] != edge_pointers_[from + 1] - edge_pointers_[from]) return {};
-            blocks.push_back({node_pointers_[from], node_pointers_[from + 1],
+            blocks.push_back({node_pointers_[from], node_pointers_[from + 1], edge_pointers_[from], edge_pointers_[from + 1],
                               static_cast<std::int32_t>(b.node_pointers_[to] - node_pointers_[from]),
                               static_cast<std::int32_t>(b.edge_pointers_[to] - edge_pointers_[from])});
         }
-        const auto joined = [&](const CsrPattern& pattern) {
-            return graph_detail::joined(pattern, blocks, total, b.edge_pointers_.back());
-        };
-        return Graph::from_structure(b.data.edge_index, CsrStructure(joined(graph.in()), joined(graph.out())));
+        const std::int64_t *const source = data.edge_index.data(), *const target = source + edges;
+        CsrPattern in, out;
+        if (!graph_detail::joined(graph.in(), blocks, total, b.edge_pointers_.back(), target, source, in) ||
+            !graph_detail::joined(graph.out(), blocks, total, b.edge_pointers_.back(), source, target, out))
+            return {};
+        return Graph::from_structure(b.data.edge_index, CsrStructure(in, out));
     }
     void finish(Graph known = {}) {
         const long count = size(), nodes = node_pointers_.back();

@@ -63,8 +63,10 @@ template <Expression M>
         case Aggregation::sum: return segment_sum(m, s);
         case Aggregation::mean: return segment_mean(m, s);
         case Aggregation::max: return segment_max(m, s).values;
-        default: return segment_min(m, s).values;
+        case Aggregation::min: return segment_min(m, s).values;
+        default: break;
     }
+    fail<ValueError>("aggregate_edges: product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
 }
 
 // softmax over the edges of each target: [edges] or [edges, heads]. Derivative: y * (dy - sum of dy * y).

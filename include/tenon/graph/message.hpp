@@ -291,8 +291,9 @@ private:
             if (!wanted(k) || (M::gather(k) == Gather::source) != BySource) continue;
             any = true;
             const auto& x = sizes_.operands[k];
-            const bool edge = M::gather(k) == Gather::edge, narrow = edge && x.inner == 1;
-            direct[k] = std::is_same_v<T, A> && M::gather(k) != Gather::whole && x.outer == p.outer && (narrow || x.inner == p.inner);
+            // Without columns the kernel has nothing to do, and the gradients are zeros: sums of nothing.
+            const bool none = p.columns() == 0, edge = M::gather(k) == Gather::edge, narrow = edge && x.inner == 1 && !none;
+            direct[k] = !none && std::is_same_v<T, A> && M::gather(k) != Gather::whole && x.outer == p.outer && (narrow || x.inner == p.inner);
             for (int i = 0; i < k; ++i)
                 if (direct[i] && edges_[i].node == edges_[k].node && edges_[i].slot == edges_[k].slot &&
                     (edge || M::gather(i) != M::gather(k)))
@@ -392,9 +393,11 @@ private:
         if constexpr (Fold == MessageFold::product) {
             fail<GradError>("create_graph: the product over the edges of a target has no second derivative");
         } else if constexpr (Fold == MessageFold::std_dev) {
-            const Tensor<T, 3> apart = m - gather_targets(graph_, Tensor<T, 3>(segment_mean(m, s)));
+            const Tensor<T, 3> average = segment_mean(m, s), apart = m - gather_targets(graph_, average);
             const Tensor<T, 3> variance = segment_mean(square(apart), s);
-            y = where(variance > T(0), sqrt(where(variance > T(0), variance, T(1))), T(0));
+            // What the kernels take for no spread is none here, too.
+            const Tensor<T, 3> least = square(T(kernels::cpu::spread_limit<A>()) * average.detach());
+            y = where(variance > least, sqrt(where(variance > least, variance, T(1))), T(0));
         } else if constexpr (Fold == MessageFold::softmax_sum) {
             y = segment_sum(Tensor<T, 3>(segment_softmax(m, s) * m), s);
         } else {

@@ -22,7 +22,7 @@ struct SplineKernel {
     long degree = 1, dim = 0, functions = 1;
 
     SplineKernel(const Tensor<std::int64_t, 1>& kernel_size, const Tensor<std::uint8_t, 1>& is_open, long of_degree)
-        : sizes(kernel_size.to(cpu)), open(is_open.to(cpu)), degree(of_degree), dim(kernel_size.size()) {
+        : sizes(contiguous(kernel_size).to(cpu)), open(contiguous(is_open).to(cpu)), degree(of_degree), dim(kernel_size.size()) {
         if (degree < 1 || degree > 3) fail<ValueError>("spline_basis: degree ", degree, ", expected 1, 2 or 3");
         if (dim < 1 || open.size() != dim)
             fail<ShapeError>("spline_basis: ", dim, " sizes and ", open.size(), " marks of open axes, expected as many, one or more");
@@ -134,8 +134,7 @@ struct SplineConv {
     SplineConv(long in, long out, const std::vector<long>& kernel, Key key, const SplineConvOptions& o = {})
         : bias(zeros<T>({out}).require_grad()), options(o) {
         if (kernel.empty()) fail<ShapeError>("SplineConv: a kernel without axes");
-        if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean)
-            fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
+        check(o);
         const long dim = static_cast<long>(kernel.size());
         long matrices = 1;
         kernel_size = empty<std::int64_t>({dim});
@@ -169,6 +168,10 @@ struct SplineConv {
     }
 
 private:
+    static void check(const SplineConvOptions& o) {
+        if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean)
+            fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
+    }
     Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& own, const Graph& g, const Tensor<T, 2>& edge_attr) const {
         const long in = weight.shape(1), out = weight.shape(2), matrices = weight.shape(0), edges = g.edges();
         if (x.shape(1) != in) fail<ShapeError>("SplineConv: x is ", x.record()->description(), ", expected ", in, " features");
@@ -176,6 +179,11 @@ private:
             fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
         const impl::SplineKernel kernel(kernel_size, is_open_spline, options.degree);
         const long functions = kernel.functions;
+        // All three are open to whoever loads a checkpoint or writes to them.
+        long sizes = 1;
+        for (long d = 0; d < kernel.dim; ++d) sizes *= kernel.size(d);
+        if (sizes != matrices) fail<ShapeError>("SplineConv: kernel_size makes ", sizes, " matrices, weight has ", matrices);
+        check(options);
         std::vector<long> key{-options.degree};
         for (long d = 0; d < kernel.dim; ++d) key.push_back(2 * kernel.size(d) + (kernel.open.data()[d] != 0 ? 1 : 0));
         const impl::KindPlaces places = impl::kept_places(g, edge_attr, key, [&] {
