@@ -47,10 +47,11 @@ struct MaxPairsBody {
             for (long i = 0; i < n; ++i) {
                 A best = lowest_value<A>();
                 int code = 0;
+                const A taps[4] = {static_cast<A>(above[2 * i]), static_cast<A>(above[2 * i + 1]), static_cast<A>(below[2 * i]),
+                                   static_cast<A>(below[2 * i + 1])};
                 for (int k = 0; k < 4; ++k) {
-                    const A v = static_cast<A>((k < 2 ? above : below)[2 * i + k % 2]);
-                    if (!(v > best) && v == v) continue;
-                    best = v;
+                    if (!(taps[k] > best) && taps[k] == taps[k]) continue;
+                    best = taps[k];
                     code = k;
                 }
                 y[i] = static_cast<T>(best);
@@ -102,8 +103,13 @@ struct MaxPairsBackwardBody {
         } else if constexpr (N * sizeof(A) > 16) {
             row<A, N / 2>(n, position, dy, above, below);
         } else {
-            for (long i = 0; i < n; ++i)
-                for (int k = 0; k < 4; ++k) (k < 2 ? above : below)[2 * i + k % 2] = static_cast<T>(position[i] == k ? A(0) + static_cast<A>(dy[i]) : A(0));
+            for (long i = 0; i < n; ++i) {
+                const A g = A(0) + static_cast<A>(dy[i]);
+                for (int k = 0; k < 2; ++k) {
+                    above[2 * i + k] = static_cast<T>(position[i] == k ? g : A(0));
+                    below[2 * i + k] = static_cast<T>(position[i] == k + 2 ? g : A(0));
+                }
+            }
         }
     }
     template <class A, int N, class T, class P>
