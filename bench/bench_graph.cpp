@@ -5,6 +5,7 @@
 
 #include <tenon/graph/conv/gat.hpp>
 #include <tenon/graph/conv/gcn.hpp>
+#include <tenon/graph/message.hpp>
 #include <tenon/tenon.hpp>
 
 #include <cstdio>
