@@ -184,7 +184,8 @@ void measure_peak(const std::string& name, const Graph& g, long f) {
 }
 
 void measure_sums(const std::string& on, const Graph& g, long f) {
-    const auto w = uniform<float>({g.edges()}, Key{1}, {0, 1}), x = randn<float>({g.nodes(), f}, Key{2}), dy = randn<float>({g.nodes(), f}, Key{3});
+    const auto w = uniform<float>({g.edges()}, Key{1}, {0, 1});
+    const auto x = randn<float>({g.nodes(), f}, Key{2}), dy = randn<float>({g.nodes(), f}, Key{3});
     const auto leaf = clone(x).require_grad();
     const std::string size = "/F" + std::to_string(f);
     // Every neighbour's row once for each edge, what says which it is, and weights; the result once.

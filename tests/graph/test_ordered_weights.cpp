@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <cstring>
 
 using namespace tenon;
@@ -25,7 +26,8 @@ bool same_bits(const Tensor<float, 2>& a, const Tensor<float, 2>& b) {
 TEST_CASE("weights that come again give the same bits, forward and backward", "[graph]") {
     const long nodes = 3000, edges = 300000;
     const Graph g = some_graph(nodes, edges);
-    const auto w = uniform<float>({edges}, Key{1}, {0, 1}), x = randn<float>({nodes, 16}, Key{2}).require_grad(), dy = randn<float>({nodes, 16}, Key{3});
+    const auto w = uniform<float>({edges}, Key{1}, {0, 1});
+    const auto x = randn<float>({nodes, 16}, Key{2}).require_grad(), dy = randn<float>({nodes, 16}, Key{3});
     Tensor<float, 2> first, first_gradient;
     for (int time = 0; time < 4; ++time) {
         x.zero_grad();
