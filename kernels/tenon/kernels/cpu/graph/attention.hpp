@@ -6,6 +6,7 @@
 #pragma once
 
 #include <tenon/base/simd_math.hpp>
+#include <tenon/kernels/cpu/fold.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
 
 namespace tenon {
@@ -105,7 +106,23 @@ constexpr long padded_heads(long heads) {
 // Whether the weights of N heads are kept, as factors.
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> keep_factors(const bool* kept, A scale) {
-    return convert<A>(simd<std::uint8_t, N>::load(reinterpret_cast<const std::uint8_t*>(kept))) * simd<A, N>(scale);
+    // The bytes are told apart by masks: g++ would convert them lane by lane.
+    using I = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
+    using V = simd<I, N>;
+    V bytes, own;
+    TENON_UNROLL(8)
+    for (int i = 0; i < N; ++i) own.v[i] = I(0xff) << (8 * (i % 4) % 32);
+    if constexpr (N == 8) {
+        std::uint64_t word;
+        __builtin_memcpy(&word, kept, 8);
+        const typename V::Raw words = (typename V::Raw)simd<std::uint64_t, 4>(word).v;
+        bytes.v = __builtin_shufflevector(words, words, 0, 0, 0, 0, 1, 1, 1, 1);
+    } else {
+        std::uint32_t word = 0;
+        __builtin_memcpy(&word, kept, N);
+        bytes = V(static_cast<I>(word));
+    }
+    return select(V(typename V::Raw(bytes.v & own.v)) != V(0), simd<A, N>(scale), simd<A, N>(0));
 }
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> leaky(const simd<A, N>& x, A slope) {
@@ -117,9 +134,16 @@ TENON_ALWAYS_INLINE void exp_in_place(A* p, long count) {
     for (long i = 0; i < count; i += N) math::exp(simd<A, N>::load(p + i)).store(p + i);
 }
 
+// dot_lanes where the width is whole vectors.
+template <class A, int N, class T>
+TENON_ALWAYS_INLINE simd<A, N> exact_lanes(long width, const T* from, const T* to) {
+    simd<A, N> a = move_load<A, N>(from, N) * move_load<A, N>(to, N);
+    for (long j = N; j < width; j += N) a += move_load<A, N>(from + j, N) * move_load<A, N>(to + j, N);
+    return a;
+}
 // dots[u] = the sum over `width` elements of the products of what at(u, from, to) points to, in tables that end at end_from and
-// end_to. N dot products at a time, however few belong to an edge; writes up to N - 1 more.
-template <class A, int N, class T, class At>
+// end_to. N dot products at a time, however few belong to an edge; writes up to N - 1 more. Exact: the width is whole vectors.
+template <class A, int N, bool Exact, class T, class At>
 TENON_ALWAYS_INLINE void dot_units(long count, long width, const T* end_from, const T* end_to, At&& at, A* dots) {
     using V = simd<A, N>;
     const long whole = width / N * N + N;  // elements that vectors cover
@@ -131,18 +155,19 @@ TENON_ALWAYS_INLINE void dot_units(long count, long width, const T* end_from, co
             if (u + q >= count) continue;
             const T *from = nullptr, *to = nullptr;
             at(u + q, from, to);
-            lanes[q] = dot_lanes<A, N, false>(from, to, nullptr, 0l, width, end_from - from >= whole, end_to - to >= whole);
+            if constexpr (Exact) lanes[q] = exact_lanes<A, N>(width, from, to);
+            else lanes[q] = dot_lanes<A, N, false>(from, to, nullptr, 0l, width, end_from - from >= whole, end_to - to >= whole);
         }
         lane_sums(lanes).store(dots + u);
     }
 }
-// The same of `heads` heads side by side, of Width < N elements each, in whole vectors.
+// The same of `heads` heads side by side, N at a time: of Width < N elements each, in whole vectors, or of any number of whole ones.
 template <class A, int N, int Width, class T>
 TENON_ALWAYS_INLINE void dot_heads(long heads, const T* from, const T* to, A* dots) {
     using V = simd<A, N>;
     for (long h = 0; h < heads; h += N) {
         V lanes[Width];
-        TENON_UNROLL(4)
+        TENON_UNROLL(8)
         for (int q = 0; q < Width; ++q) lanes[q] = move_load<A, N>(from + h * Width + q * N, N) * move_load<A, N>(to + h * Width + q * N, N);
         group_sums(lanes).store(dots + h);
     }
@@ -161,6 +186,7 @@ struct NeighbourForwardBody {
         product.a.edges = nullptr;
         for (long r = first; r < last; ++r) {
             if (p.heads % N == 0) whole<N>(p, r, score);
+            else if (p.heads == 1) single<N>(p, r, score);
             else some<N>(p, r, padded, step, room, score);
             product.weight = score - p.a.begin(r) * padded;
             SpmmBody<true, Chosen::all, Ahead>::template row<Lanes>(product, r);
@@ -200,6 +226,51 @@ private:
                 if (p.kept != nullptr) v *= keep_factors<A, N>(p.kept + p.a.edge(begin + k) * heads + h, p.keep_scale);
                 v.store(score + k * heads + h);
             }
+        }
+    }
+    // One head: lanes are edges.
+    template <int N, class T, class A>
+    static TENON_ALWAYS_INLINE void single(const NeighbourAttention<T>& p, long r, A* score) {
+        using V = simd<A, N>;
+        const long begin = p.a.begin(r), end = p.a.end(r);
+        const V target(static_cast<A>(p.target[r])), nothing(-__builtin_inf()), place = lane_numbers<A, N>();
+        V top = nothing, sum(0);
+        for (long k = begin; k < end; k += N) {
+            V v;
+            TENON_UNROLL(8)
+            for (int i = 0; i < N; ++i) v.v[i] = static_cast<A>(p.source[p.a.columns[k + i < end ? k + i : k]]);
+            v += target;
+            if (p.edge != nullptr) {
+                V more;
+                TENON_UNROLL(8)
+                for (int i = 0; i < N; ++i) more.v[i] = static_cast<A>(p.edge[p.a.edge(k + i < end ? k + i : k)]);
+                v += more;
+            }
+            v = select(place < V(static_cast<A>(end - k)), leaky<A, N>(v, p.slope), nothing);
+            v.store(score + (k - begin));
+            top = max(top, v);
+        }
+        top = largest_everywhere(top);
+        for (long k = begin; k < end; k += N) {
+            const V v = math::exp(V::load(score + (k - begin)) - top);
+            v.store(score + (k - begin));
+            sum += v;
+        }
+        sum = sum_everywhere(sum);
+        if (p.top != nullptr) {
+            p.top[r] = begin < end ? top[0] : A(0);
+            p.norm[r] = begin < end ? sum[0] : A(1);
+        }
+        const V factor = V(1) / sum;
+        for (long k = begin; k < end; k += N) {
+            V v = V::load(score + (k - begin)) * factor;
+            if (p.kept != nullptr) {
+                V keep;
+                TENON_UNROLL(8)
+                for (int i = 0; i < N; ++i) keep.v[i] = p.keep(p.a.edge(k + i < end ? k + i : k), 0l);
+                v *= keep;
+            }
+            v.store(score + (k - begin));
         }
     }
     // Any number of heads, padded to a part of a vector or to whole ones.
@@ -267,7 +338,13 @@ struct NeighbourShares {
         const long all = targets * heads * width;
         for (long i = first; i < last; ++i) {
             A* const to = shares + i * 4 * heads;
-            for (long h = 0; h < heads; ++h) {
+            long h = 0;
+            for (; h + N <= heads; h += N) {
+                move_load<A, N>(p.target + i * heads + h, N).store(to + h);
+                simd<A, N>::load(p.top + i * heads + h).store(to + heads + h);
+                (simd<A, N>(1) / simd<A, N>::load(p.norm + i * heads + h)).store(to + 2 * heads + h);
+            }
+            for (; h < heads; ++h) {
                 to[h] = static_cast<A>(p.target[i * heads + h]);
                 to[heads + h] = p.top[i * heads + h];
                 to[2 * heads + h] = A(1) / p.norm[i * heads + h];
@@ -278,10 +355,12 @@ struct NeighbourShares {
             A dots[32 + N];
             for (long i = first * heads; i < last * heads; i += 32) {
                 const long count = last * heads - i < 32 ? last * heads - i : 32;
-                dot_units<A, N>(count, width, dy + all, y + all, [&](long u, const T*& from, const T*& with) __attribute__((always_inline)) {
+                const auto operands = [&](long u, const T*& from, const T*& with) __attribute__((always_inline)) {
                     from = dy + (i + u) * width;
                     with = y + (i + u) * width;
-                }, static_cast<A*>(dots));
+                };
+                if (width % N == 0) dot_units<A, N, true>(count, width, dy + all, y + all, operands, static_cast<A*>(dots));
+                else dot_units<A, N, false>(count, width, dy + all, y + all, operands, static_cast<A*>(dots));
                 long row = i / heads, h = i - row * heads;
                 for (long u = 0; u < count; ++u) {
                     shares[(row * 4 + 3) * heads + h] = dots[u];
@@ -416,6 +495,7 @@ private:
             if (heads % N == 0 && width == 2) return head_dots<N, 2>(p, dy, own, at, count, ahead, dots);
         if constexpr (N > 4)
             if (heads % N == 0 && width == 4) return head_dots<N, 4>(p, dy, own, at, count, ahead, dots);
+        if (heads % N == 0 && width == N) return head_dots<N, N>(p, dy, own, at, count, ahead, dots);
         long k = 0, h = 0;
         const auto operands = [&](long, const T*& from, const T*& with) __attribute__((always_inline)) {
             if (Ahead && h == 0) prefetch_row(p.a, dy, stride, at + k, ahead);
@@ -423,7 +503,9 @@ private:
             with = dy + p.a.columns[at + k] * stride + h * width;
             if (++h == heads) h = 0, ++k;
         };
-        dot_units<A, N>(count * heads, width, p.h + p.a.rows * stride, dy + p.a.width * stride, operands, dots);
+        const T *const end_own = p.h + p.a.rows * stride, *const end_dy = dy + p.a.width * stride;
+        if (width % N == 0) dot_units<A, N, true>(count * heads, width, end_own, end_dy, operands, dots);
+        else dot_units<A, N, false>(count * heads, width, end_own, end_dy, operands, dots);
         // From the back: what is moved lies behind.
         for (long edge = count - 1; padded > heads && edge > 0; --edge)
             for (long q = heads - 1; q >= 0; --q) dots[edge * padded + q] = dots[edge * heads + q];

@@ -42,9 +42,11 @@ TENON_ALWAYS_INLINE simd<A, 8> lane_sums(const simd<A, 8> (&v)[8]) {
     return half_sums(pair_sums(pair_sums(v[0], v[1]), pair_sums(v[2], v[3])), pair_sums(pair_sums(v[4], v[5]), pair_sums(v[6], v[7])));
 }
 
-// Of `Width` vectors the sums of every Width neighbouring lanes, in their order.
+// Of up to N vectors the sums of as many neighbouring lanes, in their order.
 template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> group_sums(const simd<A, N> (&v)[1]) { return v[0]; }
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> group_sums(const simd<A, N> (&v)[N]) { return lane_sums(v); }
 template <class A>
 TENON_ALWAYS_INLINE simd<A, 4> group_sums(const simd<A, 4> (&v)[2]) { return pair_sums(v[0], v[1]); }
 template <class A>
@@ -56,6 +58,36 @@ template <class A>
 TENON_ALWAYS_INLINE simd<A, 8> group_sums(const simd<A, 8> (&v)[4]) {
     const simd<A, 8> s = pair_sums(pair_sums(v[0], v[1]), pair_sums(v[2], v[3]));
     return simd<A, 8>(typename simd<A, 8>::Raw(__builtin_shufflevector(s.v, s.v, 0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+// Lanes half a vector on, a quarter, ...
+template <int Step, class A>
+TENON_ALWAYS_INLINE simd<A, 2> turned(const simd<A, 2>& a) { return simd<A, 2>(typename simd<A, 2>::Raw(__builtin_shufflevector(a.v, a.v, 1, 0))); }
+template <int Step, class A>
+TENON_ALWAYS_INLINE simd<A, 4> turned(const simd<A, 4>& a) {
+    if constexpr (Step == 2) return simd<A, 4>(typename simd<A, 4>::Raw(__builtin_shufflevector(a.v, a.v, 2, 3, 0, 1)));
+    else return simd<A, 4>(typename simd<A, 4>::Raw(__builtin_shufflevector(a.v, a.v, 1, 0, 3, 2)));
+}
+template <int Step, class A>
+TENON_ALWAYS_INLINE simd<A, 8> turned(const simd<A, 8>& a) {
+    if constexpr (Step == 4) return simd<A, 8>(typename simd<A, 8>::Raw(__builtin_shufflevector(a.v, a.v, 4, 5, 6, 7, 0, 1, 2, 3)));
+    else if constexpr (Step == 2) return simd<A, 8>(typename simd<A, 8>::Raw(__builtin_shufflevector(a.v, a.v, 2, 3, 0, 1, 6, 7, 4, 5)));
+    else return simd<A, 8>(typename simd<A, 8>::Raw(__builtin_shufflevector(a.v, a.v, 1, 0, 3, 2, 5, 4, 7, 6)));
+}
+// The largest lane, the sum of the lanes, in every lane: without a way through memory, where short rows would wait for it.
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> largest_everywhere(const simd<A, N>& a) {
+    simd<A, N> r = a;
+    if constexpr (N > 4) r = max(r, turned<4>(r));
+    if constexpr (N > 2) r = max(r, turned<2>(r));
+    return max(r, turned<1>(r));
+}
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> sum_everywhere(const simd<A, N>& a) {
+    simd<A, N> r = a;
+    if constexpr (N > 4) r += turned<4>(r);
+    if constexpr (N > 2) r += turned<2>(r);
+    return r + turned<1>(r);
 }
 
 // Each of a few numbers in `Width` lanes side by side.
