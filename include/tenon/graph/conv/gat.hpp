@@ -71,7 +71,11 @@ private:
         const Tensor<T, 2> flat = project(x, lin.weight);
         const long heads = options.heads, width = att_src.shape(2), nodes = flat.shape(0);
         const Tensor<T, 3> h = flat.reshape({nodes, heads, width});
-        const Tensor<T, 2> s = matmul(flat, by_head(att_src)), t = matmul(flat, by_head(att_dst));
+        // (On a device the matrix would come from the host, which a captured graph cannot have.)
+        const auto scores = [&](const Tensor<T, 3>& att) {
+            return h.device().is_cpu() ? Tensor<T, 2>(matmul(flat, by_head(att))) : Tensor<T, 2>(tenon::sum<-1>(h * att));
+        };
+        const Tensor<T, 2> s = scores(att_src), t = scores(att_dst);
         GatOptions o{options.negative_slope, 0, {}};
         if (context != nullptr) {
             o.dropout = options.dropout;
