@@ -230,8 +230,8 @@ std::string describe(uintptr_t address) {
         auto before = std::prev(after);
         uintptr_t end = before->first + before->second.bytes;
         if (after == allocations.end() || address - end < after->first - address)
-            return text("%#zx, %zu bytes past the end of the %zu bytes at %#zx", size_t(address), size_t(address - end), before->second.bytes,
-                        size_t(before->first));
+            return text("%#zx, %zu bytes past the end of the %zu bytes at %#zx", size_t(address), size_t(address - end),
+                        before->second.bytes, size_t(before->first));
     }
     if (after != allocations.end())
         return text("%#zx, %zu bytes before the %zu bytes at %#zx", size_t(address), size_t(after->first - address), after->second.bytes,
