@@ -195,10 +195,15 @@ void materialise(uintptr_t address, size_t bytes) {
 }
 
 uintptr_t first_inaccessible(uintptr_t address, size_t bytes) {
+    const auto find = [&]() -> uintptr_t {
+        for (size_t i = 0; i < bytes; ++i)
+            if (!in_arena(address + i) || *state_of(address + i) == inaccessible) return address + i;
+        return 0;
+    };
+    // Whole pages are gone through only where that may change the answer: a caller may ask element by element.
+    if (find() == 0) return 0;
     materialise(address, bytes);
-    for (size_t i = 0; i < bytes; ++i)
-        if (!in_arena(address + i) || *state_of(address + i) == inaccessible) return address + i;
-    return 0;
+    return find();
 }
 
 uintptr_t first_unwritten(uintptr_t address, size_t bytes) {
