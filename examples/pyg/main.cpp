@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
             "from a folder of the TU collection's or GIN's files"),
         app.add_option("--models", options.models,
                        "networks of nodes: mlp (does not see the graph), cheb, gcn, gat, sgc, arma, appnp; of graphs: mlp, gcn, sage, "
-                       "gin-0, gin-eps; "
+                       "gin-0, gin-eps, top-k, sage-nojk, attention, set2set, sort; "
                        "of points: mpnn, pointnet++, edgecnn; times: gcn, gat, r-gcn")
             ->delimiter(','),
         app.add_option("--splits", options.splits, "nodes: fixed (the public one), random (new for each run)")

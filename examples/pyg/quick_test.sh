@@ -39,6 +39,7 @@ graphs=("$program" --task graphs --set rings --data "$work" --models gcn,gin-eps
 check "$work/straight.txt" '60 graphs' '| gin-eps'
 mkdir -p "$work/broken"
 head -n 4 "$work/straight/RINGS-gcn-mean.csv" > "$work/broken/RINGS-gcn-mean.csv"
+head -n 14 "$work/straight/RINGS-gcn-mean-curves.csv" > "$work/broken/RINGS-gcn-mean-curves.csv"
 "${graphs[@]}" --out "$work/broken" --resume > "$work/broken.txt"
 for model in gcn gin-eps; do
     cmp <(sed 's/,[^,]*$//' "$work/straight/RINGS-$model-mean.csv") <(sed 's/,[^,]*$//' "$work/broken/RINGS-$model-mean.csv")

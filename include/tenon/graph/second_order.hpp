@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/graph/attention.hpp>
+#include <tenon/graph/basis.hpp>
 #include <tenon/graph/edges.hpp>
 #include <tenon/ops/dropout.hpp>
 #include <tenon/ops/second_order/sparse.hpp>
@@ -38,9 +39,30 @@ void gat_recorded(Node& any) {
     if (node.saved(3).tensor && detail::wanted_now(node.inputs[3])) accumulate_reshaped(node.inputs[3], d_raw);
 }
 
+// Rows of every basis for every edge.
+template <class T>
+void basis_recorded(Node& any) {
+    auto& node = static_cast<BasisNode<T>&>(any);
+    const Graph& g = node.graph();
+    const long bases = node.bases().tensor->dims()[0], width = node.bases().tensor->dims()[2], edges = g.edges();
+    const Tensor<T, 3> dy = contiguous(recorded_gradient<T, 3>(node, Shape<3>{{edges, 1, width}}));
+    if (detail::wanted_now(node.inputs[0])) {
+        const auto tables = saved_input<T, 3>(node, 1, node.bases(), Shape<3>{{bases, g.targets(), width}});
+        const Tensor<T, 3> rows = gather_targets(g, contiguous(tables.template permute<1, 0, 2>()));
+        const Tensor<T, 2> products = tenon::sum<2>(rows * dy);
+        accumulate_reshaped(node.inputs[0], segment_sum(products, source_segments(g)));
+    }
+    if (detail::wanted_now(node.inputs[1])) {
+        const Tensor<T, 2> of_edges = gather_sources(g, saved_input<T, 2>(node, 0, node.weight(), Shape<2>{{g.sources(), bases}}));
+        const Tensor<T, 3> shares = of_edges.reshape({edges, bases, 1}) * dy;
+        const Tensor<T, 3> total = aggregate_edges(Aggregation::sum, g, shares);
+        accumulate_reshaped(node.inputs[1], contiguous(total.template permute<1, 0, 2>()));
+    }
+}
+
 template <class T>
 struct GraphEntries {
-    detail::RecordedBackward gat{&detail::node_kind<GatNode<T>>, &gat_recorded<T>};
+    detail::RecordedBackward gat{&detail::node_kind<GatNode<T>>, &gat_recorded<T>}, basis{&detail::node_kind<BasisNode<T>>, &basis_recorded<T>};
 };
 inline GraphEntries<float> graph_entries_float;
 inline GraphEntries<double> graph_entries_double;
