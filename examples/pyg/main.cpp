@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
     CLI::Option* const task =
         app.add_option("--task", options.tasks,
                        "nodes, graphs, points (made-up shapes without --data, a folder of ModelNet10), times, or all; without this option "
-                       "nodes, times of Cora and a few epochs of points, and nodes alone where "
+                       "nodes, times of Cora and points, and nodes alone where "
                        "--data, --set, --models, --splits or --runs say what to do with them")
             ->delimiter(',')
             ->check(CLI::IsMember({"nodes", "graphs", "points", "times", "all"}));

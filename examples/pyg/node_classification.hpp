@@ -97,7 +97,7 @@ void run_model(const std::string& model, const Data& d, const Options& options, 
 }
 
 inline int classify_nodes(const Options& options, example::Result& result) {
-    const std::vector<std::string> models = options.models_or({"mlp", "gcn", "gat", "sgc", "appnp"});
+    const std::vector<std::string> models = options.models_or({"mlp", "cheb", "gcn", "gat", "sgc", "arma", "appnp"});
     for (const std::string& model : models) with_model(model, [](auto) {});
     for (const std::string& split : options.splits)
         if (split != "fixed" && split != "random") fail<ValueError>("--splits: \"", split.c_str(), "\", expected fixed or random");
