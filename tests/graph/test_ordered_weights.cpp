@@ -46,6 +46,14 @@ TEST_CASE("weights that come again give the same bits, forward and backward", "[
         const Tensor<float, 2> y = graph::aggregate<graph::sum>(g, x, w);
         CHECK(same_bits(y, Tensor<float, 2>(first * 2.f)));
     }
+    // All signs, then back: a change that hardly moves any sum of the bytes.
+    for (const float sign : {-1.f, 1.f}) {
+        for (long e = 0; e < edges; ++e) w.data()[e] = -w.data()[e];
+        for (int time = 0; time < 4; ++time) {
+            const Tensor<float, 2> y = graph::aggregate<graph::sum>(g, x, w);
+            CHECK(same_bits(y, Tensor<float, 2>(first * (2.f * sign))));
+        }
+    }
     // One weight of many.
     const Tensor<float, 2> before = graph::aggregate<graph::sum>(g, x, w).detach();
     w.data()[12345] += 8;

@@ -4,6 +4,9 @@
 #include <tenon/core/csr.hpp>
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
+#if defined(TENON_EXTERN_KERNELS)
+#include <tenon/kernels/cpu/graph/instances.hpp>
+#endif
 #include <tenon/ops/index.hpp>
 #if TENON_CUDA
 #include <tenon/kernels/cuda/graph/spmm.cuh>
