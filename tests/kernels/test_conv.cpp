@@ -30,19 +30,10 @@ void each(const ImageStrides<D>& s, long n, long channels, const long* sizes, F 
             }
 }
 
-// The definition's sums, and those of the products' absolute values: a sum of K products in any order is off by at most
-// K / 2 ulps of the latter, and so is the definition's own where T is double.
-struct Sums {
-    std::vector<double> value, size;
-    explicit Sums(long count) : value(std::size_t(count)), size(value) {}
-    template <class T>
-    double allowed(std::size_t i, long products) const { return epsilon<T>() * double(products + 4) * (size[i] + 1); }
-};
+// A sum of K products in any order is off by at most K / 2 ulps of the sum of their absolute values, and so is the definition's own
+// where T is double.
 template <class T>
-std::vector<T> absolute(std::vector<T> v) {
-    for (T& x : v) x = std::abs(x);
-    return v;
-}
+double allowed(const Sums& sums, std::size_t i, long products) { return epsilon<T>() * double(products + 4) * (sums.size[i] + 1); }
 
 // The contiguous array in another layout, with `filling` in between.
 template <int D, class T>
@@ -59,7 +50,7 @@ double worst(const std::vector<T>& got, const ImageStrides<D>& s, long n, long c
     std::vector<bool> written(got.size());
     each(s, n, channels, sizes, [&](std::size_t at, std::size_t i, long c) {
         written[at] = true;
-        const double error = std::abs(double(got[at]) - expected(sums.value[i], i, c)) / sums.allowed<T>(i, products);
+        const double error = std::abs(double(got[at]) - expected(sums.value[i], i, c)) / allowed<T>(sums, i, products);
         if (!(error <= most)) most = error == error ? error : INFINITY;
     });
     for (std::size_t i = 0; i < got.size(); ++i)
@@ -78,15 +69,8 @@ void check(const Case<D>& given) {
     const auto x_start = random<T>(x_size, 6, -1, 1), y_start = random<T>(y_size, 7, -1, 1), w_start = random<T>(w_size, 8, -1, 1);
     const T filling = 77;
 
-    const auto xc = ImageStrides<D>::contiguous(s.c_in, s.in), yc = ImageStrides<D>::contiguous(s.c_out, s.out);
-    Sums y_sums(y_size), dx_sums(x_size), dw_sums(w_size);
-    reference::conv_forward<T, D>(s, x.data(), xc, w.data(), y_sums.value.data(), yc);
-    reference::conv_backward_data<T, D>(s, dy.data(), yc, w.data(), dx_sums.value.data(), xc);
-    reference::conv_backward_weights<T, D>(s, x.data(), xc, dy.data(), yc, dw_sums.value.data());
-    const auto ax = absolute(x), aw = absolute(w), ady = absolute(dy);
-    reference::conv_forward<T, D>(s, ax.data(), xc, aw.data(), y_sums.size.data(), yc);
-    reference::conv_backward_data<T, D>(s, ady.data(), yc, aw.data(), dx_sums.size.data(), xc);
-    reference::conv_backward_weights<T, D>(s, ax.data(), xc, ady.data(), yc, dw_sums.size.data());
+    const Products sums = products_of(s, x, w, dy);
+    const Sums &y_sums = sums.y, &dx_sums = sums.dx, &dw_sums = sums.dw;
 
     for (Layout from : layouts)
         for (Layout to : layouts) {
@@ -115,7 +99,7 @@ void check(const Case<D>& given) {
                 double most = 0;
                 for (std::size_t i = 0; i < dw.size(); ++i) {
                     const double sum = dw_sums.value[i] + (add ? double(w_start[i]) : 0);
-                    const double error = std::abs(double(dw[i]) - sum) / dw_sums.allowed<T>(i, s.n * s.out_size());
+                    const double error = std::abs(double(dw[i]) - sum) / allowed<T>(dw_sums, i, s.n * s.out_size());
                     if (!(error <= most)) most = error == error ? error : INFINITY;
                 }
                 CHECK(most <= 1);
@@ -163,7 +147,8 @@ TEST_CASE("the precision of 3x3 convolutions is a choice") {
 
 namespace {
 
-// A 1x1 convolution of one image of h x w pixels against its definition in double; the gradient of the weight is added to ones.
+// A 1x1 convolution of one image of h x w pixels against its definition in double; the gradient of the weight is added to ones, and so
+// are sums and biases before negative results become zeros.
 template <class T>
 void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_last) {
     const Case<2> c{1, c_in, c_out, 1, {h, w}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}};
@@ -172,6 +157,7 @@ void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_
     const ImageStrides<2> xs = strides(x_last, c_in), ys = strides(y_last, c_out);
     const long p = h * w;
     const auto x = random<T>(c_in * p, 1, -1, 1), weight = random<T>(c_in * c_out, 2, -1, 1), dy = random<T>(c_out * p, 3, -1, 1);
+    const auto bias = random<T>(c_out, 4, -1, 1);
     const auto plane = [&](const std::vector<T>& image, const ImageStrides<2>& at, long channel) {
         std::vector<double> values;
         for (long r = 0; r < h; ++r)
@@ -180,7 +166,7 @@ void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_
     };
     // y, dx and dw behind each other, of ones at first.
     const auto all = on_threads<T>(static_cast<long>(dy.size() + x.size() + weight.size()), [&](T* to) {
-        conv_forward<T, 2>(s, x.data(), xs, weight.data(), to, ys);
+        conv_forward<T, 2>(s, x.data(), xs, weight.data(), to, ys, {nullptr, bias.data(), true, true});
         conv_backward_data<T, 2>(s, dy.data(), ys, weight.data(), to + dy.size(), xs);
         conv_backward_weights<T, 2>(s, x.data(), xs, dy.data(), ys, to + dy.size() + x.size(), true);
     });
@@ -189,6 +175,8 @@ void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_
     std::vector<std::vector<double>> xd, dyd, yd(static_cast<std::size_t>(c_out), std::vector<double>(static_cast<std::size_t>(p))), dxd(static_cast<std::size_t>(c_in), yd[0]);
     for (long i = 0; i < c_in; ++i) xd.push_back(plane(x, xs, i));
     for (long o = 0; o < c_out; ++o) dyd.push_back(plane(dy, ys, o));
+    for (std::size_t o = 0; o < yd.size(); ++o)
+        for (double& value : yd[o]) value = 1 + static_cast<double>(bias[o]);
     double worst_weight = 0;
     for (std::size_t o = 0; o < yd.size(); ++o)
         for (std::size_t i = 0; i < dxd.size(); ++i) {
@@ -202,6 +190,8 @@ void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_
             }
             worst_weight = std::max(worst_weight, std::abs(static_cast<double>(dw[at]) - sum));
         }
+    for (auto& plane_of_y : yd)
+        for (double& value : plane_of_y) value = std::max(value, 0.0);
     const auto worst = [&](const std::vector<T>& image, const ImageStrides<2>& at, const std::vector<std::vector<double>>& expected) {
         double largest = 0;
         for (std::size_t channel = 0; channel < expected.size(); ++channel) {
@@ -211,7 +201,7 @@ void check_pointwise(long c_in, long c_out, long h, long w, bool x_last, bool y_
         return largest;
     };
     INFO(c_in << " -> " << c_out << ", " << h << " x " << w << (x_last ? ", channels-last x" : "") << (y_last ? ", channels-last y" : ""));
-    CHECK(worst(y, ys, yd) <= epsilon<T>() * static_cast<double>(c_in));
+    CHECK(worst(y, ys, yd) <= epsilon<T>() * static_cast<double>(c_in + 2));
     CHECK(worst(dx, xs, dxd) <= epsilon<T>() * static_cast<double>(c_out));
     CHECK(worst_weight <= epsilon<T>() * static_cast<double>(p + 1));
 }
@@ -226,12 +216,27 @@ TEMPLATE_TEST_CASE("1x1 convolutions of large images", "[conv]", float, double) 
             check_pointwise<TestType>(64, 130, 70, 61, x_last, y_last);
         }
     check_pointwise<TestType>(1100, 50, 65, 64, false, false);
+    check_pointwise<TestType>(48, 33, 64, 64, false, false);
+}
+TEMPLATE_TEST_CASE("1x1 convolutions of several images", "[conv]", float, double) {
+    check<TestType>(Case<2>{9, 30, 41, 1, {12, 13}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}});
+    check<TestType>(Case<2>{9, 40, 30, 1, {16, 16}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}});
+}
+
+// More weights than pixels: of several images, with pixels left over by vectors, phases of a stride, and three axes.
+TEMPLATE_TEST_CASE("convolutions over few pixels", "[conv]", float, double) {
+    check<TestType>(Case<2>{2, 66, 140, 1, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}});
+    check<TestType>(Case<2>{1, 130, 70, 1, {7, 7}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}});
+    check<TestType>(Case<2>{1, 130, 70, 1, {9, 13}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}});
+    check<TestType>(Case<3>{1, 68, 72, 1, {2, 3, 3}, {2, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}});
 }
 
 // Of every layout the same sums in the same order: rows in several blocks, tiles that are not full, all phases of a stride.
 TEMPLATE_TEST_CASE("depthwise convolutions give the same bits for every layout", "[conv]", float, double) {
     for (const Case<2>& c : {Case<2>{2, 18, 18, 18, {14, 15}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, Case<2>{1, 2, 2, 2, {50, 340}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
-                             Case<2>{1, 5, 5, 5, {13, 21}, {5, 3}, {2, 2}, {2, 1}, {2, 1}, {1, 1}}}) {
+                             Case<2>{1, 18, 18, 18, {9, 16}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, Case<2>{1, 3, 3, 3, {5, 33}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+                             Case<2>{2, 17, 17, 17, {40, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, Case<2>{1, 2, 2, 2, {130, 300}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+                             Case<2>{1, 3, 3, 3, {7, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}, Case<2>{1, 5, 5, 5, {13, 21}, {5, 3}, {2, 2}, {2, 1}, {2, 1}, {1, 1}}}) {
         const ConvShape<2> s = c.shape();
         const auto x = random<TestType>(s.n * s.c_in * s.in_size(), 1, -1, 1), w = random<TestType>(s.c_out * s.kernel_size(), 2, -1, 1);
         const auto dy = random<TestType>(s.n * s.c_out * s.out_size(), 3, -1, 1), bias = random<TestType>(s.c_out, 4, -1, 1);

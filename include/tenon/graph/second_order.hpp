@@ -21,7 +21,8 @@ void gat_recorded(Node& any) {
     const auto input = [&]<int R>(int k, Shape<R> sizes) { return saved_input<T, R>(node, k, node.saved(k), sizes); };
     const auto dy = contiguous(recorded_gradient<T, 3>(node, Shape<3>{{g.targets(), heads, width}}));
     const auto h = input(0, Shape<3>{{g.sources(), heads, width}});
-    Tensor<T, 2> raw = gather_sources(g, input(1, Shape<2>{{g.sources(), heads}})) + gather_targets(g, input(2, Shape<2>{{g.targets(), heads}}));
+    Tensor<T, 2> raw =
+        gather_sources(g, input(1, Shape<2>{{g.sources(), heads}})) + gather_targets(g, input(2, Shape<2>{{g.targets(), heads}}));
     if (node.saved(3).tensor) raw = eval(raw + input(3, Shape<2>{{g.edges(), heads}}));
     const T slope = static_cast<T>(o.negative_slope);
     const auto drop = [&](const Tensor<T, 2>& x) { return o.dropout == 0 ? x : dropout(x, o.dropout, o.key); };
@@ -31,7 +32,8 @@ void gat_recorded(Node& any) {
     const Tensor<T, 2> d_score = alpha * (d_alpha - gather_targets(g, total));
     const Tensor<T, 2> d_raw = where(raw > T(0), d_score, slope * d_score);
     if (detail::wanted_now(node.inputs[0]))
-        accumulate_reshaped(node.inputs[0], sparse_product<T>(SparseProduct{g.structure(), false, false, heads, width, {}}, true, dy, drop(alpha)));
+        accumulate_reshaped(node.inputs[0],
+                            sparse_product<T>(SparseProduct{g.structure(), false, false, heads, width, {}}, true, dy, drop(alpha)));
     if (detail::wanted_now(node.inputs[1])) accumulate_reshaped(node.inputs[1], segment_sum(d_raw, source_segments(g)));
     if (detail::wanted_now(node.inputs[2])) accumulate_reshaped(node.inputs[2], segment_sum(d_raw, target_segments(g)));
     if (node.saved(3).tensor && detail::wanted_now(node.inputs[3])) accumulate_reshaped(node.inputs[3], d_raw);

@@ -14,7 +14,9 @@
 #include <tenon/kernels/cpu/conv/backward_weights.hpp>
 #include <tenon/kernels/cpu/conv/depthwise.hpp>
 #include <tenon/kernels/cpu/conv/depthwise_planes.hpp>
+#include <tenon/kernels/cpu/conv/depthwise_rows.hpp>
 #include <tenon/kernels/cpu/conv/depthwise_weights.hpp>
+#include <tenon/kernels/cpu/conv/few_pixels.hpp>
 #include <tenon/kernels/cpu/conv/implicit_gemm.hpp>
 #include <tenon/kernels/cpu/conv/planar.hpp>
 #include <tenon/kernels/cpu/conv/pointwise.hpp>
@@ -71,6 +73,7 @@ inline ImageStrides<3> normal(ImageStrides<3> s, long channels) {
 // to 64 channels, less beyond; with results that are channels-last themselves only for a handful).
 template <class T>
 void run_dense(const PassJob<T>& job) {
+    if (has_few_pixels<T>(job.pass)) return run_few_pixels(job);
     if (run_small_images(job)) return;
     const bool planes = job.ys.channel != 1 || job.pass.results == 1;
     if (planar_fits(job) && job.pass.results <= (planes ? 64 : 16)) run_planar(job);
@@ -91,6 +94,7 @@ void forward(const ConvShape<3>& s, const T* x, const ImageStrides<3>& x_strides
     const long kernel = s.kernel_size(), in = s.group_in(), out = s.group_out();
     Pass pass = forward_pass(s);
     if (is_depthwise(s)) {
+        if (run_depthwise_rows(pass, s.c_in, x, xs, w, kernel, y, ys, e)) return;
         if (run_depthwise_planes(&pass, 1, s.c_in, x, xs, w, kernel, y, ys, e)) return;
         pass.channels = pass.results = s.c_in;
         return run_depthwise(pass, x, xs, w, kernel, y, ys, e);
@@ -115,6 +119,7 @@ void backward_data(const ConvShape<3>& s, const T* dy, const ImageStrides<3>& dy
             if (count < plane_passes) phases[count] = pass;
             ++count;
         });
+        if (count == 1 && run_depthwise_rows(phases[0], s.c_in, dy, dys, w, kernel, dx, dxs, e)) return;
         if (count == 0 || run_depthwise_planes(phases, count, s.c_in, dy, dys, w, kernel, dx, dxs, e)) return;
         return for_phases(s, [&](Pass pass) {
             pass.channels = pass.results = s.c_in;

@@ -6,13 +6,21 @@
 // threads and batch nor on layouts.
 #pragma once
 
-#include <tenon/kernels/cpu/conv/few_pixels.hpp>
+#include <tenon/kernels/cpu/conv/patches.hpp>
+#include <tenon/kernels/cpu/conv/weights.hpp>
 #include <tenon/kernels/cpu/gemm/direct.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
 namespace kernels::cpu {
 namespace conv_impl {
+
+using gemm_impl::chunk_of;
+using gemm_impl::Kernels;
+using gemm_impl::Panels;
+using gemm_impl::Part;
+using gemm_impl::Tile;
+using gemm_impl::Workspace;
 
 // Rows [0, rows) of a tile's columns, by the kernels that waste least.
 template <class T>
@@ -53,7 +61,6 @@ void run_pass(const PassJob<T>& job) {
     const long pixels = pass.pixels(), total = pass.n * pixels, n = pass.results, k = pass.steps();
     if (total == 0 || n == 0) return;
     if (k == 0) return run_empty(job);
-    if (has_few_pixels<T>(pass)) return run_few_pixels(job);
     const Kernels<T>& kernel = gemm_impl::kernels<T>(n);
     const Panels panels(n, kernel.lanes, kernel.vectors);
     const double flops = 2.0 * double(total) * double(n) * double(k), nanoseconds = flops * gemm_impl::nanoseconds_per_flop;
