@@ -3,6 +3,9 @@
 
 #include <tenon/graph/conv/common.hpp>
 #include <tenon/nn/dropout.hpp>
+#include <tenon/ops/concat.hpp>
+
+#include <vector>
 
 namespace tenon::graph {
 
@@ -16,7 +19,7 @@ struct ArmaOptions {
 };
 
 // Each stack: z = act(A z W_t + dropout(x) V_t + b_t) from z = x [N, in], dense or Csr, A = D^-1/2 A D^-1/2 without added self-loops;
-// the result is the stacks' mean; what is dropped of x is the same for all stacks. init_weight [K, in, out], weight [T - 1, K, out, out],
+// the result is the stacks' mean; each stack drops of x on its own. init_weight [K, in, out], weight [T - 1, K, out, out],
 // root_weight [T, K, in, out] glorot; bias [T, K, 1, out] zeros.
 template <class T = float>
 struct ARMAConv {
@@ -56,7 +59,7 @@ private:
         if constexpr (is_csr<X>) return x.with_values(dropout(x.values(), p, own));
         else return X(dropout(x, p, own));
     }
-    // The stacks lie side by side, [N, K out]: one product of x and one pass over the graph for all of them.
+    // The stacks lie side by side, [N, K out]: one pass over the graph for all of them.
     template <class X>
     Tensor<T, 2> run(const X& x, const Graph& g, const Tensor<T, 1>& w, const nn::Context* context) const {
         const WeightedGraph<T> a = gcn_norm<T>(g, w, {false, false});
@@ -68,6 +71,14 @@ private:
             if (context == nullptr) return v;
             return dropped(v, options.dropout, context->key.split(key.bits).split(which));
         };
+        // x times the matrices of all stacks; what is dropped of it differs between them.
+        const auto products = [&](const Tensor<T, 3>& m, bool drops, std::uint64_t which) -> Tensor<T, 2> {
+            if (context == nullptr || !drops) return matmul(x, side_by_side(m));
+            std::vector<Tensor<T, 2>> parts;
+            for (long k = 0; k < stacks; ++k)
+                parts.push_back(matmul(drop(x, which + 2 * static_cast<std::uint64_t>(options.layers * k)), contiguous(m(k))));
+            return stacks == 1 ? parts[0] : Tensor<T, 2>(concat<1>(parts));
+        };
         const T sign = options.form_of_2019 ? T(-1) : T(1);
         Tensor<T, 2> z;
         for (long t = 0; t < options.layers; ++t) {
@@ -75,14 +86,14 @@ private:
             const std::uint64_t mask = 2 * static_cast<std::uint64_t>(t);
             Tensor<T, 2> through;
             if (t == 0) {
-                through = matmul(options.form_of_2019 ? drop(x, mask + 1) : x, side_by_side(init_weight));
+                through = products(init_weight, options.form_of_2019, mask + 1);
             } else {
                 const Tensor<T, 3> apart = (options.form_of_2019 ? drop(z, mask + 1) : z).reshape({nodes, stacks, out}).template permute<1, 0, 2>();
                 const Tensor<T, 3> turned = matmul(apart, Tensor<T, 3>(weight(later)));
                 through = contiguous(turned.template permute<1, 0, 2>()).reshape({nodes, stacks * out});
             }
             const Tensor<T, 2> moved = aggregate<sum>(a.graph, through, a.weight),
-                               root = matmul(drop(x, mask), side_by_side(Tensor<T, 3>(root_weight(own))));
+                               root = products(Tensor<T, 3>(root_weight(own)), true, mask);
             const Tensor<T, 1> b = Tensor<T, 3>(bias(own)).reshape({stacks * out});
             z = options.relu ? Tensor<T, 2>(eval(relu(sign * moved + root + b))) : Tensor<T, 2>(eval(sign * moved + root + b));
         }
