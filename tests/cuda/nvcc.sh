@@ -24,9 +24,10 @@ work=$1
 shift
 rm -rf "$work" && mkdir -p "$work"
 toolkit=$(cd "$(dirname "$(readlink -f "$nvcc")")/.." && pwd)
-# The whole library's heavy kernels are instantiated here: nothing else of the repository is linked.
+# The whole library's heavy kernels are instantiated here: nothing else of the repository is linked. The host's code, which does not
+# run, is not optimised (consume/nvcc.sh does that); of the device's nvcc makes the same either way.
 for name in expressions training; do
-    "$nvcc" -std=c++20 -O2 -arch=sm_"${TENON_NVCC_ARCH:-90}" -ccbin "${CXX:-g++}" -Xptxas -v -x cu -I"$root/include" -I"$root/kernels" \
+    "$nvcc" -std=c++20 -arch=sm_"${TENON_NVCC_ARCH:-90}" -ccbin "${CXX:-g++}" -Xptxas -v -x cu -I"$root/include" -I"$root/kernels" \
         -c "$here/test_$name.cpp" -o "$work/$name.o" 2> "$work/$name.log" || { cat "$work/$name.log"; exit 1; }
     "$nvcc" -ccbin "${CXX:-g++}" "$work/$name.o" "$@" -o "$work/$name" -L"$toolkit/lib64" -L"$toolkit/lib" -lcublasLt
     echo "test_$name: compiled and linked"
