@@ -1,6 +1,7 @@
 // Layers and losses end to end, forward and backward (and index_add, gather), as a training step runs them; the cases bear
 // the names of bench_torch. Also printed against memcpy of the bytes that a case must move at least, in the same run.
 // Usage: bench_layers [filter]
+#include "copying.hpp"
 #include "timing.hpp"
 
 #include <tenon/tenon.hpp>
@@ -8,9 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
-#include <vector>
 
 using namespace tenon;
 
@@ -18,35 +17,15 @@ namespace {
 
 using timing::seconds;
 
-struct Copy {
-    std::vector<char> from = std::vector<char>(1 << 28, 1), to = std::vector<char>(1 << 28, 2);
-    // Seconds that memcpy takes to read half of `bytes` and write half of them, split over the threads as loops are.
-    double operator()(double bytes) {
-        const long half_of = static_cast<long>(bytes / 2), chunk = 1 << 17;
-        return seconds([&] {
-            long left = half_of;
-            while (left > 0) {
-                const long n = std::min<long>(left, static_cast<long>(from.size()));
-                parallel_for((n + chunk - 1) / chunk, 0.05 * static_cast<double>(n), [&](long task) {
-                    std::memcpy(to.data() + task * chunk, from.data() + task * chunk, static_cast<std::size_t>(std::min(chunk, n - task * chunk)));
-                });
-                left -= n;
-            }
-        });
-    }
-};
-
 const char* filter = "";
 
 // bytes: what must be read and written at least, from inputs to gradients.
 template <class F>
-void measure(Copy& copy, const char* name, double bytes, F&& f) {
+void measure(copying::Copy& copy, const char* name, double bytes, F&& f) {
     if (std::string(name).find(filter) == std::string::npos) return;
-    const double time = seconds(f), bound = copy(bytes);
+    const double time = seconds(f), bound = seconds([&] { copy(bytes); });
     std::printf("{\"case\":\"%s\",\"unit\":\"us\",\"value\":%.5g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name, 1e6 * time, num_threads(), tenon::name(isa()));
-    std::printf("{\"case\":\"%s\",\"unit\":\"us\",\"ours\":%.5g,\"peer\":\"memcpy\",\"peer_value\":%.5g,\"ratio\":%.3f,\"threads\":%d,\"isa\":\"%s\"}\n", name, 1e6 * time,
-                1e6 * bound, bound / time, num_threads(), tenon::name(isa()));
-    std::fflush(stdout);
+    copying::print(name, bytes, time, bound);
 }
 
 }  // namespace
@@ -54,7 +33,7 @@ void measure(Copy& copy, const char* name, double bytes, F&& f) {
 int main(int argc, char** argv) {
     if (const char* wish = std::getenv("TENON_BENCH_FILTER")) filter = wish;
     if (argc > 1) filter = argv[1];
-    Copy copy;
+    copying::Copy copy;
     const int most = std::min(num_threads(), 2);
     for (int threads = 1; threads <= most; ++threads) {
         set_num_threads(threads);

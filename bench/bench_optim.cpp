@@ -1,5 +1,7 @@
 // The fused optimiser step against memcpy of the same machine in the same run: bytes moved per second.
 // Prints one JSON line per case. Usage: bench_optim [repeats] [threads]
+#include "copying.hpp"
+
 #include <tenon/kernels/cpu/layerwise.hpp>
 #include <tenon/kernels/cpu/multi_tensor.hpp>
 #include <tenon/kernels/cpu/perturb.hpp>
@@ -12,9 +14,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -46,28 +47,20 @@ struct Arena {
     explicit Arena(long n) : p(n, 0.1f), g(n, 0.01f), m(n, 0.f), v(n, 0.f), w(n, 0.f) {}
 };
 
-// Best rate of the step and of memcpy, measured in turns so that both see the same load.
+// Best rate of the step and of a copy of as many numbers, measured in turns so that both see the same load. bytes: of one.
 template <class Step>
-void compare(const char* name, long n, double bytes, int repeats, Step&& step, const Buffer& from, const Buffer& to) {
+void compare(const char* name, long n, double bytes, int repeats, copying::Copy& copy, Step&& step) {
     double ours = 1e9, peer = 1e9;
-    const std::size_t size = std::size_t(n) * sizeof(float);
-    const long chunk = 1 << 18;
+    const double count = static_cast<double>(n), copied = 2 * sizeof(float) * count;
     for (int r = 0; r < repeats; ++r) {
         double start = seconds();
         step();
         ours = std::min(ours, seconds() - start);
         start = seconds();
-        if (tenon::num_threads() == 1) std::memcpy(to.data(), from.data(), size);
-        else
-            tenon::parallel_for((n + chunk - 1) / chunk, [&](long i) {
-                std::memcpy(to.data() + i * chunk, from.data() + i * chunk, std::size_t(std::min(chunk, n - i * chunk)) * sizeof(float));
-            });
+        copy(copied);
         peer = std::min(peer, seconds() - start);
     }
-    const double a = bytes * double(n) / ours * 1e-9, b = 2 * double(size) / peer * 1e-9;
-    std::printf("{\"case\":\"%s/%ld\",\"unit\":\"GB/s\",\"ours\":%.2f,\"peer\":\"memcpy\",\"peer_value\":%.2f,\"ratio\":%.3f,\"threads\":%d,\"isa\":\"%s\"}\n",
-                name, n, a, b, a / b, tenon::num_threads(), tenon::name(tenon::isa()));
-    std::fflush(stdout);
+    copying::print(name + ("/" + std::to_string(n)), bytes * count, ours, peer * bytes * count / copied);
 }
 
 }  // namespace
@@ -80,13 +73,13 @@ int main(int count, char** arguments) {
         tenon::set_num_threads(threads);
         for (long n : {1l << 20, 1l << 24}) {
             Arena x(n);
-            const Buffer from(n, 1.f), to(n, 2.f);
+            copying::Copy copy(std::size_t(n) * sizeof(float));
             // Parameter and states are read and written, the gradient is read.
             auto run = [&](const char* name, const auto& rule, bool clear = false) {
                 constexpr int states = std::remove_cvref_t<decltype(rule)>::states;
-                compare(name, n, 12 + 8 * states + 4 * clear, repeats, [&] {
+                compare(name, n, 12 + 8 * states + 4 * clear, repeats, copy, [&] {
                     kernels::fused_step(rule, n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), x.w.data(), clear);
-                }, from, to);
+                });
             };
             run("sgd", kernels::Sgd<T, false>(kernels::sgd_scalars(2, {.lr = 1e-4})));
             run("sgd_momentum", kernels::Sgd<T, true>(kernels::sgd_scalars(2, {.lr = 1e-4, .momentum = 0.9})));
@@ -117,19 +110,19 @@ int main(int count, char** arguments) {
             run("sdr_deviation", kernels::SdrDeviation<T, true>(0.1, 0.7, 0, 1));
             // Drawing weights: mean and deviation are read, weights are written; the draw takes longer than that.
             for (const auto& [name, family] : {std::pair{"perturb_gaussian", kernels::NoiseFamily::gaussian}, {"perturb_uniform", kernels::NoiseFamily::uniform}})
-                compare(name, n, 12, repeats, [&] { kernels::perturb({family}, tenon::Key{1}, n, x.p.data(), static_cast<const T*>(x.m.data()), T(0), x.w.data()); }, from, to);
+                compare(name, n, 12, repeats, copy, [&] { kernels::perturb({family}, tenon::Key{1}, n, x.p.data(), static_cast<const T*>(x.m.data()), T(0), x.w.data()); });
             // Two passes: the gradient and the state of the first are read again.
             const T* none = nullptr;
-            compare("lars", n, 28, repeats, [&] {
+            compare("lars", n, 28, repeats, copy, [&] {
                 kernels::layerwise_step(kernels::Lars<T>({.lr = 1e-4}, 2), n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), true, false, none);
-            }, from, to);
-            compare("lamb", n, 40, repeats, [&] {
+            });
+            compare("lamb", n, 40, repeats, copy, [&] {
                 kernels::layerwise_step(kernels::Lamb<T>({.lr = 1e-4}, 100), n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), true, false, none);
-            }, from, to);
-            compare("sum_of_squares", n, 4, repeats, [&] {
+            });
+            compare("sum_of_squares", n, 4, repeats, copy, [&] {
                 const double sum = kernels::sum_of_squares(n, x.p.data());
                 if (sum < 0) std::abort();
-            }, from, to);
+            });
         }
     }
 }

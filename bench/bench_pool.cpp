@@ -1,6 +1,8 @@
 // Pooling, interpolation and the norms of images, 64 x 64 x 56 x 56; the cases that PyTorch runs too bear the names of bench_torch.
 // Those that wait for memory are also printed against copying as many bytes as they must move, in the same run.
 // Usage: bench_pool [repeats] [filter]
+#include "copying.hpp"
+
 #include <tenon/nn/norm.hpp>
 #include <tenon/ops/grid_sample.hpp>
 #include <tenon/ops/pool.hpp>
@@ -11,9 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
-#include <vector>
 
 using namespace tenon;
 
@@ -39,20 +39,10 @@ void print(const std::string& name, double time) {
     std::printf("{\"case\":\"%s\",\"unit\":\"ms\",\"value\":%.4g,\"lib\":\"ours\",\"threads\":%d,\"isa\":\"%s\"}\n", name.c_str(), time * 1e3, num_threads(), tenon::name(isa()));
     std::fflush(stdout);
 }
-// Against a copy that reads half of the bytes and writes the other half.
+// Against a copy of as many bytes.
 void print_copy(const std::string& name, double time, double bytes) {
-    static std::vector<char> from(1 << 28, 1), to(1 << 28, 2);
-    const std::size_t half = static_cast<std::size_t>(bytes / 2);
-    const long pieces = 64;
-    const double copy = seconds([&] {
-        parallel_for(pieces, [&](long p) {
-            const std::size_t begin = half / pieces * static_cast<std::size_t>(p);
-            std::memcpy(to.data() + begin, from.data() + begin, half / pieces);
-        });
-    });
-    std::printf("{\"case\":\"%s\",\"unit\":\"GB/s\",\"ours\":%.2f,\"peer\":\"memcpy\",\"peer_value\":%.2f,\"ratio\":%.3f,\"threads\":%d,\"isa\":\"%s\"}\n", name.c_str(),
-                1e-9 * bytes / time, 1e-9 * bytes / copy, copy / time, num_threads(), tenon::name(isa()));
-    std::fflush(stdout);
+    static copying::Copy copy;
+    copying::print(name, bytes, time, seconds([&] { copy(bytes); }));
 }
 
 // f(x) without and with its backward pass.

@@ -53,14 +53,29 @@ def run(folder, program, environment, *arguments):
     return lines
 
 
-def torch_on_gpu():
-    """A python whose torch sees a GPU, or None."""
-    for python in (os.environ.get("TENON_TORCH_PYTHON"), "python3"):
-        if python and shutil.which(python):
-            question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-            if subprocess.run([python, "-c", question], stderr=subprocess.DEVNULL, check=False).returncode == 0:
-                return shutil.which(python)
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Peers that are Python programs, by the program beside which they run, and what they import.
+SCRIPTS = {"bench_graph": ("graph_torch.py", "torch, torch_geometric"), "bench_points": ("points_torch.py", "torch")}
+
+
+def python_that(runs, *more):
+    """A python in which these lines run without an error, or None."""
+    for python in (os.environ.get("TENON_TORCH_PYTHON"), *more, "python3"):
+        if python and shutil.which(python) and subprocess.run([python, "-c", runs], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return shutil.which(python)
     return None
+
+
+def scripts(programs):
+    """(python, script) of the peers in Python that can run."""
+    for program in programs:
+        if program in SCRIPTS:
+            script, modules = SCRIPTS[program]
+            python = python_that(f"import {modules}", os.path.join(HERE, "..", "build", "peers", "bin", "python"))
+            if python:
+                yield python, os.path.join(HERE, script)
+            else:
+                print(f"{script} takes no part: no python has {modules} (TENON_TORCH_PYTHON names one)")
 
 
 class Results:
@@ -153,7 +168,9 @@ def main():
                   f"{machine[f'memcpy_gb_{who}']:.1f} GB/s from memory, {machine[f'memcpy_cache_gb_{who}']:.0f} GB/s in cache")
     sys.stdout.flush()
 
-    python = torch_on_gpu() if options.device != "cpu" else None
+    sees_gpu = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    python = python_that(sees_gpu) if options.device != "cpu" else None
+    peers = list(scripts(programs)) if options.device == "cpu" else []
     if options.device != "cpu" and python is None:
         print("PyTorch takes no part: no python with a torch that sees the GPU (TENON_TORCH_PYTHON names one)")
     sys.stdout.flush()
@@ -161,7 +178,7 @@ def main():
     results = Results()
     for _ in range(options.rounds):
         if python:
-            for line in run("", python, environment, os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_cuda.py")):
+            for line in run("", python, environment, os.path.join(HERE, "torch_cuda.py")):
                 results.add(line, machine["isa"])
         for threads in (1, 2) if machine["cores"] > 1 else (1,):
             for program in programs:
@@ -172,6 +189,9 @@ def main():
                     results.add(line, machine["isa"])
                     if "copy_gb" in machine and line["case"].startswith("gemm float") and line.get("unit") == "GF/s":
                         results.add({**line, "ours": line["value"], "peer": "peak", "peer_value": machine["fma_peak_gf_one"]}, machine["isa"])
+            for own, script in peers:
+                for line in run("", own, environment, script, str(threads)):
+                    results.add(line, machine["isa"])
 
     rows = [row for row in results.rows() if cases in row["case"]]
     order = {case: i for i, case in enumerate(dict.fromkeys(row["case"] for row in results.rows()))}
@@ -182,7 +202,7 @@ def main():
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         print(f"{row['case']:{width}}  {row['threads']:>7}  {show(row['ours']):>9} {row['unit']:10}  {show(row['peer_value']):>9}  "
               f"{row['peer'] or '':12}  {ratio}")
-    for peer in sorted({row["peer"] for row in rows if row["ratio"]} - {"memcpy", "copy", "peak"}):
+    for peer in sorted({row["peer"] for row in rows if row["ratio"]} - {"memcpy", "copy", "peak", "materialised"}):
         ratios = [row["ratio"] for row in rows if row["peer"] == peer and row["ratio"]]
         print(f"geometric mean over {len(ratios)} cases against {peer}: {statistics.geometric_mean(ratios):.2f}")
     if options.json:

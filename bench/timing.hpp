@@ -17,7 +17,8 @@ inline double now() {
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Seconds of one call, best: a shared machine only ever slows down. Samples of a fifth of a millisecond at least, for so many seconds.
+// Seconds of one call, best: a shared machine only ever slows down. Samples of a fifth of a millisecond at least, for so many seconds,
+// and five at least: two of a call that takes longer than all of them should.
 template <class F>
 double seconds(F&& f, double enough = 0.5) {
     f();
@@ -27,7 +28,7 @@ double seconds(F&& f, double enough = 0.5) {
     const long batch = once > 2e-4 ? 1 : static_cast<long>(2e-4 / std::max(once, 1e-8)) + 1;
     double best = 1e9;
     int samples = 0;
-    for (const double end = now() + enough; samples < 5 || now() < end; ++samples) {
+    for (const double end = now() + enough; samples < (once > enough ? 2 : 5) || now() < end; ++samples) {
         const double start = now();
         for (long i = 0; i < batch; ++i) f();
         best = std::min(best, (now() - start) / static_cast<double>(batch));

@@ -3,7 +3,7 @@
 #
 #   tests/run.sh                            the whole suite
 #   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
-#   tests/run.sh --part                     a third of it under the address and undefined-behaviour sanitizers
+#   tests/run.sh --part                     a quarter of it under the address and undefined-behaviour sanitizers
 #   tests/run.sh --cuda                     the CUDA tests on the GPU of this machine, and some of them under compute-sanitizer
 #   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers, and all that
 #                                           is CUDA compiled by nvcc, where a toolkit is installed
@@ -56,11 +56,11 @@ elif [ "${1:-}" = --cuda ]; then
         done
     done
 elif [ "${1:-}" = --part ]; then
-    # Under the sanitizers, a third of the programs: the one that the commit says, so that commits take turns.
+    # Under the sanitizers, a quarter of the programs: the one that the commit says, so that commits take turns.
     shift
     commit=$(git rev-parse HEAD 2> /dev/null || echo 0)
-    part=$((0x${commit:0:6} % 3))
-    echo "Under the sanitizers: part $part of 0, 1, 2"
+    part=$((0x${commit:0:6} % 4))
+    echo "Under the sanitizers: part $part of 0, 1, 2, 3"
     run_suite asan build/asan -D TENON_TEST_PART=$part -- "$@"
 else
     run_suite "${TENON_PRESET:-dev}" "build/${TENON_PRESET:-dev}" -- "$@"

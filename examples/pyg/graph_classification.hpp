@@ -1,22 +1,17 @@
 // Classification of graphs: ten folds, of each the test accuracy at the epoch with the lowest loss of the fold before it.
 #pragma once
 
-#include "graph_models.hpp"
+#include "figures_log.hpp"
+#include "graph_pool_models.hpp"
 #include "graph_sets.hpp"
 #include "pictures.hpp"
 #include "published.hpp"
 
 #include <tenon/data/permutation.hpp>
-#include <tenon/io/csv.hpp>
-
-#include <fstream>
-#include <sstream>
 
 namespace pyg_example {
 
 struct FoldOutcome {
-    long layers = 0, hidden = 0, fold = 0, epochs = 0;
-    std::uint64_t seed = 0;
     double validation_loss = std::numeric_limits<double>::infinity(), test = std::nan(""), last = std::nan(""), seconds = 0;
     bool stopped = false;  // by Ctrl-C: no result
 };
@@ -25,7 +20,7 @@ struct FoldOutcome {
 template <class Net, class Each>
 FoldOutcome run_fold(const GraphSetData& d, const GraphSetting& setting, const graph::Split& split, long fold, long epochs,
                      std::uint64_t seed, Device device, Each&& each) {
-    FoldOutcome outcome{.layers = setting.layers, .hidden = setting.hidden, .fold = fold, .epochs = epochs, .seed = seed};
+    FoldOutcome outcome;
     const double begun = example::Progress::now();
     // A fold depends on the seed and its number alone, so that it does not matter in which run it was computed.
     const Key key = Key(seed).split(3).split(static_cast<std::uint64_t>(fold));
@@ -72,21 +67,6 @@ FoldOutcome run_fold(const GraphSetData& d, const GraphSetting& setting, const g
     return outcome;
 }
 
-inline std::vector<FoldOutcome> finished_folds(const std::string& path) {
-    std::vector<FoldOutcome> folds;
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    while (std::getline(file, line)) {
-        std::replace(line.begin(), line.end(), ',', ' ');
-        std::istringstream row(line);
-        FoldOutcome o;
-        if (row >> o.seed >> o.layers >> o.hidden >> o.fold >> o.epochs >> o.validation_loss >> o.test >> o.last >> o.seconds)
-            folds.push_back(o);
-    }
-    return folds;
-}
-
 struct GraphRow {
     std::string model;
     GraphSetting setting;
@@ -95,6 +75,15 @@ struct GraphRow {
         return example::over_seeds(folds, [](const FoldOutcome& o) { return o.validation_loss; }).mean;
     }
 };
+
+// So many nodes have nine graphs of ten, at most; 10 at least.
+inline long nodes_of_most(const graph::GraphSet& set) {
+    const Tensor<std::int64_t, 1> pointers = set.pointers.to(cpu);
+    std::vector<long> sizes;
+    for (long i = 0; i < set.size(); ++i) sizes.push_back(static_cast<long>(pointers.data()[i + 1] - pointers.data()[i]));
+    std::sort(sizes.begin(), sizes.end());
+    return std::max(10l, sizes.empty() ? 0 : sizes[(sizes.size() * 9 + 9) / 10 - 1]);
+}
 
 // Depth and width that do well on a set, for those who do not want to wait for the whole grid.
 inline GraphSetting fixed_setting(const std::string& set, const std::string& model) {
@@ -110,19 +99,18 @@ inline GraphSetting fixed_setting(const std::string& set, const std::string& mod
 // The folds of one network and setting, as far as it got.
 template <class Net>
 GraphRow run_folds(const std::string& model, const GraphSetData& d, const GraphSetting& setting,
-                   const std::vector<Tensor<std::int64_t, 1>>& folds, const Options& options, const std::vector<FoldOutcome>& earlier,
-                   io::CsvLog& log, Curve& curve) {
+                   const std::vector<Tensor<std::int64_t, 1>>& folds, const Options& options, const std::map<std::string, FoldOutcome>& earlier,
+                   io::CsvLog& log, CurveLog& curves, Curve& curve) {
     GraphRow row{model, setting, {}};
     const long epochs = options.epochs > 0 ? options.epochs : 100, count = options.quick ? 1 : static_cast<long>(folds.size());
     example::Progress bar(d.name + " " + model + " L" + std::to_string(setting.layers) + "/H" + std::to_string(setting.hidden), count);
     for (long fold = 0; fold < count && !example::interrupted(); ++fold) {
-        const auto same = [&](const FoldOutcome& o) {
-            return o.seed == options.seed && o.layers == setting.layers && o.hidden == setting.hidden && o.fold == fold &&
-                   o.epochs == epochs;
-        };
-        const auto found = std::find_if(earlier.begin(), earlier.end(), same);
-        if (found != earlier.end()) {
-            row.folds.push_back(*found);
+        // A fold is what these make it.
+        const std::string run = "seed " + std::to_string(options.seed) + " layers " + std::to_string(setting.layers) + " width " +
+                                std::to_string(setting.hidden) + " fold " + std::to_string(fold) + " of " + std::to_string(epochs) + " epochs";
+        if (const auto found = earlier.find(run); found != earlier.end()) {
+            row.folds.push_back(found->second);
+            if (auto before = curves.of(run, epochs); !before.empty()) curve.runs.push_back(std::move(before));
             bar.skip(1);
             continue;
         }
@@ -130,7 +118,8 @@ GraphRow run_folds(const std::string& model, const GraphSetData& d, const GraphS
         const FoldOutcome o = run_fold<Net>(d, setting, graph::fold_split(folds, fold), fold, epochs, options.seed, options.place(),
                                             [&](const Epoch& e) { history.push_back(e); });
         if (o.stopped) break;
-        log.row(static_cast<long>(o.seed), o.layers, o.hidden, o.fold, o.epochs, o.validation_loss, o.test, o.last, o.seconds);
+        curves.add(run, history);
+        log.row(run, o.validation_loss, o.test, o.last, o.seconds);
         row.folds.push_back(o);
         curve.runs.push_back(std::move(history));
         bar.advance(("test " + example::number(100 * o.test, 1) + " %").c_str());
@@ -152,11 +141,13 @@ inline int classify_graphs(const Options& options, example::Result& result) {
     std::vector<Curve> curves;
     for (const std::string& model : models) {
         if (example::interrupted()) break;
-        const std::string path = options.out + "/" + d.name + "-" + model + "-" + options.readout + ".csv";
-        std::vector<FoldOutcome> earlier;
-        if (options.resume) earlier = finished_folds(path);
-        io::CsvLog log(path, {"seed", "layers", "hidden", "fold", "epochs", "validation_loss", "test", "last", "seconds"},
-                       options.resume ? io::CsvMode::append : io::CsvMode::replace);
+        const std::string stem = options.out + "/" + d.name + "-" + model + "-" + options.readout;
+        std::map<std::string, FoldOutcome> earlier;
+        if (options.resume)
+            for (const auto& [run, n] : figures_in(stem + ".csv", 4))
+                earlier[run] = {.validation_loss = n[0], .test = n[1], .last = n[2], .seconds = n[3]};
+        io::CsvLog log(stem + ".csv", {"run", "validation_loss", "test", "last", "seconds"}, log_mode(options.resume));
+        CurveLog log_of_curves(stem + "-curves.csv", options.resume);
         std::vector<GraphSetting> settings;
         if (options.paper) {
             for (const long layers : {1, 2, 3, 4, 5})
@@ -169,10 +160,10 @@ inline int classify_graphs(const Options& options, example::Result& result) {
         GraphRow best;
         Curve best_curve;
         for (GraphSetting& s : settings) {
-            s.features = d.set.data.x.shape(1), s.classes = d.classes, s.sum = options.readout == "sum";
+            s.features = d.set.data.x.shape(1), s.classes = d.classes, s.sum = options.readout == "sum", s.kept = nodes_of_most(d.set);
             Curve curve{model, {}};
             with_graph_model(model, [&](auto type) {
-                GraphRow row = run_folds<typename decltype(type)::type>(model, d, s, folds, options, earlier, log, curve);
+                GraphRow row = run_folds<typename decltype(type)::type>(model, d, s, folds, options, earlier, log, log_of_curves, curve);
                 if (row.folds.empty() || (!best.folds.empty() && !(row.validation_loss() < best.validation_loss()))) return;
                 best = std::move(row);
                 best_curve = std::move(curve);

@@ -50,6 +50,7 @@ struct PointwiseLayer {
 struct GraphSetting {
     long features = 0, classes = 0, layers = 3, hidden = 32;
     bool sum = false;  // the read-out, else the mean
+    long kept = 10;    // nodes of a graph that SortPool keeps
 };
 
 template <class Layer>
@@ -78,16 +79,5 @@ struct GraphNet {
         f("lin2", self.lin2);
     }
 };
-
-// f(type) with the network of that name. Throws ValueError.
-template <class F>
-void with_graph_model(const std::string& name, F&& f) {
-    if (name == "gcn") f(std::type_identity<GraphNet<GcnLayer>>{});
-    else if (name == "sage") f(std::type_identity<GraphNet<SageLayer>>{});
-    else if (name == "gin-0") f(std::type_identity<GraphNet<GinLayer<false>>>{});
-    else if (name == "gin-eps") f(std::type_identity<GraphNet<GinLayer<true>>>{});
-    else if (name == "mlp") f(std::type_identity<GraphNet<PointwiseLayer>>{});
-    else fail<ValueError>("--models: \"", name.c_str(), "\", expected gcn, sage, gin-0, gin-eps or mlp");
-}
 
 }  // namespace pyg_example

@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
     CLI::Option* const task =
         app.add_option("--task", options.tasks,
                        "nodes, graphs, points (made-up shapes without --data, a folder of ModelNet10), times, or all; without this option "
-                       "nodes, times of Cora and a few epochs of points, and nodes alone where "
+                       "nodes, times of Cora and points, and nodes alone where "
                        "--data, --set, --models, --splits or --runs say what to do with them")
             ->delimiter(',')
             ->check(CLI::IsMember({"nodes", "graphs", "points", "times", "all"}));
@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
             "from a folder of the TU collection's or GIN's files"),
         app.add_option("--models", options.models,
                        "networks of nodes: mlp (does not see the graph), cheb, gcn, gat, sgc, arma, appnp; of graphs: mlp, gcn, sage, "
-                       "gin-0, gin-eps; "
+                       "gin-0, gin-eps, top-k, sage-nojk, attention, set2set, sort; "
                        "of points: mpnn, pointnet++, edgecnn; times: gcn, gat, r-gcn")
             ->delimiter(','),
         app.add_option("--splits", options.splits, "nodes: fixed (the public one), random (new for each run)")

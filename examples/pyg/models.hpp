@@ -107,14 +107,12 @@ struct Cheb {
     static long terms(const Setting& s) { return s.set == Set::cora || (s.set == Set::citeseer && s.random) ? 3 : 2; }
     Cheb(const Setting& s, Key key) : conv1(s.features, 16, terms(s), key.split(1)), conv2(16, s.classes, terms(s), key.split(2)) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const {
-        if (!dense.has_value()) dense = x.to_dense().to(x.device());
-        return conv2(drop(Hidden(relu(conv1(dense, g))), 0.5, c, 1), g);
+        return conv2(drop(Hidden(relu(conv1(x, g))), 0.5, c, 1), g);
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
         f("conv2", self.conv2);
     }
-    mutable Hidden dense;
 };
 
 // As it was when the paper's table was made.
@@ -128,14 +126,12 @@ struct Arma {
     }
     Arma(const Setting& s, Key key) : conv1(s.features, 16, key.split(1), options(s)), conv2(16, s.classes, key.split(2), options(s)) {}
     Hidden operator()(const Features& x, const graph::Graph& g, const nn::Context& c) const {
-        if (!dense.has_value()) dense = x.to_dense().to(x.device());
-        return conv2(drop(conv1(dense, g, c.split(1)), 0.5, c, 2), g, c.split(3));
+        return conv2(drop(conv1(x, g, c.split(1)), 0.5, c, 2), g, c.split(3));
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
         f("conv2", self.conv2);
     }
-    mutable Hidden dense;
 };
 
 // A GCN that does not see the graph.

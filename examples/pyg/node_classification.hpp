@@ -1,17 +1,15 @@
 // Classification of nodes: the paper's networks on one graph, over splits and seeds.
 #pragma once
 
+#include "figures_log.hpp"
 #include "options.hpp"
 #include "pictures.hpp"
 #include "published.hpp"
 
 #include <tenon/graph/io/npz_graph.hpp>
 #include <tenon/graph/io/planetoid.hpp>
-#include <tenon/io/csv.hpp>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 namespace pyg_example {
 
@@ -48,21 +46,6 @@ inline Data read_data(const std::string& set, const std::string& path) {
     return d;
 }
 
-// What earlier runs have left in a log of ours.
-inline std::vector<Outcome> finished(const std::string& path) {
-    std::vector<Outcome> runs;
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    while (std::getline(file, line)) {
-        Outcome o;
-        char comma;
-        std::istringstream row(line);
-        if (row >> o.seed >> comma >> o.test >> comma >> o.last >> comma >> o.epochs >> comma >> o.seconds) runs.push_back(o);
-    }
-    return runs;
-}
-
 struct Row {
     std::string model, split;
     std::vector<Outcome> runs;
@@ -74,13 +57,23 @@ void run_model(const std::string& model, const Data& d, const Options& options, 
     Protocol protocol = Net::protocol(setting);
     if (options.epochs > 0) protocol.epochs = options.epochs;
     const std::string stem = options.out + "/" + set_keys[static_cast<std::size_t>(d.set)] + "-" + row.split + "-" + model;
-    if (options.resume) row.runs = finished(stem + ".csv");
-    io::CsvLog log(stem + ".csv", {"seed", "test", "last", "epochs", "seconds"},
-                   options.resume ? io::CsvMode::append : io::CsvMode::replace);
+    // A run is what its seed and its longest number of epochs make it.
+    const auto name_of = [&](std::uint64_t seed) { return "seed " + std::to_string(seed) + " of " + std::to_string(protocol.epochs) + " epochs"; };
+    std::map<std::string, Outcome> earlier;
+    if (options.resume)
+        for (const auto& [run, n] : figures_in(stem + ".csv", 4))
+            earlier[run] = {.test = n[0], .last = n[1], .seconds = n[3], .epochs = static_cast<long>(n[2])};
+    io::CsvLog log(stem + ".csv", {"run", "test", "last", "epochs", "seconds"}, log_mode(options.resume));
+    CurveLog curves(stem + "-curves.csv", options.resume);
     example::Progress bar(model + " " + row.split, options.runs);
     for (long i = 0; i < options.runs && !example::interrupted(); ++i) {
         const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(i);
-        if (std::any_of(row.runs.begin(), row.runs.end(), [&](const Outcome& o) { return o.seed == seed; })) continue;
+        if (const auto found = earlier.find(name_of(seed)); found != earlier.end()) {
+            row.runs.push_back(found->second);
+            if (auto before = curves.of(found->first, found->second.epochs); !before.empty()) curve.runs.push_back(std::move(before));
+            bar.skip(1);
+            continue;
+        }
         // The split of a run depends on its seed alone: every network sees the same ones.
         const graph::Split split = random ? graph::random_split(d.data.y, Key(seed).split(2)) : d.fixed;
         std::vector<Epoch> epochs;
@@ -92,7 +85,8 @@ void run_model(const std::string& model, const Data& d, const Options& options, 
         };
         const Outcome outcome = run_once<Net>(d, setting, protocol, split, seed, options.place(), each);
         if (outcome.stopped) break;
-        log.row(static_cast<long>(seed), outcome.test, outcome.last, outcome.epochs, outcome.seconds);
+        curves.add(name_of(seed), epochs);
+        log.row(name_of(seed), outcome.test, outcome.last, outcome.epochs, outcome.seconds);
         row.runs.push_back(outcome);
         curve.runs.push_back(std::move(epochs));
         if (i == 0 && best.has_value())
@@ -103,7 +97,7 @@ void run_model(const std::string& model, const Data& d, const Options& options, 
 }
 
 inline int classify_nodes(const Options& options, example::Result& result) {
-    const std::vector<std::string> models = options.models_or({"mlp", "gcn", "gat", "sgc", "appnp"});
+    const std::vector<std::string> models = options.models_or({"mlp", "cheb", "gcn", "gat", "sgc", "arma", "appnp"});
     for (const std::string& model : models) with_model(model, [](auto) {});
     for (const std::string& split : options.splits)
         if (split != "fixed" && split != "random") fail<ValueError>("--splits: \"", split.c_str(), "\", expected fixed or random");

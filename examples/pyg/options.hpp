@@ -17,7 +17,7 @@ struct Options : example::CommonOptions {
     long layers = 0, hidden = 0;  // of graphs; 0: as the set has it
     std::string readout = "mean";
     long clouds = 40, points = 0;  // of points: made-up clouds of each shape; points of a cloud, 0: as the set has it
-    bool brief = false;  // all tasks by default: what fits into five minutes
+    bool brief = false;  // several tasks by default: times of Cora alone, so that all fits into five minutes
     bool paper = false, paper_table = false;
 
     std::string data_or(const char* own) const { return data.empty() ? own : data; }

@@ -9,11 +9,19 @@
 #include <tenon/graph/transforms/edge_attributes.hpp>
 #include <tenon/tenon.hpp>
 
+#include <cmath>
 #include <string>
 
 namespace pyg_example {
 
 using namespace tenon;
+
+struct PointSetting {
+    long classes = 10, neighbours = 20;  // neighbours: EdgeCnn's
+    // For small sets and few steps, not as published: offsets count in radii, and what the MPNN's layers average is normalised over the
+    // batch. (Offsets are small, and averages of neighbourhoods differ little from each other: both take long to be seen.)
+    bool eased = false;
+};
 
 // Points of some clouds, and what is known of them.
 struct Cloud {
@@ -65,11 +73,13 @@ inline Three three(long in, long a, long b, long out, Key key) {
 struct PointNet {
     graph::PointNetConv<Two> conv1, conv2, conv3;
     PointHead head;
-    PointNet(long classes, long, Key key)
+    bool eased;
+    PointNet(const PointSetting& s, Key key)
         : conv1(two(3, 64, 64, key.split(1))),
           conv2(two(67, 128, 128, key.split(2))),
           conv3(two(131, 256, 256, key.split(3))),
-          head(256, classes, key.split(4)) {}
+          head(256, s.classes, key.split(4)),
+          eased(s.eased) {}
     Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
         Cloud at = given;
         at.x = layer(conv1, at, 0.2);
@@ -78,8 +88,9 @@ struct PointNet {
         at = at.sampled(0.25);
         return head(graph::global_max_pool(layer(conv3, at, 1.0), at.clouds), c);
     }
-    static Tensor<float, 2> layer(const graph::PointNetConv<Two>& conv, const Cloud& at, double radius) {
-        return relu(conv(at.x, at.pos, graph::Graph::from_edges(graph::radius_graph(at.pos, radius, at.clouds), at.pos.shape(0))));
+    Tensor<float, 2> layer(const graph::PointNetConv<Two>& conv, const Cloud& at, double radius) const {
+        const graph::Graph g = graph::Graph::from_edges(graph::radius_graph(at.pos, radius, at.clouds), at.pos.shape(0));
+        return relu(conv(at.x, eased ? Tensor<float, 2>(at.pos * static_cast<float>(1 / radius)) : at.pos, g));
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
@@ -93,33 +104,55 @@ struct PointNet {
 struct Mpnn {
     using Network = nn::Sequential<nn::Linear<>, nn::ReLU>;
     graph::NNConv<Network> conv1, conv2, conv3;
+    nn::BatchNorm1d<> norm1, norm2, norm3;
     PointHead head;
+    bool eased;
     static graph::NNConv<Network> conv(long in, long out, Key key) {
         return graph::NNConv<Network>(in, out, Network(nn::Linear<>(3, 25, key.split(0)), nn::ReLU()), 25, key.split(1),
                                       graph::Aggregation::mean);
     }
-    Mpnn(long classes, long, Key key)
+    Mpnn(const PointSetting& s, Key key)
         : conv1(conv(1, 64, key.split(1))),
           conv2(conv(64, 64, key.split(2))),
           conv3(conv(64, 128, key.split(3))),
-          head(128, classes, key.split(4)) {}
+          norm1(64),
+          norm2(64),
+          norm3(128),
+          head(128, s.classes, key.split(4)),
+          eased(s.eased) {}
+    // A layer's output adds up its inputs times the network's outputs: both numbers are the fan-in of the matrices' weights.
+    void divide_by_inputs() {
+        for (auto* conv : {&conv1, &conv2, &conv3}) {
+            const float share = static_cast<float>(1 / std::sqrt(static_cast<double>(conv->in)));
+            conv->lin_nn.weight.copy_from(conv->lin_nn.weight.detach() * share);
+            conv->lin_nn.bias.copy_from(conv->lin_nn.bias.detach() * share);
+        }
+    }
     Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
         Cloud at = given;
         at.x = ones<float>({at.pos.shape(0), 1}, at.pos.device());
-        at.x = layer(conv1, at, 0.2);
+        at.x = layer(conv1, norm1, at, 0.2, c);
         at = at.sampled(0.5);
-        at.x = layer(conv2, at, 0.4);
+        at.x = layer(conv2, norm2, at, 0.4, c);
         at = at.sampled(0.25);
-        return head(graph::global_mean_pool(layer(conv3, at, 1.0), at.clouds), c);
+        return head(graph::global_mean_pool(layer(conv3, norm3, at, 1.0, c), at.clouds), c);
     }
-    static Tensor<float, 2> layer(const graph::NNConv<Network>& conv, const Cloud& at, double radius) {
+    Tensor<float, 2> layer(const graph::NNConv<Network>& conv, const nn::BatchNorm1d<>& norm, const Cloud& at, double radius,
+                           const nn::Context& c) const {
         const graph::Graph g = graph::Graph::from_edges(graph::radius_graph(at.pos, radius, at.clouds), at.pos.shape(0));
-        return relu(conv(at.x, g, graph::cartesian(at.pos, g)));
+        if (!eased) return relu(conv(at.x, g, graph::cartesian(at.pos, g)));
+        const Tensor<float, 2> offset = (graph::gather_sources(g, at.pos) - graph::gather_targets(g, at.pos)) * static_cast<float>(1 / radius);
+        return relu(norm(Tensor<float, 2>(conv(at.x, g, offset)), c));
     }
     static void visit(auto& self, auto&& f) {
         f("conv1", self.conv1);
         f("conv2", self.conv2);
         f("conv3", self.conv3);
+        if (self.eased) {
+            f("norm1", self.norm1);
+            f("norm2", self.norm2);
+            f("norm3", self.norm3);
+        }
         f("head", self.head);
     }
 };
@@ -130,12 +163,12 @@ struct EdgeCnn {
     nn::Linear<> lin;
     PointHead head;
     long neighbours;
-    EdgeCnn(long classes, long k, Key key)
+    EdgeCnn(const PointSetting& s, Key key)
         : conv1(three(6, 64, 64, 64, key.split(1))),
           conv2(three(128, 128, 128, 256, key.split(2))),
           lin(256, 512, key.split(3)),
-          head(512, classes, key.split(4)),
-          neighbours(k) {}
+          head(512, s.classes, key.split(4)),
+          neighbours(s.neighbours) {}
     Tensor<float, 2> operator()(const Cloud& at, const nn::Context& c) const {
         const Tensor<float, 2> first = layer(conv1, at.pos, at.clouds), second = layer(conv2, first, at.clouds);
         return head(graph::global_max_pool(Tensor<float, 2>(relu(lin(second))), at.clouds), c);
@@ -151,7 +184,7 @@ struct EdgeCnn {
     }
 };
 
-// f(type) with the network of that name, to be made of the number of classes, that of neighbours (EdgeCnn) and a key. Throws ValueError.
+// f(type) with the network of that name, to be made of a PointSetting and a key. Throws ValueError.
 template <class F>
 void with_point_model(const std::string& name, F&& f) {
     if (name == "pointnet++") f(std::type_identity<PointNet>{});

@@ -1,11 +1,15 @@
 // How the paper trains and counts: full batch, Adam, and the test accuracy at the epoch with the lowest validation loss.
 #pragma once
 
+#include "../common/example.hpp"
 #include "models.hpp"
 
 #include <tenon/graph/splits.hpp>
 #include <tenon/graph/transforms.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 namespace pyg_example {
@@ -23,7 +27,6 @@ struct Epoch {
     double train_loss = 0, validation_loss = 0, validation = 0, test = 0;
 };
 struct Outcome {
-    std::uint64_t seed = 0;
     double test = std::nan(""), last = std::nan(""), seconds = 0;  // at the epoch of the lowest validation loss; of the last one
     long epochs = 0;
     bool stopped = false;  // by Ctrl-C: no result
@@ -54,7 +57,7 @@ struct Judge {
 template <class Net, class Each>
 Outcome run_once(const Data& d, const Setting& setting, const Protocol& protocol, const graph::Split& split, std::uint64_t seed, Device device,
                  Each&& each) {
-    Outcome outcome{.seed = seed};
+    Outcome outcome;
     const double begun = example::Progress::now();
     const Key key = Key(seed).split(1);
     Net net = tenon::to(Net(setting, key.split(0)), device);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every task of the example in a few seconds, on real data where it is there: prints its table, exits well, and graphs go on with
-# --resume from the folds that are there to the same figures.
+# Every task of the example in a few seconds, on real data where it is there: prints its table, exits well, and goes on with --resume
+# from what is there to the same figures.
 #
 #   quick_test.sh <program> <work folder>
 set -euo pipefail
@@ -16,9 +16,13 @@ check() {  # <log> <text ...>: the log has every text, no figure is nan, and the
     if grep '^result:' "$log" | grep -q nan; then cat "$log"; exit 1; fi
 }
 
-"$program" --task times,points --quick --epochs 2 --points 64 --out "$work/made-up" > "$work/made-up.txt"
+made_up=("$program" --task times,points --quick --epochs 2 --points 64 --out "$work/made-up")
+"${made_up[@]}" > "$work/made-up.txt"
 check "$work/made-up.txt" '| PubMed, gcn' '| MUTAG-RDF, r-gcn' 'synthetic' 'say nothing of real data' '| edgecnn'
 [ -s "$work/made-up/points-accuracy.png" ]
+# All of it is there: the same figures, times included, and nothing is computed.
+"${made_up[@]}" --resume > "$work/again.txt"
+cmp <(grep '^|' "$work/made-up.txt") <(grep '^|' "$work/again.txt")
 
 # Rings and paths in the text format of GIN: all nodes of a ring have two neighbours.
 awk 'BEGIN {
@@ -39,6 +43,7 @@ graphs=("$program" --task graphs --set rings --data "$work" --models gcn,gin-eps
 check "$work/straight.txt" '60 graphs' '| gin-eps'
 mkdir -p "$work/broken"
 head -n 4 "$work/straight/RINGS-gcn-mean.csv" > "$work/broken/RINGS-gcn-mean.csv"
+head -n 14 "$work/straight/RINGS-gcn-mean-curves.csv" > "$work/broken/RINGS-gcn-mean-curves.csv"
 "${graphs[@]}" --out "$work/broken" --resume > "$work/broken.txt"
 for model in gcn gin-eps; do
     cmp <(sed 's/,[^,]*$//' "$work/straight/RINGS-$model-mean.csv") <(sed 's/,[^,]*$//' "$work/broken/RINGS-$model-mean.csv")
@@ -49,9 +54,20 @@ status=0; "${graphs[@]}" --set nothing --out "$work/none" 2> "$work/error" > /de
 
 if [ -d "$shared/planetoid" ]; then
     "$program" --task nodes --quick --data "$shared/planetoid" --out "$work/nodes" > "$work/nodes.txt"
-    check "$work/nodes.txt" '2708 nodes' '| appnp, fixed'
+    check "$work/nodes.txt" '2708 nodes' '| appnp, fixed' '| arma, fixed'
+    nodes=("$program" --task nodes --data "$shared/planetoid" --splits random --models cheb --runs 2 --epochs 8 --threads 1)
+    "${nodes[@]}" --out "$work/through" > "$work/through.txt"
+    mkdir -p "$work/stopped"
+    # One run, and of the other one the first epochs.
+    head -n 2 "$work/through/cora-random-cheb.csv" > "$work/stopped/cora-random-cheb.csv"
+    head -n 12 "$work/through/cora-random-cheb-curves.csv" > "$work/stopped/cora-random-cheb-curves.csv"
+    "${nodes[@]}" --out "$work/stopped" --resume > "$work/stopped.txt"
+    cmp <(sed 's/,[^,]*$//' "$work/through/cora-random-cheb.csv") <(sed 's/,[^,]*$//' "$work/stopped/cora-random-cheb.csv")
+    cmp "$work/through/cora-random-accuracy.png" "$work/stopped/cora-random-accuracy.png"
 fi
 if [ -d "$shared/tu/MUTAG" ]; then
     "$program" --task graphs --quick --data "$shared/tu" --out "$work/graphs" > "$work/graphs.txt"
     check "$work/graphs.txt" '188 graphs' '| gin-0'
+    "$program" --task graphs --quick --epochs 3 --models top-k,sage-nojk,attention,set2set,sort --data "$shared/tu" --out "$work/pools" > "$work/pools.txt"
+    check "$work/pools.txt" '| top-k' '| set2set' '| sort'
 fi

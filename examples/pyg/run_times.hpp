@@ -102,8 +102,19 @@ inline int measure_times(const Options& options, example::Result& result) {
     const auto wanted = [&](const char* model) { return std::find(models.begin(), models.end(), model) != models.end(); };
     std::printf("\ntimes: seconds of %ld epochs of training steps after a training that does not count\n", epochs);
     example::Table table({"set, network", "here", "fastest epoch, ms", "DGL 0.2", "DGL 0.2 fused", "PyG 2019", "graph"});
-    const auto add = [&](const std::string& set, const std::string& model, const Time& t, bool real) {
+    const std::string path_of_log = options.out + "/times.csv";
+    std::map<std::string, Time> earlier;
+    if (options.resume)
+        for (const auto& [run, n] : figures_in(path_of_log, 2)) earlier[run] = {.total = n[0], .fastest = n[1], .epochs = epochs};
+    io::CsvLog log(path_of_log, {"run", "seconds", "fastest_epoch"}, log_mode(options.resume));
+    // measure() gives the Time, unless an earlier run of this program has measured the same.
+    const auto add = [&](const std::string& set, const std::string& model, bool real, auto&& measure) {
+        const std::string run = set + " " + model + (real ? " real" : " synthetic") + " " + std::to_string(epochs) + " epochs " + options.device + " " +
+                                tenon::name(tenon::isa()) + " " + std::to_string(tenon::num_threads()) + " threads";
+        const auto found = earlier.find(run);
+        const Time t = found != earlier.end() ? found->second : measure();
         if (t.epochs < epochs) return;  // interrupted
+        if (found == earlier.end()) log.row(run, t.total, t.fastest);
         const PublishedTime* const p = published_time(set, model);
         table.row({set + ", " + model, example::number(t.total, 2), example::number(1e3 * t.fastest, 2),
                    p != nullptr ? example::number(p->degree_buckets, 2) : "-", p != nullptr ? example::number(p->fused, 2) : "-",
@@ -119,13 +130,13 @@ inline int measure_times(const Options& options, example::Result& result) {
         const Data d =
             real ? read_data(set_keys[i], path) : synthetic_data(static_cast<Set>(i), sizes[i], Key(options.seed).split(8).split(i));
         example::Progress bar(std::string("times ") + set_names[i], 2);
-        if (wanted("gcn")) add(set_names[i], "gcn", time_nodes<Gcn>(d, epochs, options), real);
+        if (wanted("gcn")) add(set_names[i], "gcn", real, [&] { return time_nodes<Gcn>(d, epochs, options); });
         bar.advance("gcn");
-        if (wanted("gat")) add(set_names[i], "gat", time_nodes<Gat>(d, epochs, options), real);
+        if (wanted("gat")) add(set_names[i], "gat", real, [&] { return time_nodes<Gat>(d, epochs, options); });
         bar.advance("gat");
     }
     if (wanted("r-gcn") && options.set.empty() && !options.brief && !example::interrupted())
-        add("MUTAG-RDF", "r-gcn", time_relations(epochs, options), false);
+        add("MUTAG-RDF", "r-gcn", false, [&] { return time_relations(epochs, options); });
     table.print();
     std::printf("published: 200 epochs on a GTX 1080 Ti. synthetic: a made-up graph with as many nodes, edges, features and words.\n");
     return example::interrupted() ? example::interrupted_exit : example::success;

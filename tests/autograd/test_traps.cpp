@@ -77,6 +77,46 @@ TEST_CASE("let computes once and its gradient arrives once; custom uses its own 
     CHECK(x.grad().data()[0] == 3);
 }
 
+// y = v^2 x + w v of v = x w: the value's leaves are the body's, too, and get their gradients last.
+TEST_CASE("a tensor in a let's value and in its body gets the gradients of both") {
+    const auto formula = [](const auto& x, const auto& w) { return let(x * w, [=](auto v) { return v * v * x + w * v; }); };
+    const auto check = [&](const auto& x, const auto& w, double factor) {
+        bool right = true;
+        for (long i = 0; i < x.size(); ++i) {
+            const double a = x.data()[i], b = w.data()[w.size() == 1 ? 0 : i];
+            const double da = factor * (3 * a * a * b * b + b * b);
+            right = right && std::abs(x.grad().data()[i] - da) <= 1e-12 * (1 + std::abs(da));
+        }
+        double total = 0, size = 0;
+        for (long i = 0; i < x.size(); ++i) {
+            const double a = x.data()[i], b = w.data()[w.size() == 1 ? 0 : i], db = factor * (2 * a * a * a * b + 2 * a * b);
+            if (w.size() > 1) right = right && std::abs(w.grad().data()[i] - db) <= 1e-12 * (1 + std::abs(db));
+            total += db;
+            size += std::abs(db);
+        }
+        if (w.size() == 1) right = right && std::abs(w.grad().data()[0] - total) <= 1e-12 * (1 + size);
+        CHECK(right);
+    };
+    for (const long n : {1l, 5l, 64l, 1000l, 100003l}) {
+        INFO(n << " elements");
+        const auto x = randn<double>({n}, Key{1}).require_grad(), w = randn<double>({n}, Key{2}).require_grad();
+        sum(formula(x, w)).backward();
+        check(x, w, 1);
+        // A gradient that is there is added to.
+        Tensor<double, 1>(formula(x, w)).backward(ones<double>({n}));
+        check(x, w, 2);
+        // One of the two is broadcast.
+        const auto a = clone(x.detach()).require_grad();
+        const auto b = full<double>({}, 1.5).require_grad();
+        sum(formula(a, b)).backward();
+        check(a, b, 1);
+    }
+    // Every leaf is one tensor, in the value, in the body, and in a let within.
+    const auto x = from<double>({-1, 0.5, 2}).require_grad();
+    sum(let(x * x, [=](auto v) { return let(v * x, [=](auto u) { return u * v * x; }); })).backward();
+    for (int i = 0; i < 3; ++i) CHECK(x.grad().data()[i] == Approx(6 * std::pow(x.data()[i], 5)).epsilon(1e-12));
+}
+
 TEST_CASE("several outputs of one pass, as one node") {
     const auto x = from<double>({1, 2, 3}).require_grad(), w = from<double>({0.5, 0.25, 2}).require_grad();
     auto [a, b] = eval(x * w, tanh(x));

@@ -56,12 +56,6 @@ std::vector<T> numbers(long count, unsigned seed) {
     return v;
 }
 template <class T>
-std::vector<double> magnitudes(const std::vector<T>& v) {
-    std::vector<double> r(v.size());
-    for (std::size_t i = 0; i < v.size(); ++i) r[i] = std::abs(static_cast<double>(v[i]));
-    return r;
-}
-template <class T>
 std::vector<double> wide(const std::vector<T>& v) { return std::vector<double>(v.begin(), v.end()); }
 
 // Images in memory: which places hold the elements of a contiguous array, in its order.
@@ -168,18 +162,7 @@ Made check(Way way, const Case<D>& given) {
                scale = numbers<T>(s.c_out, 5);
     const auto x_start = numbers<T>(x_size, 6), y_start = numbers<T>(y_size, 7), w_start = numbers<T>(w_size, 8),
                x_bias = numbers<T>(s.c_in, 9);
-    const auto xc = ImageStrides<D>::contiguous(s.c_in, s.in), yc = ImageStrides<D>::contiguous(s.c_out, s.out);
-    const auto y_count = static_cast<std::size_t>(y_size), x_count = static_cast<std::size_t>(x_size),
-               w_count = static_cast<std::size_t>(w_size);
-    std::vector<double> y_sum(y_count), y_bound(y_count), dx_sum(x_count), dx_bound(x_count), dw_sum(w_count), dw_bound(w_count);
-    const auto sums = [&](const std::vector<double>& a, const std::vector<double>& b, const std::vector<double>& c, std::vector<double>& y,
-                          std::vector<double>& dx, std::vector<double>& dw) {
-        host::conv_forward<double, D>(s, a.data(), xc, b.data(), y.data(), yc);
-        host::conv_backward_data<double, D>(s, c.data(), yc, b.data(), dx.data(), xc);
-        host::conv_backward_weights<double, D>(s, a.data(), xc, c.data(), yc, dw.data());
-    };
-    sums(wide(x), wide(w), wide(dy), y_sum, dx_sum, dw_sum);
-    sums(magnitudes(x), magnitudes(w), magnitudes(dy), y_bound, dx_bound, dw_bound);
+    const Products sums = products_of(s, x, w, dy);
 
     const Array<T> dw_array(w_start), w_array(w), bias_array(bias), scale_array(scale), x_bias_array(x_bias);
     const long out = s.out_size(), in = s.in_size();
@@ -200,14 +183,14 @@ Made check(Way way, const Case<D>& given) {
                 if (forward<T, D>(way, s, xa.get(), xs, w_array.get(), result.get(), ys, e)) {
                     ++made.forward;
                     const auto memory = result.values(), y = gathered(memory, y_at);
-                    auto wanted = y_sum;
+                    auto wanted = sums.y.value;
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i) {
                         const auto channel = i / static_cast<std::size_t>(out) % static_cast<std::size_t>(s.c_out);
                         if (e.scale != nullptr) wanted[i] *= static_cast<double>(scale[channel]);
                         wanted[i] += static_cast<double>(y_start[i]) + static_cast<double>(bias[channel]);
                         if (wanted[i] < 0) wanted[i] = 0;
                     }
-                    CHECK(worst(y, wanted, y_bound, s.group_in() * s.kernel_size(), twice) <= 1);
+                    CHECK(worst(y, wanted, sums.y.size, s.group_in() * s.kernel_size(), twice) <= 1);
                     CHECK(untouched(memory, y_at));
                     // The same bits from every layout.
                     if (way == Way::own && !rich) {
@@ -223,11 +206,11 @@ Made check(Way way, const Case<D>& given) {
                 if (backward_data<T, D>(way, s, dya.get(), ys, w_array.get(), result.get(), xs, e)) {
                     ++made.data;
                     const auto memory = result.values(), dx = gathered(memory, x_at);
-                    auto wanted = dx_sum;
+                    auto wanted = sums.dx.value;
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i)
                         wanted[i] += static_cast<double>(x_start[i]) +
                                      static_cast<double>(x_bias[i / static_cast<std::size_t>(in) % static_cast<std::size_t>(s.c_in)]);
-                    CHECK(worst(dx, wanted, dx_bound, s.group_out() * s.kernel_size(), twice) <= 1);
+                    CHECK(worst(dx, wanted, sums.dx.size, s.group_out() * s.kernel_size(), twice) <= 1);
                     CHECK(untouched(memory, x_at));
                     if (way == Way::own && !rich) {
                         if (dx_bits.empty()) dx_bits = dx;
@@ -236,13 +219,13 @@ Made check(Way way, const Case<D>& given) {
                 }
             }
             {
-                REQUIRE(cudaMemcpy(dw_array.get(), w_start.data(), w_count * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess);
+                REQUIRE(cudaMemcpy(dw_array.get(), w_start.data(), w_start.size() * sizeof(T), cudaMemcpyHostToDevice) == cudaSuccess);
                 if (backward_weights<T, D>(way, s, xa.get(), xs, dya.get(), ys, dw_array.get(), rich)) {
                     ++made.weights;
                     const auto dw = dw_array.values();
-                    auto wanted = dw_sum;
+                    auto wanted = sums.dw.value;
                     for (std::size_t i = 0; rich && i < wanted.size(); ++i) wanted[i] += static_cast<double>(w_start[i]);
-                    CHECK(worst(dw, wanted, dw_bound, s.n * s.out_size(), twice) <= 1);
+                    CHECK(worst(dw, wanted, sums.dw.size, s.n * s.out_size(), twice) <= 1);
                     if (way == Way::own && !rich) {
                         if (dw_bits.empty()) dw_bits = dw;
                         CHECK(dw_bits == dw);

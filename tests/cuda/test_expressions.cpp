@@ -61,6 +61,12 @@ TEST_CASE("formulas broadcast on the device as on the CPU") {
     compare<half, 2, 1>(Shape<2>{{9, 13}}, Shape<1>{{13}}, swirl, 0.005);
 }
 
+TEST_CASE("a tensor in a let's value and in its body gets both gradients on the device") {
+    const auto shared = [](const auto& a, const auto& b) { return let(a * b, [=](auto v) { return v * v * a + b * v; }); };
+    compare<float, 2, 2>(Shape<2>{{9, 13}}, Shape<2>{{9, 13}}, shared, 1e-5);
+    compare<float, 2, 1>(Shape<2>{{9, 12}}, Shape<1>{{12}}, shared, 1e-5);
+}
+
 TEST_CASE("sums over any axes on the device") {
     auto x = wave<float, 3>(Shape<3>{{7, 130, 33}}, 0.01);
     auto there = x.to(cuda());

@@ -1,5 +1,5 @@
-// Stands in for cuDNN 9's legacy convolutions and pooling: the calls that this project makes, as plain loops behind strict checks (src/cudnn.cpp).
-// The project finds them as it finds the library's, by name (emulator/libraries.hpp).
+// Stands in for cuDNN 9's legacy convolutions and pooling: the calls that this project makes, as plain loops behind strict checks
+// (src/cudnn*.cpp). The project finds them as it finds the library's, by name (emulator/libraries.hpp).
 #pragma once
 
 #include <stddef.h>

@@ -228,13 +228,15 @@ TEST_CASE("row-major, batched, and other types") {
         p.describe();
         p.set(p.c, CUBLASLT_MATRIX_LAYOUT_TYPE, CUDA_R_32I);
         std::vector<signed char> a(16), b(16);
-        for (int i = 0; i < 16; ++i) a[static_cast<size_t>(i)] = static_cast<signed char>(i * 9 - 60), b[static_cast<size_t>(i)] = static_cast<signed char>(90 - i * 7);
+        for (int i = 0; i < 16; ++i)
+            a[static_cast<size_t>(i)] = static_cast<signed char>(i * 9 - 60),
+            b[static_cast<size_t>(i)] = static_cast<signed char>(90 - i * 7);
         DeviceArray<signed char> da(a), db(b);
         DeviceArray<int> dc(16);
         const int one = 1, zero = 0;
         REQUIRE(p.find() == CUBLAS_STATUS_SUCCESS);
-        REQUIRE(cublasLtMatmul(p.handle, p.desc, &one, da.data, p.a, db.data, p.b, &zero, dc.data, p.c, dc.data, p.c, nullptr, nullptr, 0, nullptr) ==
-                CUBLAS_STATUS_SUCCESS);
+        REQUIRE(cublasLtMatmul(p.handle, p.desc, &one, da.data, p.a, db.data, p.b, &zero, dc.data, p.c, dc.data, p.c, nullptr, nullptr, 0,
+                               nullptr) == CUBLAS_STATUS_SUCCESS);
         const auto got = dc.get();
         for (size_t i = 0; i < 4; ++i)
             for (size_t j = 0; j < 4; ++j) {
@@ -256,7 +258,8 @@ TEST_CASE("row-major, batched, and other types") {
             p.describe();
             // 1.5 in both formats; the product of three is 6.75.
             const unsigned short one_and_a_half = type == CUDA_R_16BF ? 0x3fc0 : 0x3e00, result = type == CUDA_R_16BF ? 0x40d8 : 0x46c0;
-            DeviceArray<unsigned short> da(std::vector<unsigned short>(15, one_and_a_half)), db(std::vector<unsigned short>(12, one_and_a_half)), dc(20);
+            DeviceArray<unsigned short> da(std::vector<unsigned short>(15, one_and_a_half)),
+                db(std::vector<unsigned short>(12, one_and_a_half)), dc(20);
             REQUIRE(p.run(da.data, db.data, dc.data) == CUBLAS_STATUS_SUCCESS);
             CHECK(dc.get() == std::vector<unsigned short>(20, result));
         }
@@ -403,8 +406,8 @@ TEST_CASE("a captured product") {
     REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
     REQUIRE(p.find() == CUBLAS_STATUS_SUCCESS);
     REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal) == cudaSuccess);
-    REQUIRE(cublasLtMatmul(p.handle, p.desc, &p.alpha, da.data, p.a, db.data, p.b, &p.beta, dc.data, p.c, dc.data, p.c, &p.result.algo, nullptr, 0,
-                           stream) == CUBLAS_STATUS_SUCCESS);
+    REQUIRE(cublasLtMatmul(p.handle, p.desc, &p.alpha, da.data, p.a, db.data, p.b, &p.beta, dc.data, p.c, dc.data, p.c, &p.result.algo,
+                           nullptr, 0, stream) == CUBLAS_STATUS_SUCCESS);
     REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
     REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
     p.alpha = 7.0f;  // was read when it was captured

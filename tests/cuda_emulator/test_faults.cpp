@@ -265,7 +265,8 @@ TEST_CASE("warp operations with a wrong mask") {
     Fresh fresh;
     DeviceArray<int> out(32);
     CHECK(launch(1, 32, 0, nullptr, &warp_in_branch, out.data) == cudaErrorLaunchTimeout);
-    CHECK_THAT(fault(), Contains("divergent warp operation: __shfl_xor_sync with mask 0xffffffff") && Contains("lane 20 waits at the barrier"));
+    CHECK_THAT(fault(),
+               Contains("divergent warp operation: __shfl_xor_sync with mask 0xffffffff") && Contains("lane 20 waits at the barrier"));
     cuda_emulator::clear();
     CHECK(launch(1, 32, 0, nullptr, &mask_without_self, out.data) == cudaErrorLaunchFailure);
     CHECK_THAT(fault(), Contains("wrong mask: __shfl_sync"));
@@ -382,8 +383,8 @@ TEST_CASE("misaligned accesses") {
     Fresh fresh;
     DeviceArray<float> a(std::vector<float>(32, 1.0f)), b(std::vector<float>(32, 1.0f));
 #if !defined(__clang__)  // which splits the vector and checks its parts
-    CHECK(launch(1, 1, 0, nullptr, &axpy4<float4>, 1.0f, reinterpret_cast<const float4*>(a.data + 1), reinterpret_cast<float4*>(b.data), 1) ==
-          cudaErrorMisalignedAddress);
+    CHECK(launch(1, 1, 0, nullptr, &axpy4<float4>, 1.0f, reinterpret_cast<const float4*>(a.data + 1), reinterpret_cast<float4*>(b.data),
+                 1) == cudaErrorMisalignedAddress);
     CHECK_THAT(fault(), Contains("misaligned") && Contains("byte 4 of the 128 bytes") && Contains("axpy4"));
     cuda_emulator::clear();
 #endif

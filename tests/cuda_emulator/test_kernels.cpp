@@ -77,8 +77,8 @@ TEST_CASE("transpose through shared memory") {
 TEST_CASE("vector loads") {
     const auto values = numbers<float>(4 * 300);
     DeviceArray<float> x(values), y(values);
-    REQUIRE(launch(3, 128, 0, nullptr, &axpy4<float4>, 2.0f, reinterpret_cast<const float4*>(x.data), reinterpret_cast<float4*>(y.data), 300) ==
-            cudaSuccess);
+    REQUIRE(launch(3, 128, 0, nullptr, &axpy4<float4>, 2.0f, reinterpret_cast<const float4*>(x.data), reinterpret_cast<float4*>(y.data),
+                   300) == cudaSuccess);
     const auto got = y.get();
     for (size_t i = 0; i < values.size(); ++i) REQUIRE(got[i] == 3.0f * values[i]);
     NO_FAULT;

@@ -51,6 +51,24 @@ def matrix(pointers, columns, values, width):
     return dense
 
 
+def b_spline(t, degree):
+    """The basis function with the knots 0, 1, .. degree + 1, by the recursion of Cox and de Boor."""
+    if degree == 0:
+        return ((t >= 0) & (t < 1)).to(t.dtype)
+    return (t * b_spline(t, degree - 1) + (degree + 1 - t) * b_spline(t - 1, degree - 1)) / degree
+
+
+def spline_basis(pseudo, sizes, opened, degree):
+    """Products over the axes, of which the first is the fastest."""
+    weight = torch.ones(len(pseudo), 1)
+    for d, (size, is_open) in enumerate(zip(sizes, opened)):
+        v = pseudo[:, d] * (size - degree * is_open)
+        f = v - v.detach().floor()
+        own = torch.stack([b_spline(f + degree - s, degree) for s in range(degree + 1)], 1)
+        weight = (own[:, :, None] * weight[:, None, :]).flatten(1)
+    return weight
+
+
 with Family("graph") as f:
     # An isolated node (4), a self-loop (2), a duplicate edge (0 -> 1), a node that only sends (3).
     edges = t([0, 1, 1, 2, 3, 2, 0], [1, 0, 2, 1, 2, 2, 1])
@@ -84,3 +102,7 @@ with Family("graph") as f:
            lambda values, x, pointers, columns: matrix(pointers, columns, values, 5) @ x)
     f.case("matmul_csr_transposed", {"values": r(6), "x": r(4, 3), "pointers": pointers, "columns": columns},
            lambda values, x, pointers, columns: matrix(pointers, columns, values, 5).T @ x)
+    for degree, sizes, opened in ((1, (3, 4), (1, 0)), (2, (5, 4, 3), (1, 0, 1)), (3, (6,), (1,))):
+        for name, edges in (("", 7), ("/one", 1), ("/none", 0)):
+            f.case(f"spline_basis_{degree}{name}", {"pseudo": 0.05 + 0.9 * torch.rand(edges, len(sizes))},
+                   lambda pseudo: spline_basis(pseudo, sizes, opened, degree))

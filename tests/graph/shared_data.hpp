@@ -14,6 +14,7 @@ inline std::string shared_data(const std::string& inner) {
     const std::string path = (named != nullptr ? std::string(named) : std::string(TENON_TEST_DIR) + "/../../shared/data") + "/" + inner;
     struct stat status;
     if (::stat(path.c_str(), &status) == 0) return path;
-    std::fprintf(stderr, "SKIPPED: no \"%s\": the checks with this data set are left out (TENON_SHARED_DATA names the folder)\n", path.c_str());
+    std::fprintf(stderr, "SKIPPED: no \"%s\": the checks with this data set are left out (TENON_SHARED_DATA names the folder)\n",
+                 path.c_str());
     return "";
 }

@@ -78,20 +78,25 @@ void compare(const std::string& name, M module, Call call, const std::pair<const
             if (kind == nn::Kind::parameter) {
                 CHECK(wanted.erase(parameter) == 1);
                 if (w.has_grad()) check_close(w.grad(), name + "/d_" + parameter);
-                else CHECK(std::all_of(stored(name + "/d_" + parameter).reals.begin(), stored(name + "/d_" + parameter).reals.end(), [](double v) { return v == 0; }));
+                else
+                    CHECK(std::all_of(stored(name + "/d_" + parameter).reals.begin(), stored(name + "/d_" + parameter).reals.end(),
+                                      [](double v) { return v == 0; }));
             } else {
                 check_close(w, name + "/after_" + parameter);
             }
         } else {
             const golden::Array& after = stored(name + "/after_" + parameter);
             REQUIRE(w.size() == after.size());
-            for (long i = 0; i < w.size(); ++i) CHECK(static_cast<std::int64_t>(w.data()[i]) == after.integers[static_cast<std::size_t>(i)]);
+            for (long i = 0; i < w.size(); ++i)
+                CHECK(static_cast<std::int64_t>(w.data()[i]) == after.integers[static_cast<std::size_t>(i)]);
         }
     });
     CHECK(wanted.empty());
 }
 // A leaf of the case, by name.
 template <int R = 2>
-std::pair<const char*, Tensor<double, R>> input(const std::string& name, const char* which) { return {which, leaf<R>(name + "/in_" + which)}; }
+std::pair<const char*, Tensor<double, R>> input(const std::string& name, const char* which) {
+    return {which, leaf<R>(name + "/in_" + which)};
+}
 
 }  // namespace stored_layers

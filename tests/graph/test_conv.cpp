@@ -45,7 +45,8 @@ graph::GATConv<T> gat(long heads, bool concat) {
 template <class Layer, class Call>
 void check_gradients(const Layer& layer, long nodes, long in, Call call) {
     const auto weigh = [](const Tensor<double, 2>& y) { return tenon::sum(y * randn<double>(y.shape(), Key{7})); };
-    CHECK_NOTHROW(testing::gradcheck([&](const auto& x) { return weigh(call(layer, Tensor<double, 2>(x))); }, randn<double>({nodes, in}, Key{5})));
+    CHECK_NOTHROW(
+        testing::gradcheck([&](const auto& x) { return weigh(call(layer, Tensor<double, 2>(x))); }, randn<double>({nodes, in}, Key{5})));
     int count = 0;
     nn::for_each_tensor(layer, [&](const char*, nn::Kind kind, const auto&) { count += kind == nn::Kind::parameter ? 1 : 0; });
     const auto x = randn<double>({nodes, in}, Key{6});
@@ -85,19 +86,23 @@ TEMPLATE_TEST_CASE("convolutions have the golden vectors", "", float, double) {
     const auto a = graph::gcn_norm<T>(g, w);
     check(a.weight, {0.447214, 0.447214, 0.496139, 0.124035, 0.588348, 0.5, 0.4, 0.461538, 1.0, 1.0});
     const auto kept = a.graph.edge_index();
-    CHECK(std::vector<long>(kept.data(), kept.data() + 20) == std::vector<long>{0, 1, 1, 2, 3, 0, 1, 2, 3, 4, 1, 0, 2, 1, 2, 0, 1, 2, 3, 4});
+    CHECK(std::vector<long>(kept.data(), kept.data() + 20) ==
+          std::vector<long>{0, 1, 1, 2, 3, 0, 1, 2, 3, 4, 1, 0, 2, 1, 2, 0, 1, 2, 3, 4});
     SECTION("GCN") {
         check(Tensor<T, 2>(gcn<T>()(x, g, w)), {-0.542705, 0.562426, -0.376880, 0.165055, -0.076380, -0.698435, -0.5, 0.55, 1.625, -0.025});
-        check(Tensor<T, 2>(gcn<T>(true)(x, g, w)), {-0.615728, 0.613255, -0.354016, 0.201796, 0.038591, -0.829704, -0.5, 0.55, 1.625, -0.025});
+        check(Tensor<T, 2>(gcn<T>(true)(x, g, w)),
+              {-0.615728, 0.613255, -0.354016, 0.201796, 0.038591, -0.829704, -0.5, 0.55, 1.625, -0.025});
         check(Tensor<T, 2>(gcn<T>()(x, g)), {-0.528093, 0.543918, -0.139520, -0.464226, -0.122008, -0.432457, -0.5, 0.55, 1.625, -0.025});
-        check(Tensor<T, 2>(gcn<T>()(Csr<T>::from_dense(x), g, w)), {-0.542705, 0.562426, -0.376880, 0.165055, -0.076380, -0.698435, -0.5, 0.55, 1.625, -0.025});
+        check(Tensor<T, 2>(gcn<T>()(Csr<T>::from_dense(x), g, w)),
+              {-0.542705, 0.562426, -0.376880, 0.165055, -0.076380, -0.698435, -0.5, 0.55, 1.625, -0.025});
     }
     SECTION("SGC, APPNP") {
         graph::SGConv<T> sg(3, 2, 2, Key{1});
         set(sg.lin.weight, turned(w_matrix<T>()));
         sg.lin.bias.fill(T(0));
         check(Tensor<T, 2>(sg(x, g)), {-0.321005, 0.082439, -0.302769, -0.076841, -0.375851, 0.018648, -0.5, 0.55, 1.625, -0.025});
-        check(graph::APPNP<T>(2, 0.1)(x, g), {-0.558409, -0.491686, -0.039167, -0.231407, -0.404810, 0.156787, -0.038090, -0.470227, 0.182636, -0.5, 0, 0.5, 1, 1.5, -1.5});
+        check(graph::APPNP<T>(2, 0.1)(x, g), {-0.558409, -0.491686, -0.039167, -0.231407, -0.404810, 0.156787, -0.038090, -0.470227,
+                                              0.182636, -0.5, 0, 0.5, 1, 1.5, -1.5});
     }
     SECTION("Cheb, ARMA") {
         graph::ChebConv<T> cheb(3, 2, 3, Key{1});
@@ -129,20 +134,25 @@ TEMPLATE_TEST_CASE("convolutions have the golden vectors", "", float, double) {
         check(Tensor<T, 2>(conv(x, g, w)), {-0.475, 0.075, 0.0375, -1.0625, 1.225, -6.1, 0.2, -0.4, -1.1, 1.7});
         nn::Linear<T, false> plain(3, 2, Key{1});
         set(plain.weight, turned(w_matrix<T>()));
-        check(Tensor<T, 2>(graph::GINConv<nn::Linear<T, false>, T>(plain, 0.5)(x, g)), {-1.5, 1.525, -0.4375, -1.3125, 1.3125, -5.7875, -0.75, 0.825, 2.4375, -0.0375});
+        check(Tensor<T, 2>(graph::GINConv<nn::Linear<T, false>, T>(plain, 0.5)(x, g)),
+              {-1.5, 1.525, -0.4375, -1.3125, 1.3125, -5.7875, -0.75, 0.825, 2.4375, -0.0375});
     }
     SECTION("GAT") {
-        check(Tensor<T, 2>(gat<T>(1, true)(x, g)), {-0.553367, 0.582020, 0.693069, -2.303785, 0.292062, -1.286244, -0.5, 0.55, 1.625, -0.025});
-        check(Tensor<T, 2>(gat<T>(2, true)(x, g)), {-0.553367, 0.582020, 0.128037, -0.400000, 0.693069, -2.303785, 0.118438, -0.160339, 0.292062, -1.286244,
-                                                    0.211465, -0.141601, -0.5, 0.55, 0.2, -0.4, 1.625, -0.025, -1.1, 1.7});
-        check(Tensor<T, 2>(gat<T>(2, false)(x, g)), {-0.212665, 0.091010, 0.405753, -1.232062, 0.251763, -0.713922, -0.15, 0.075, 0.2625, 0.8375});
+        check(Tensor<T, 2>(gat<T>(1, true)(x, g)),
+              {-0.553367, 0.582020, 0.693069, -2.303785, 0.292062, -1.286244, -0.5, 0.55, 1.625, -0.025});
+        check(Tensor<T, 2>(gat<T>(2, true)(x, g)),
+              {-0.553367, 0.582020,  0.128037, -0.400000, 0.693069, -2.303785, 0.118438, -0.160339, 0.292062, -1.286244,
+               0.211465,  -0.141601, -0.5,     0.55,      0.2,      -0.4,      1.625,    -0.025,    -1.1,     1.7});
+        check(Tensor<T, 2>(gat<T>(2, false)(x, g)),
+              {-0.212665, 0.091010, 0.405753, -1.232062, 0.251763, -0.713922, -0.15, 0.075, 0.2625, 0.8375});
     }
     SECTION("gradients of GCN") {
         auto layer = gcn<T>();
         const auto leaf = features<T>().require_grad();
         const auto r = from<T>({5, 2}, {T(-1), T(0), T(1), T(-1), T(0), T(1), T(-1), T(0), T(1), T(-1)});
         tenon::sum(layer(leaf, g, w) * r).backward();
-        check(leaf.grad(), {0.420820, -0.348607, -0.018328, -0.119746, 0.060301, 0.033221, -0.275486, 0.284136, -0.028267, -1.088348, 0.191261, 0.558835, 1.5, -0.5, -0.6});
+        check(leaf.grad(), {0.420820, -0.348607, -0.018328, -0.119746, 0.060301, 0.033221, -0.275486, 0.284136, -0.028267, -1.088348,
+                            0.191261, 0.558835, 1.5, -0.5, -0.6});
         check(Tensor<T, 2>(layer.lin.weight.grad().transpose()), {1.765232, -0.117098, 1.343128, -1.510973, -2.144855, 1.776416});
         const auto norm = clone(a.weight).require_grad();
         tenon::sum(graph::aggregate<graph::sum>(a.graph, Tensor<T, 2>(matmul(x, w_matrix<T>())), norm) * r).backward();
@@ -172,7 +182,8 @@ TEST_CASE("convolutions pass the gradient check") {
         o.edge_dim = 2, o.concat = false, o.dropout = 0.4;
         const auto e = randn<double>({8, 2}, Key{3});
         const nn::Context context{Key{4}};
-        check_gradients(graph::GATConv<double>(3, 2, Key{1}, o), 6, 3, [&](const auto& layer, const auto& x) { return Tensor<double, 2>(layer(x, g, context, e)); });
+        check_gradients(graph::GATConv<double>(3, 2, Key{1}, o), 6, 3,
+                        [&](const auto& layer, const auto& x) { return Tensor<double, 2>(layer(x, g, context, e)); });
     }
     SECTION("SAGE") {
         graph::SageOptions o;
@@ -181,7 +192,9 @@ TEST_CASE("convolutions pass the gradient check") {
         check_gradients(graph::SAGEConv<double>(3, 2, Key{2}, o), 6, 3, plain);
     }
     SECTION("GraphConv") { check_gradients(graph::GraphConv<double>(3, 2, Key{1}), 6, 3, weighted); }
-    SECTION("GIN") { check_gradients(graph::GINConv<nn::Linear<double>, double>(nn::Linear<double>(3, 2, Key{1}), 0.3, true), 6, 3, plain); }
+    SECTION("GIN") {
+        check_gradients(graph::GINConv<nn::Linear<double>, double>(nn::Linear<double>(3, 2, Key{1}), 0.3, true), 6, 3, plain);
+    }
     SECTION("weights of the edges") {
         const graph::GCNConv<double> layer(3, 2, Key{1});
         const auto x = randn<double>({6, 3}, Key{5});
@@ -205,7 +218,8 @@ TEST_CASE("convolutions without edges, of one node, permuted") {
     for (long i = 0; i < 12; ++i) CHECK(same.data()[i] == x.data()[i]);
 
     // The order of the edge list is nothing to the bits.
-    const auto edges = from<std::int64_t>({2, 6}, {0, 1, 2, 3, 0, 3, 1, 2, 3, 0, 3, 1}), shuffled = from<std::int64_t>({2, 6}, {3, 0, 3, 1, 2, 0, 1, 3, 0, 2, 3, 1});
+    const auto edges = from<std::int64_t>({2, 6}, {0, 1, 2, 3, 0, 3, 1, 2, 3, 0, 3, 1}),
+               shuffled = from<std::int64_t>({2, 6}, {3, 0, 3, 1, 2, 0, 1, 3, 0, 2, 3, 1});
     const Tensor<float, 2> first = layer(x, Graph::from_edges(edges)), second = layer(x, Graph::from_edges(shuffled));
     for (long i = 0; i < 8; ++i) CHECK(first.data()[i] == second.data()[i]);
 }
@@ -232,7 +246,8 @@ TEST_CASE("convolutions do not depend on threads") {
         const Tensor<float, 2> y = gat_layer(h, g, nn::Context{Key{9}});
         tenon::sum(square(y)).backward();
         std::vector<float> all(y.data(), y.data() + y.size());
-        for (const auto& p : {gcn_layer.lin.weight.grad(), gat_layer.lin.weight.grad()}) all.insert(all.end(), p.data(), p.data() + p.size());
+        for (const auto& p : {gcn_layer.lin.weight.grad(), gat_layer.lin.weight.grad()})
+            all.insert(all.end(), p.data(), p.data() + p.size());
         const auto s = gat_layer.att_src.grad();
         all.insert(all.end(), s.data(), s.data() + s.size());
         return all;

@@ -61,12 +61,14 @@ TEMPLATE_TEST_CASE("more convolutions have the golden vectors", "", float, doubl
     const auto x = features<T>();
     const auto w = edge_weights<T>();
     SECTION("AGNN") {
-        check(graph::AGNNConv<T>()(x, g), {-1.221426, -0.721426, -0.221426, -0.041650, -0.007885, 0.492115, 1.037882, -1.032149, -0.532149, -0.5, 0, 0.5, 1, 1.5, -1.5});
+        check(graph::AGNNConv<T>()(x, g), {-1.221426, -0.721426, -0.221426, -0.041650, -0.007885, 0.492115, 1.037882, -1.032149, -0.532149,
+                                           -0.5, 0, 0.5, 1, 1.5, -1.5});
     }
     SECTION("EdgeConv") {
         nn::Linear<T, false> linear_layer(6, 2, Key{1});
         linear_layer.weight = turned(Tensor<T, 2>(tenon::concat<0>(w_matrix<T>(), v_matrix<T>())));
-        check(Tensor<T, 2>(graph::EdgeConv<nn::Linear<T, false>>(linear_layer)(x, g)), {-0.3, 0.7, -0.625, 1.175, 1.125, -2.725, 0, 0, 0, 0});
+        check(Tensor<T, 2>(graph::EdgeConv<nn::Linear<T, false>>(linear_layer)(x, g)),
+              {-0.3, 0.7, -0.625, 1.175, 1.125, -2.725, 0, 0, 0, 0});
     }
     SECTION("NNConv") {
         graph::NNConv<Same, T> conv(3, 2, Same(), 1, Key{1}, graph::sum, false);
@@ -86,11 +88,13 @@ TEMPLATE_TEST_CASE("more convolutions have the golden vectors", "", float, doubl
         conv.weight = from<T>({1, 3, 3}, {T(0.2), T(-0.1), T(0.3), T(0), T(0.4), T(-0.2), T(0.1), T(0.1), T(0.1)});
         nn::for_each_tensor(conv.rnn, [](const char* name, nn::Kind, auto& p) {
             const std::string n = name;
-            if constexpr (std::remove_cvref_t<decltype(p)>::rank == 2) p.copy_from(n == "weight_ih" ? pattern<T>(9, 3, 5, 2) : pattern<T>(9, 3, 7, 3));
+            if constexpr (std::remove_cvref_t<decltype(p)>::rank == 2)
+                p.copy_from(n == "weight_ih" ? pattern<T>(9, 3, 5, 2) : pattern<T>(9, 3, 7, 3));
             else if constexpr (std::remove_cvref_t<decltype(p)>::rank == 1)
                 for (long i = 0; i < 9; ++i) p.data()[i] = static_cast<T>((n == "bias_ih" ? 0.01 : -0.01) * static_cast<double>(i));
         });
-        check(conv(x, g), {-0.885759, -0.191086, -0.332791, -0.038827, 0.219879, 0.669996, 0.500027, -0.805608, -0.546793, -0.224097, 0.048088, 0.304540, 0.447475, 1.083209, -0.645639});
+        check(conv(x, g), {-0.885759, -0.191086, -0.332791, -0.038827, 0.219879, 0.669996, 0.500027, -0.805608, -0.546793, -0.224097,
+                           0.048088, 0.304540, 0.447475, 1.083209, -0.645639});
     }
 }
 
@@ -117,17 +121,18 @@ TEST_CASE("more convolutions pass the gradient check") {
     SECTION("GatedGraph") { check_gradients(graph::GatedGraphConv<double>(4, 2, Key{1}), x, plain); }
     SECTION("EdgeConv") { check_gradients(graph::EdgeConv<nn::Linear<double>>(nn::Linear<double>(6, 2, Key{1})), x, plain); }
     SECTION("PointNet") {
-        check_gradients(graph::PointNetConv<nn::Linear<double>>(nn::Linear<double>(5, 2, Key{1})), x, [&](const auto& layer, const auto& v) {
-            return layer(v, Tensor<double, 2>(v(all, slice(0, 2)) * 0.5), g);
-        });
+        check_gradients(graph::PointNetConv<nn::Linear<double>>(nn::Linear<double>(5, 2, Key{1})), x,
+                        [&](const auto& layer, const auto& v) { return layer(v, Tensor<double, 2>(v(all, slice(0, 2)) * 0.5), g); });
     }
     SECTION("NNConv") {
-        check_gradients(graph::NNConv<nn::Linear<double>, double>(3, 2, nn::Linear<double>(2, 4, Key{2}), 4, Key{1}, graph::mean), x, attributed);
+        check_gradients(graph::NNConv<nn::Linear<double>, double>(3, 2, nn::Linear<double>(2, 4, Key{2}), 4, Key{1}, graph::mean), x,
+                        attributed);
     }
     SECTION("GMM") { check_gradients(graph::GMMConv<double>(3, 2, 2, 3, Key{1}), x, attributed); }
     SECTION("RGCN") {
         const auto types = from<std::int64_t>({0, 1, 0, 2, 1, 1, 0, 2});
-        check_gradients(graph::RGCNConv<double>(3, 2, 3, 2, Key{1}), x, [&](const auto& layer, const auto& v) { return layer(v, g, types); });
+        check_gradients(graph::RGCNConv<double>(3, 2, 3, 2, Key{1}), x,
+                        [&](const auto& layer, const auto& v) { return layer(v, g, types); });
         // Sums of means, written out.
         const graph::RGCNConv<double> conv(3, 2, 3, 2, Key{1});
         const auto y = conv(x, g, types);
@@ -143,7 +148,8 @@ TEST_CASE("more convolutions pass the gradient check") {
                         ++count;
                         for (long f = 0; f < 3; ++f)
                             for (long b = 0; b < 2; ++b)
-                                total += x.data()[3 * g.edge_index().data()[k] + f] * conv.comp.data()[2 * r + b] * conv.weight.data()[(b * 3 + f) * 2 + o];
+                                total += x.data()[3 * g.edge_index().data()[k] + f] * conv.comp.data()[2 * r + b] *
+                                         conv.weight.data()[(b * 3 + f) * 2 + o];
                     }
                     if (count > 0) to += total / count;
                 }

@@ -53,10 +53,18 @@ const std::vector<Layer>& layers() {
     static const std::vector<Layer> all_layers = [] {
         const Key key{11};
         std::vector<Layer> list;
-        const auto plain = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g)); }}); };
-        const auto weighted = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.w)); }}); };
-        const auto attributed = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.e)); }}); };
-        const auto typed = [&](const char* name, const auto& layer) { list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.types)); }}); };
+        const auto plain = [&](const char* name, const auto& layer) {
+            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g)); }});
+        };
+        const auto weighted = [&](const char* name, const auto& layer) {
+            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.w)); }});
+        };
+        const auto attributed = [&](const char* name, const auto& layer) {
+            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.e)); }});
+        };
+        const auto typed = [&](const char* name, const auto& layer) {
+            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.types)); }});
+        };
         weighted("GCN", graph::GCNConv<>(in, 4, key));
         weighted("GCN that widens", graph::GCNConv<>(in, 9, key));
         weighted("SGC", graph::SGConv<>(in, 4, 2, key));
@@ -155,7 +163,9 @@ Input reordered(const Input& i, const std::vector<long>& order) {
     o.types = index_select<0>(i.types, by);
     return o;
 }
-bool same_bits(const float* a, const float* b, long count) { return std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(float)) == 0; }
+bool same_bits(const float* a, const float* b, long count) {
+    return std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(float)) == 0;
+}
 bool finite(const X& y) { return std::all_of(y.data(), y.data() + y.size(), [](float v) { return std::isfinite(v); }); }
 bool near(const X& a, const X& b, double tolerance) {
     REQUIRE(a.size() == b.size());
@@ -170,8 +180,8 @@ bool near(const X& a, const X& b, double tolerance) {
 }  // namespace
 
 TEST_CASE("layers: graphs of a batch have the bits that they have alone, a single node and none without edges too", "[graph]") {
-    const std::vector<Input> parts = {make(9, some_edges(9, 30, Key{1}), Key{2}), make(1, {}, Key{3}), make(20, some_edges(20, 70, Key{4}), Key{5}),
-                                      make(4, {}, Key{6}), make(1, {{0, 0}}, Key{7})};
+    const std::vector<Input> parts = {make(9, some_edges(9, 30, Key{1}), Key{2}), make(1, {}, Key{3}),
+                                      make(20, some_edges(20, 70, Key{4}), Key{5}), make(4, {}, Key{6}), make(1, {{0, 0}}, Key{7})};
     Input both;
     std::vector<X> x, e;
     std::vector<Tensor<float, 1>> w;
@@ -285,8 +295,8 @@ TEST_CASE("layers: an edge that comes twice", "[graph]") {
         INFO(layer.name);
         CHECK(finite(layer.run(j)));
         // Of averages and extremes all edges twice are all edges once.
-        const bool average = layer.name == "SAGE" || layer.name == "GraphConv of means" || layer.name == "GMM" || layer.name == "Spline" || layer.name.rfind("RGCN", 0) == 0 ||
-                             layer.name.rfind("Transformer", 0) == 0;
+        const bool average = layer.name == "SAGE" || layer.name == "GraphConv of means" || layer.name == "GMM" || layer.name == "Spline" ||
+                             layer.name.rfind("RGCN", 0) == 0 || layer.name.rfind("Transformer", 0) == 0;
         if (layer.extremes || average) CHECK(near(layer.run(j), layer.run(i), 2e-5));
     }
     // Of sums an edge that comes twice is one of twice the weight.

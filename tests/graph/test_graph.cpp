@@ -70,7 +70,8 @@ TEST_CASE("a graph agrees with sorting its edges") {
             REQUIRE(p.pointers.size() == p.rows + 1);
             REQUIRE(p.pointers.data()[0] == 0);
             for (long r = 0; r < p.rows; ++r)
-                for (long k = p.pointers.data()[r]; k < p.pointers.data()[r + 1]; ++k) all.push_back({r, p.columns.data()[k], p.edges.data()[k]});
+                for (long k = p.pointers.data()[r]; k < p.pointers.data()[r + 1]; ++k)
+                    all.push_back({r, p.columns.data()[k], p.edges.data()[k]});
             return all;
         };
         CHECK(listed(g.in()) == by_target);
@@ -95,7 +96,10 @@ TEST_CASE("a graph names the edge that does not fit") {
     const auto edges = from<std::int64_t>({2, 3}, {0, 1, 5, 1, 0, 2});
     CHECK(contains(error_of<IndexError>([&] { return Graph::from_edges(edges, 3); }), "edge 2 is 5 -> 2, but there are 3 nodes"));
     CHECK(contains(error_of<IndexError>([&] { return Graph::bipartite(edges, 6, 2); }), "edge 2 is 5 -> 2, but there are 2 targets"));
-    CHECK(contains(error_of<IndexError>([&] { return Graph::from_edges(from<std::int64_t>({2, 1}, {0, -1})); }), "edge 0 is 0 -> -1, but there is 1 node,"));
+    CHECK(contains(error_of<IndexError>([&] {
+                       return Graph::from_edges(from<std::int64_t>({2, 1}, {0, -1}));
+                   }),
+                   "edge 0 is 0 -> -1, but there is 1 node,"));
     CHECK(contains(error_of<ShapeError>([&] { return Graph::from_edges(edges.transpose()); }), "expected [2, E]"));
     CHECK(contains(error_of<ShapeError>([&] { return Graph::from_edges(zeros<std::int64_t>({5, 2})); }), "transpose()"));
     CHECK(contains(error_of<ValueError>([&] { return Graph::from_edges(edges, -2); }), "-2 nodes"));
@@ -116,9 +120,19 @@ TEST_CASE("a sparse matrix holds what it was made of") {
     for (long i = 0; i < 12; ++i) CHECK(back.data()[i] == dense.data()[i]);
     const auto p = from<std::int64_t>({0, 2, 2});
     const auto v = from<float>({1, 2});
-    CHECK(contains(error_of<IndexError>([&] { return Csr<float>::from_pointers(p, from<std::int64_t>({0, 7}), v, 4); }), "column 7 of element 1 is out of range, expected 0 to 3"));
-    CHECK(contains(error_of<ValueError>([&] { return Csr<float>::from_pointers(from<std::int64_t>({0, 3, 2}), from<std::int64_t>({0, 1}), v, 4); }), "go down at position 2"));
-    CHECK(contains(error_of<ValueError>([&] { return Csr<float>::from_pointers(from<std::int64_t>({0, 1}), from<std::int64_t>({0, 1}), v, 4); }), "from 0 to 1, expected 0 to 2"));
-    CHECK(contains(error_of<ShapeError>([&] { return Csr<float>::from_pointers(p, from<std::int64_t>({0}), v, 4); }), "1 columns, but the values are float[2]"));
+    CHECK(contains(error_of<IndexError>([&] {
+                       return Csr<float>::from_pointers(p, from<std::int64_t>({0, 7}), v, 4);
+                   }),
+                   "column 7 of element 1 is out of range, expected 0 to 3"));
+    CHECK(contains(error_of<ValueError>([&] {
+                       return Csr<float>::from_pointers(from<std::int64_t>({0, 3, 2}), from<std::int64_t>({0, 1}), v, 4);
+                   }),
+                   "go down at position 2"));
+    CHECK(contains(error_of<ValueError>([&] {
+                       return Csr<float>::from_pointers(from<std::int64_t>({0, 1}), from<std::int64_t>({0, 1}), v, 4);
+                   }),
+                   "from 0 to 1, expected 0 to 2"));
+    CHECK(contains(error_of<ShapeError>([&] { return Csr<float>::from_pointers(p, from<std::int64_t>({0}), v, 4); }),
+                   "1 columns, but the values are float[2]"));
     CHECK(contains(error_of<ShapeError>([&] { return a.with_values(v); }), "float[2] on cpu came as the values of 4 elements"));
 }

@@ -23,7 +23,8 @@ using Sizes = Tensor<std::int64_t, 1>;
 using Open = Tensor<std::uint8_t, 1>;
 
 graph::SplineBasis<double> basis(double u, std::int64_t k, bool open, long degree) {
-    return graph::spline_basis(from<double>({1, 1}, {u}), from<std::int64_t>({k}), from<std::uint8_t>({static_cast<std::uint8_t>(open ? 1 : 0)}), degree);
+    return graph::spline_basis(from<double>({1, 1}, {u}), from<std::int64_t>({k}),
+                               from<std::uint8_t>({static_cast<std::uint8_t>(open ? 1 : 0)}), degree);
 }
 void check_basis(const graph::SplineBasis<double>& b, const std::vector<std::int64_t>& index, const std::vector<double>& weight) {
     REQUIRE(b.weight.size() == static_cast<long>(weight.size()));
@@ -88,8 +89,11 @@ TEST_CASE("spline convolutions: derivatives of the features, the coordinates and
             return tenon::sum(square(weigh(own(features, g, pseudo))));
         };
         const Tensor<double, 3> w = clone(layer.weight.detach());
-        CHECK_NOTHROW(testing::gradcheck([&](const auto& a, const auto& b, const auto& c) { return run(X(a), X(b), Tensor<double, 3>(c)); }, x, e, w));
-        if (degree == 3) CHECK_NOTHROW(testing::gradgradcheck([&](const auto& a, const auto& b, const auto& c) { return run(X(a), X(b), Tensor<double, 3>(c)); }, x, e, w));
+        CHECK_NOTHROW(testing::gradcheck([&](const auto& a, const auto& b, const auto& c) { return run(X(a), X(b), Tensor<double, 3>(c)); },
+                                         x, e, w));
+        if (degree == 3)
+            CHECK_NOTHROW(testing::gradgradcheck(
+                [&](const auto& a, const auto& b, const auto& c) { return run(X(a), X(b), Tensor<double, 3>(c)); }, x, e, w));
     }
 }
 
@@ -175,9 +179,11 @@ TEST_CASE("bipartite graphs of kinds", "[graph]") {
         double of_types = relational.bias.data()[o], of_basis = spline.bias.data()[o];
         const auto u = basis(0.9, 4, true, 1);
         for (long f = 0; f < 3; ++f) {
-            of_types += targets.data()[f] * relational.root.data()[2 * f + o] + sources.data()[9 + f] * relational.weight.data()[(3 + f) * 2 + o];
+            of_types +=
+                targets.data()[f] * relational.root.data()[2 * f + o] + sources.data()[9 + f] * relational.weight.data()[(3 + f) * 2 + o];
             of_basis += targets.data()[f] * spline.lin.weight.data()[3 * o + f];
-            for (long s = 0; s < 2; ++s) of_basis += u.weight.data()[s] * sources.data()[9 + f] * spline.weight.data()[(u.index.data()[s] * 3 + f) * 2 + o];
+            for (long s = 0; s < 2; ++s)
+                of_basis += u.weight.data()[s] * sources.data()[9 + f] * spline.weight.data()[(u.index.data()[s] * 3 + f) * 2 + o];
         }
         CHECK(y.data()[o] == Approx(of_types).margin(1e-12));
         CHECK(z.data()[o] == Approx(of_basis).margin(1e-12));

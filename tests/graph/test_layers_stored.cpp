@@ -32,7 +32,8 @@ void plain(const std::string& name, const M& module) {
 }
 template <class M>
 void weighted(const std::string& name, const M& module) {
-    compare(name, module, [g = edges()](const M& m, const X& x, const W& w) { return X(m(x, g, w)); }, input(name, "x"), input<1>(name, "w"));
+    compare(
+        name, module, [g = edges()](const M& m, const X& x, const W& w) { return X(m(x, g, w)); }, input(name, "x"), input<1>(name, "w"));
 }
 template <class M>
 void attributed(const std::string& name, const M& module) {

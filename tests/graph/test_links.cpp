@@ -37,12 +37,25 @@ TEST_CASE("inner products and losses of graph auto-encoders", "[graph]") {
     CHECK(graph::kl_loss(standard).item() == 0);
     CHECK(max(abs(graph::sample(standard, Key{3}) - randn<double>({4, 2}, Key{3}))).item() == 0);
 
-    testing::gradcheck([&](const auto& v) { return graph::link_loss(graph::inner_product(v, pairs), graph::inner_product(v, from<std::int64_t>({2, 2}, {0, 4, 5, 5}))); }, z);
+    testing::gradcheck(
+        [&](const auto& v) {
+            return graph::link_loss(graph::inner_product(v, pairs), graph::inner_product(v, from<std::int64_t>({2, 2}, {0, 4, 5, 5})));
+        },
+        z);
     testing::gradcheck([&](const auto& v) { return graph::inner_product(v); }, z);
-    testing::gradcheck([](const auto& m, const auto& s) { return graph::kl_loss(graph::Latent<double>{m, s}); }, latent.mean, latent.log_deviation);
-    testing::gradcheck([](const auto& m, const auto& s) { return graph::sample(graph::Latent<double>{m, s}, Key{4}); }, latent.mean, latent.log_deviation);
+    testing::gradcheck(
+        [](const auto& m, const auto& s) {
+            return graph::kl_loss(graph::Latent<double>{m, s});
+        },
+        latent.mean, latent.log_deviation);
+    testing::gradcheck(
+        [](const auto& m, const auto& s) {
+            return graph::sample(graph::Latent<double>{m, s}, Key{4});
+        },
+        latent.mean, latent.log_deviation);
     CHECK_THROWS_AS(graph::inner_product(z, from<std::int64_t>({2, 1}, {0, 6})), IndexError);
-    CHECK_THROWS_WITH(graph::inner_product(z, from<std::int64_t>({1, 2}, {0, 1})), Catch::Contains("inner_product: the pairs are") && Catch::Contains("expected [2, n]"));
+    CHECK_THROWS_WITH(graph::inner_product(z, from<std::int64_t>({1, 2}, {0, 1})),
+                      Catch::Contains("inner_product: the pairs are") && Catch::Contains("expected [2, n]"));
 }
 
 TEST_CASE("how well scores rank edges", "[graph]") {
@@ -57,7 +70,8 @@ TEST_CASE("how well scores rank edges", "[graph]") {
     CHECK(graph::average_precision(list({2, 2}), list({2, 2})) == 0.5);
     CHECK(std::isnan(graph::link_auc(list({1}), zeros<double>({0}))));
     CHECK(std::isnan(graph::average_precision(zeros<double>({0}), list({1}))));
-    CHECK_THROWS_WITH(graph::link_auc(list({1, std::nan("")}), list({1})), Catch::Contains("link_auc: the score of a positive pair, at position 1, is NaN"));
+    CHECK_THROWS_WITH(graph::link_auc(list({1, std::nan("")}), list({1})),
+                      Catch::Contains("link_auc: the score of a positive pair, at position 1, is NaN"));
     // Against all pairs, with many ties.
     const Tensor<std::int64_t, 1> whole_p = integers({70}, Key{5}, 3, 20), whole_n = integers({90}, Key{6}, 0, 15);
     const Tensor<float, 1> p = cast<float>(whole_p), n = cast<float>(whole_n);

@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,11 @@ using graph::Graph;
 using kernels::cpu::MessageFold;
 
 namespace {
+
+// Every combination of formula, fold and type is loops of its own, which take seconds to compile: tests share what they can.
+constexpr auto weighted = [](const auto& x, const auto& e) { return e * tanh(x.source - x.target); };
+constexpr auto product_of_ends = [](const auto& s, const auto& t) { return s * t; };
+constexpr auto twice = [](const auto& s) { return 2.f * s; };
 
 template <class A, class B>
 double off(const A& a, const B& b) {
@@ -60,8 +66,7 @@ void compare(const Graph& g, long features, double tolerance) {
     const auto h = randn<T>({g.nodes(), features}, Key{1}).require_grad(), h2 = clone(h.detach()).require_grad();
     const auto w = uniform<T>({g.edges()}, Key{2}, {T(.5), T(1)}).require_grad(), w2 = clone(w.detach()).require_grad();
     const auto dy = randn<T>({g.nodes(), features}, Key{3});
-    const Tensor<T, 2> y = graph::aggregate<How>(
-        g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
+    const Tensor<T, 2> y = graph::aggregate<How>(g, weighted, graph::node(h), graph::edge(w));
     const Tensor<T, 2> m = w2.reshape({g.edges(), 1}) * tanh(graph::gather_sources(g, h2) - graph::gather_targets(g, h2));
     const Tensor<T, 2> expected = folded<How>(g, m);
     INFO("fold " << static_cast<int>(How) << ", " << features << " features");
@@ -71,22 +76,21 @@ void compare(const Graph& g, long features, double tolerance) {
     CHECK(off(h.grad(), h2.grad()) < tolerance * 4);
     CHECK(off(w.grad(), w2.grad()) < tolerance * 4);
     // A gradient that is there is added to.
-    const Tensor<T, 2> again = graph::aggregate<How>(
-        g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w));
+    const Tensor<T, 2> again = graph::aggregate<How>(g, weighted, graph::node(h), graph::edge(w));
     again.backward(dy);
     CHECK(off(h.grad(), Tensor<T, 2>(h2.grad() * T(2))) < tolerance * 8);
     CHECK(off(w.grad(), Tensor<T, 1>(w2.grad() * T(2))) < tolerance * 8);
     // No gradient asked for: the same values.
     const no_grad inference;
-    CHECK(same_bits(y.detach(), graph::aggregate<How>(
-                                    g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(h), graph::edge(w))));
+    CHECK(same_bits(y.detach(), graph::aggregate<How>(g, weighted, graph::node(h), graph::edge(w))));
 }
 
 template <Aggregation How>
 void check_gradients(const Graph& g) {
     const auto h = randn<double>({g.nodes(), 3}, Key{4}), w = uniform<double>({g.edges(), 1}, Key{5}, {.5, 1.});
-    const auto f = [&](const auto& a, const auto& b) {
-        return graph::aggregate<How>(g, [](auto x, auto e) { return e * tanh(x.source - x.target); }, graph::node(a), graph::edge(b));
+    using Matrix = Tensor<double, 2>;
+    const std::function<Matrix(const Matrix&, const Matrix&)> f = [&](const Matrix& a, const Matrix& b) {
+        return graph::aggregate<How>(g, weighted, graph::node(a), graph::edge(b));
     };
     CHECK_NOTHROW(testing::gradcheck(f, h, w));
     if constexpr (How != graph::product) CHECK_NOTHROW(testing::gradgradcheck(f, h, w));
@@ -133,12 +137,14 @@ TEST_CASE("every fold of messages has its derivatives", "[graph]") {
 TEST_CASE("folds of messages agree with the plain reference", "[graph]") {
     const Graph g = some_graph(30, 90, 40);
     const auto x = randn<double>({30, 5}, Key{1});
+    const auto w = uniform<double>({g.edges()}, Key{2}, {.5, 1.});
     const auto check = [&]<Aggregation How>(std::integral_constant<Aggregation, How>) {
-        const Tensor<double, 2> y = graph::aggregate<How>(g, [](auto a) { return a.source * a.target; }, graph::node(x));
+        const Tensor<double, 2> y = graph::aggregate<How>(g, weighted, graph::node(x), graph::edge(w));
         std::vector<double> expected(150);
         kernels::cpu::reference::message_aggregate(
             impl::csr_rows(g.in()), static_cast<MessageFold>(How), 5,
-            [&](long s, long t, long, long j) { return x.data()[5 * s + j] * x.data()[5 * t + j]; }, expected.data());
+            [&](long s, long t, long e, long j) { return w.data()[e] * std::tanh(x.data()[5 * s + j] - x.data()[5 * t + j]); },
+            expected.data());
         for (std::size_t i = 0; i < expected.size(); ++i) CHECK(std::abs(y.data()[i] - expected[i]) <= 1e-12 * (1 + std::abs(expected[i])));
     };
     check(std::integral_constant<Aggregation, graph::sum>());
@@ -164,7 +170,7 @@ TEST_CASE("the derivative of a product is right beside zeros", "[graph]") {
 TEST_CASE("of several extremes the first edge gets the gradient, and targets without edges are 0", "[graph]") {
     const Graph g = Graph::from_edges(from<std::int64_t>({2, 4}, {2, 1, 1, 0, 0, 0, 0, 0}), 3);
     const auto x = from<float>({3, 1}, {1, 4, 4}).require_grad();
-    const Tensor<float, 2> y = graph::aggregate<graph::max>(g, [](auto a) { return 2.f * a; }, graph::source(x));
+    const Tensor<float, 2> y = graph::aggregate<graph::max>(g, twice, graph::source(x));
     CHECK(y.detach().data()[0] == 8);
     CHECK(y.detach().data()[1] == 0);
     y.backward(ones<float>({3, 1}));
@@ -215,7 +221,7 @@ TEST_CASE("messages of heads, with weights of heads, captured tensors and intege
 TEST_CASE("messages of one number, of 16-bit numbers, between different nodes, over no edges", "[graph]") {
     const Graph g = Graph::bipartite(from<std::int64_t>({2, 5}, {0, 3, 1, 2, 0, 1, 0, 1, 1, 2}), 4, 3);
     const auto a = from<float>({4}, {1, 2, 3, 4}).require_grad(), b = from<float>({3}, {10, 20, 30}).require_grad();
-    const Tensor<float, 1> y = graph::aggregate<graph::sum>(g, [](auto s, auto t) { return s * t; }, graph::source(a), graph::target(b));
+    const Tensor<float, 1> y = graph::aggregate<graph::sum>(g, product_of_ends, graph::source(a), graph::target(b));
     CHECK(y.detach().data()[0] == 40);
     CHECK(y.detach().data()[1] == 120);
     CHECK(y.detach().data()[2] == 30);
@@ -242,16 +248,47 @@ TEST_CASE("messages of one number, of 16-bit numbers, between different nodes, o
 
     // No features: the gradient of a number per edge is a sum of nothing.
     const auto w = full<float>({5}, 2).require_grad();
-    const Tensor<float, 2> nothing = graph::aggregate<graph::sum>(
-        g, [](auto s, auto v) { return s * v; }, graph::source(zeros<float>({4, 0})), graph::edge(w));
+    const Tensor<float, 2> nothing = graph::aggregate<graph::sum>(g, product_of_ends, graph::source(zeros<float>({4, 0})), graph::edge(w));
     CHECK(nothing.shape(1) == 0);
     nothing.backward(zeros<float>({3, 0}));
     for (long i = 0; i < 5; ++i) CHECK(w.grad().data()[i] == 0);
 
     const Graph none = Graph::from_edges(empty<std::int64_t>({2, 0}), 4);
-    const Tensor<float, 1> zero = graph::aggregate<graph::max>(none, [](auto n) { return n.source - n.target; }, graph::node(a));
+    a.zero_grad();
+    const Tensor<float, 1> zero = graph::aggregate<graph::max>(none, twice, graph::source(a));
     zero.backward(ones<float>({4}));
-    for (long i = 0; i < 4; ++i) CHECK(zero.detach().data()[i] == 0);
+    for (long i = 0; i < 4; ++i) CHECK((zero.detach().data()[i] == 0 && a.grad().data()[i] == 0));
+}
+
+TEST_CASE("fields of one tensor, in a let's value and in its body", "[graph]") {
+    const Graph g = some_graph(20, 60, 10);
+    const auto x = randn<double>({20, 5}, Key{1});
+    const auto w = randn<double>({g.edges(), 5}, Key{2});
+    const auto fused = [&](const auto& n, const auto& e) {
+        return graph::aggregate<graph::sum>(
+            g,
+            [](const auto& a, const auto& own, const auto& same) {
+                return let(a.source * own, [=](auto v) { return v * v * a.source + tanh(v) * a.target * own + same; });
+            },
+            graph::node(n), graph::edge(e), graph::edge(e));
+    };
+    const auto parts = [&](const auto& n, const auto& e) {
+        const Tensor<double, 2> s = graph::gather_sources(g, n), t = graph::gather_targets(g, n), v = s * e;
+        return graph::aggregate_edges(graph::sum, g, Tensor<double, 2>(v * v * s + tanh(v) * t * e + e));
+    };
+    const auto dy = randn<double>({20, 5}, Key{3});
+    const auto gradients = [&](const auto& f, int times) {
+        const auto n = clone(x).require_grad(), e = clone(w).require_grad();
+        for (int k = 0; k < times; ++k) f(n, e).backward(dy);
+        return std::pair{n.grad(), e.grad()};
+    };
+    for (const int times : {1, 2}) {
+        const auto [dx, dw] = gradients(fused, times);
+        const auto [dx2, dw2] = gradients(parts, times);
+        CHECK(off(dx, dx2) < 1e-11);
+        CHECK(off(dw, dw2) < 1e-11);
+    }
+    CHECK_NOTHROW(testing::gradgradcheck(fused, x, w));
 }
 
 TEST_CASE("messages have the same bits with one thread and two", "[graph]") {
@@ -289,19 +326,18 @@ TEST_CASE("a spread within rounding has no derivative, recorded or not", "[graph
 
 TEST_CASE("messages refuse fields that do not fit", "[graph]") {
     const Graph g = Graph::bipartite(from<std::int64_t>({2, 2}, {0, 1, 0, 1}), 3, 2);
-    const auto sources = [](auto n) { return n + 1.f; };
+    const Tensor<float, 2> x = zeros<float>({3, 4});
+    const auto w = zeros<float>({2});
     CHECK(error_of([&] {
-              return graph::aggregate<graph::sum>(g, sources, graph::source(zeros<float>({2, 4})));
+              return graph::aggregate<graph::sum>(g, product_of_ends, graph::source(zeros<float>({2, 4})), graph::edge(w));
           }).find("float[2, 4] on cpu has 2 rows, but the graph has 3 sources") != std::string::npos);
     CHECK(error_of([&] {
-              return graph::aggregate<graph::sum>(g, sources, graph::edge(zeros<float>({3})));
+              return graph::aggregate<graph::sum>(g, product_of_ends, graph::source(x), graph::edge(zeros<float>({3})));
           }).find("but the graph has 2 edges") != std::string::npos);
     CHECK(error_of([&] {
-              return graph::aggregate<graph::sum>(
-                  g, [](auto n) { return n.source; }, graph::node(zeros<float>({3})));
+              return graph::aggregate<graph::max>(g, [](const auto& n) { return twice(n.source); }, graph::node(zeros<float>({3})));
           }).find("have no common number of nodes") != std::string::npos);
-    const auto clash = [](auto a, auto b) { return a + b; };
     CHECK(error_of([&] {
-              return graph::aggregate<graph::sum>(g, clash, graph::source(zeros<float>({3, 4})), graph::target(zeros<float>({2, 5})));
+              return graph::aggregate<graph::sum>(g, product_of_ends, graph::source(x), graph::target(zeros<float>({2, 5})));
           }).find("cannot be broadcast") != std::string::npos);
 }

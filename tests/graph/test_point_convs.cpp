@@ -65,8 +65,11 @@ TEST_CASE("X-convolution and EdgeConv of neighbours pass the gradient check", "[
     const Tensor<double, 2> x = randn<double>({9, 3}, Key{1}), pos = randn<double>({9, 2}, Key{2});
     const graph::XConv<double> conv(3, 4, 2, 3, Key{3}, {.hidden = 2});
     const nn::Context context{Key{5}};
-    CHECK_NOTHROW(testing::gradcheck([&](const auto& a, const auto& b) { return tenon::sum(square(conv(Tensor<double, 2>(a), Tensor<double, 2>(b)))); }, x, pos));
-    CHECK_NOTHROW(testing::gradcheck([&](const auto& a, const auto& b) { return tenon::sum(square(conv(Tensor<double, 2>(a), Tensor<double, 2>(b), context))); }, x, pos));
+    CHECK_NOTHROW(testing::gradcheck(
+        [&](const auto& a, const auto& b) { return tenon::sum(square(conv(Tensor<double, 2>(a), Tensor<double, 2>(b)))); }, x, pos));
+    CHECK_NOTHROW(testing::gradcheck(
+        [&](const auto& a, const auto& b) { return tenon::sum(square(conv(Tensor<double, 2>(a), Tensor<double, 2>(b), context))); }, x,
+        pos));
     const graph::DynamicEdgeConv edge(nn::Linear<double>(6, 4, Key{4}), 3);
     CHECK_NOTHROW(testing::gradcheck([&](const auto& a) { return tenon::sum(square(Tensor<double, 2>(edge(Tensor<double, 2>(a))))); }, x));
 }

@@ -53,7 +53,8 @@ double most(const Tensor<double, 2>& x) { return Tensor<double, 0>(amax(abs(x)))
 
 TEST_CASE("attributes of edges are PyTorch Geometric's", "[graph]") {
     const Graph g = simple_graph();
-    for (const auto& [name, options] : {std::pair<std::string, graph::EdgeAttributeOptions>{"plain", {.normalize = false}}, {"normalised", {}}, {"max", {.max = 5}}}) {
+    for (const auto& [name, options] :
+         {std::pair<std::string, graph::EdgeAttributeOptions>{"plain", {.normalize = false}}, {"normalised", {}}, {"max", {.max = 5}}}) {
         INFO(name);
         CHECK(off(graph::cartesian(positions(), g, options), "cartesian/" + name) < 1e-12);
         CHECK(off(graph::edge_distance(positions(), g, options), "distance/" + name) < 1e-12);
@@ -155,9 +156,11 @@ TEST_CASE("random moves do what they say", "[graph]") {
     const auto about_y = graph::random_rotate(from<double>({1, 3}, {1, 0, 0}), {90, 90}, 1, Key{1});
     CHECK(about_y.data()[2] == 1);
     const auto sheared = graph::random_shear(eye<double>(3), 0.3, Key{6});
-    for (long i = 0; i < 9; ++i) CHECK((i % 4 == 0 ? sheared.data()[i] == 1 : std::abs(sheared.data()[i]) <= 0.3 && sheared.data()[i] != 0));
+    for (long i = 0; i < 9; ++i)
+        CHECK((i % 4 == 0 ? sheared.data()[i] == 1 : std::abs(sheared.data()[i]) <= 0.3 && sheared.data()[i] != 0));
     testing::gradcheck([](const auto& p) { return graph::random_shear(graph::random_rotate(p, {10, 80}, 1, Key{7}), 0.2, Key{8}); }, pos);
-    CHECK_THROWS_WITH(graph::random_rotate(zeros<float>({2, 4}), {0, 1}, 0, Key{1}), Catch::Contains("expected points in 2 or 3 dimensions"));
+    CHECK_THROWS_WITH(graph::random_rotate(zeros<float>({2, 4}), {0, 1}, 0, Key{1}),
+                      Catch::Contains("expected points in 2 or 3 dimensions"));
     CHECK_THROWS_WITH(graph::random_flip(pos, 3, Key{1}), Catch::Contains("random_flip: axis 3 of points in 3 dimensions"));
 }
 
@@ -191,8 +194,10 @@ TEST_CASE("points on a surface are uniform by area", "[graph]") {
     const auto fewer = graph::sample_points(pos, faces, 10, Key{1});
     for (long i = 0; i < 30; ++i) CHECK(fewer.pos.data()[i] == s.pos.data()[i]);
     CHECK(graph::sample_points(pos, faces, 0, Key{1}).pos.shape(0) == 0);
-    CHECK_THROWS_WITH(graph::sample_points(pos, from<std::int64_t>({3, 1}, {0, 0, 0}), 5, Key{1}), Catch::Contains("sample_points: the surface's area is 0"));
-    CHECK_THROWS_WITH(graph::sample_points(pos, from<std::int64_t>({3, 1}, {0, 1, 6}), 5, Key{1}), Catch::Contains("face 0 names vertex 6, but there are 6"));
+    CHECK_THROWS_WITH(graph::sample_points(pos, from<std::int64_t>({3, 1}, {0, 0, 0}), 5, Key{1}),
+                      Catch::Contains("sample_points: the surface's area is 0"));
+    CHECK_THROWS_WITH(graph::sample_points(pos, from<std::int64_t>({3, 1}, {0, 1, 6}), 5, Key{1}),
+                      Catch::Contains("face 0 names vertex 6, but there are 6"));
     CHECK_THROWS_WITH(graph::sample_points(pos, from<std::int64_t>({1, 3}, {0, 1, 2}), 5, Key{1}), Catch::Contains("expected [3, faces]"));
 }
 

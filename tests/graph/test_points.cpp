@@ -31,16 +31,19 @@ std::vector<long> values(const Tensor<std::int64_t, 1>& x) { return {x.data(), x
 
 // All by the plain loop of the definition, cloud by cloud.
 template <class T>
-Rows expected(const Tensor<T, 2>& x, const Tensor<T, 2>& y, const std::vector<long>& x_begins, const std::vector<long>& y_begins, long k, double limit, bool skip_self) {
+Rows expected(const Tensor<T, 2>& x, const Tensor<T, 2>& y, const std::vector<long>& x_begins, const std::vector<long>& y_begins, long k,
+              double limit, bool skip_self) {
     Rows rows(static_cast<std::size_t>(y.shape(0)));
     const long dims = x.shape(1);
     for (std::size_t c = 0; c + 1 < x_begins.size(); ++c)
         for (long q = y_begins[c]; q < y_begins[c + 1]; ++q) {
             const long n = x_begins[c + 1] - x_begins[c];
             std::vector<std::int64_t> found(static_cast<std::size_t>(k < 0 ? n : k) + 1);
-            const long count = kernels::cpu::reference::nearest(n, dims, static_cast<const T*>(x.data()) + x_begins[c] * dims, static_cast<const T*>(y.data()) + q * dims,
-                                                                k < 0 ? n : k, static_cast<T>(limit), skip_self ? q - x_begins[c] : -1, found.data());
-            for (long s = 0; s < count; ++s) rows[static_cast<std::size_t>(q)].push_back(x_begins[c] + static_cast<long>(found[static_cast<std::size_t>(s)]));
+            const long count = kernels::cpu::reference::nearest(n, dims, static_cast<const T*>(x.data()) + x_begins[c] * dims,
+                                                                static_cast<const T*>(y.data()) + q * dims, k < 0 ? n : k,
+                                                                static_cast<T>(limit), skip_self ? q - x_begins[c] : -1, found.data());
+            for (long s = 0; s < count; ++s)
+                rows[static_cast<std::size_t>(q)].push_back(x_begins[c] + static_cast<long>(found[static_cast<std::size_t>(s)]));
         }
     return rows;
 }
@@ -75,7 +78,8 @@ void compare_all(long dims) {
         INFO("r " << r);
         CHECK(lists(graph::radius(x, y, r, xs, ys), 151, 0) == expected(x, y, begins, query_begins, 32, r * r, false));
         CHECK(lists(graph::radius_graph(x, r, xs, {.max_neighbours = 5}), 1017, 1) == expected(x, x, begins, begins, 5, r * r, true));
-        CHECK(lists(graph::radius_graph(x, r, xs, {.max_neighbours = -1, .loop = true}), 1017, 1) == expected(x, x, begins, begins, -1, r * r, false));
+        CHECK(lists(graph::radius_graph(x, r, xs, {.max_neighbours = -1, .loop = true}), 1017, 1) ==
+              expected(x, x, begins, begins, -1, r * r, false));
     }
     // Generic positions, one cloud.
     const Tensor<T, 2> p = randn<T>({1500, dims}, Key{13});
@@ -90,7 +94,8 @@ void compare_all(long dims) {
         for (std::size_t c = 0; c + 1 < begins.size(); ++c) {
             const long n = begins[c + 1] - begins[c], m = static_cast<long>(std::ceil(ratio * static_cast<double>(n)));
             std::vector<std::int64_t> one(static_cast<std::size_t>(m));
-            if (n > 0) kernels::cpu::reference::farthest_points(n, dims, static_cast<const T*>(x.data()) + begins[c] * dims, 0, m, one.data());
+            if (n > 0)
+                kernels::cpu::reference::farthest_points(n, dims, static_cast<const T*>(x.data()) + begins[c] * dims, 0, m, one.data());
             for (const auto i : one) kept.push_back(begins[c] + static_cast<long>(i));
         }
         CHECK(values(graph::fps(x, xs, {.ratio = ratio})) == kept);
@@ -171,7 +176,8 @@ TEST_CASE("points: the bits do not depend on threads or on how the points lie in
     const Tensor<float, 2> turned = contiguous(x.transpose()).transpose();
     const int before = num_threads();
     set_num_threads(1);
-    const auto fps = values(graph::fps(x, {}, {.count = 50})), knn = values(graph::knn_graph(x, 5).reshape({-1})), other = values(graph::knn_graph(wide, 5).reshape({-1}));
+    const auto fps = values(graph::fps(x, {}, {.count = 50})), knn = values(graph::knn_graph(x, 5).reshape({-1})),
+               other = values(graph::knn_graph(wide, 5).reshape({-1}));
     set_num_threads(2);
     CHECK(values(graph::fps(x, {}, {.count = 50})) == fps);
     CHECK(values(graph::knn_graph(x, 5).reshape({-1})) == knn);
@@ -199,10 +205,12 @@ TEST_CASE("points: errors", "[graph]") {
     CHECK_THROWS_WITH(graph::knn_graph(x, 0), Catch::Contains("knn_graph: k is 0, expected at least 1"));
     CHECK_THROWS_WITH(graph::radius_graph(x, -1), Catch::Contains("radius_graph: the radius is -1, expected 0 or more"));
     CHECK_THROWS_WITH(graph::radius(x, x, 1, {}, {}, {.max_neighbours = 0}), Catch::Contains("radius: max_neighbours is 0"));
-    CHECK_THROWS_WITH(graph::knn(x, zeros<float>({4, 2}), 1), Catch::Contains("knn: the points are") && Catch::Contains("expected as many coordinates"));
+    CHECK_THROWS_WITH(graph::knn(x, zeros<float>({4, 2}), 1),
+                      Catch::Contains("knn: the points are") && Catch::Contains("expected as many coordinates"));
     CHECK_THROWS_WITH(graph::knn(x, x, 1, clouds_of({0, 2, 4})), Catch::Contains("knn: points of 2 clouds and queries of 1"));
     CHECK_THROWS_WITH(graph::fps(x, clouds_of({0, 3})), Catch::Contains("has 4 points, but the clouds have 3"));
-    CHECK_THROWS_WITH(graph::fps(x, Segments::from_indices(from<std::int64_t>({1, 0, 1, 0}))), Catch::Contains("the points of a cloud must be neighbours"));
+    CHECK_THROWS_WITH(graph::fps(x, Segments::from_indices(from<std::int64_t>({1, 0, 1, 0}))),
+                      Catch::Contains("the points of a cloud must be neighbours"));
     x.data()[7] = __builtin_inff();
     CHECK_THROWS_WITH(graph::knn_graph(x, 1), Catch::Contains("knn_graph: coordinate 1 of point 2 is inf, expected finite ones"));
 }

@@ -70,14 +70,18 @@ void check_gradients(const M& module, const Tensor<double, 2>& x, const std::str
     nn::for_each_tensor(module, [&](const char* name, nn::Kind, const auto& w) {
         INFO(prefix << "/" << name);
         if (w.has_grad()) CHECK(off(w.grad(), prefix + "/d_" + name) < 1e-9);
-        else CHECK(std::all_of(stored(prefix + "/d_" + name).reals.begin(), stored(prefix + "/d_" + name).reals.end(), [](double v) { return v == 0; }));
+        else
+            CHECK(std::all_of(stored(prefix + "/d_" + name).reals.begin(), stored(prefix + "/d_" + name).reals.end(),
+                              [](double v) { return v == 0; }));
     });
 }
 struct NoParameters {
     static void visit(auto&, auto&&) {}
 };
 
-Segments batch_of(std::initializer_list<std::int64_t> batch, long graphs) { return Segments::from_sorted(from<std::int64_t>(batch), graphs); }
+Segments batch_of(std::initializer_list<std::int64_t> batch, long graphs) {
+    return Segments::from_sorted(from<std::int64_t>(batch), graphs);
+}
 Segments stored_batch() { return batch_of({0, 0, 0, 0, 1, 1, 1, 1, 1}, 2); }
 Graph stored_graph() {
     const golden::Array& a = stored("edges");
@@ -131,10 +135,15 @@ TEMPLATE_TEST_CASE("Set2Set and top-k pooling give the published vectors", "[gra
         for (long i = 0; i < w.size(); ++i) {
             const long columns = w.shape(-1), r = i / columns, c = i % columns;
             const std::string key = name;
-            w.detach().data()[i] = W::rank == 1 ? T(0) : key == "lstm.weight_ih_l0" ? static_cast<T>(static_cast<double>((6 * r + c) % 5 - 2) / 10) : static_cast<T>(static_cast<double>((3 * r + c) % 7 - 3) / 10);
+            w.detach().data()[i] = W::rank == 1                 ? T(0)
+                                   : key == "lstm.weight_ih_l0" ? static_cast<T>(static_cast<double>((6 * r + c) % 5 - 2) / 10)
+                                                                : static_cast<T>(static_cast<double>((3 * r + c) % 7 - 3) / 10);
         }
     });
-    CHECK(near(Tensor<T, 2>(set(x, batch).detach()), {0.033539, 0.016987, -0.004627, 0.046860, -0.666472, -0.166472, -0.014015, -0.034411, -0.017101, 0.235588, 0.735588, -0.480784}, tolerance));
+    CHECK(near(
+        Tensor<T, 2>(set(x, batch).detach()),
+        {0.033539, 0.016987, -0.004627, 0.046860, -0.666472, -0.166472, -0.014015, -0.034411, -0.017101, 0.235588, 0.735588, -0.480784},
+        tolerance));
 
     graph::TopKPooling<T> top(3, Key{1});
     top.select.weight.detach().copy_from(from<T>({1, 3}, {T(1), T(-1), T(.5)}));
@@ -192,8 +201,8 @@ TEST_CASE("top-k and self-attention pooling are PyTorch Geometric's", "[graph]")
         Tensor<double, 0>(weighted(pooled.x) + weighted(pooled.score)).backward();
         check_gradients(pool, x, key);
     };
-    graph::TopKPooling<double> half(4, Key{1}, {.ratio = 0.5, .multiplier = 2}), three(4, Key{1}, {.count = 3}), high(4, Key{1}, {.min_score = 0.2}),
-        seven(4, Key{1}, {.ratio = 0.7, .gate = graph::Gate::sigmoid});
+    graph::TopKPooling<double> half(4, Key{1}, {.ratio = 0.5, .multiplier = 2}), three(4, Key{1}, {.count = 3}),
+        high(4, Key{1}, {.min_score = 0.2}), seven(4, Key{1}, {.ratio = 0.7, .gate = graph::Gate::sigmoid});
     compare(half, "top_k");
     compare(three, "top_k_count");
     compare(high, "top_k_min");
@@ -258,7 +267,8 @@ TEST_CASE("norms and jumping knowledge are PyTorch Geometric's", "[graph]") {
     for (const auto mode : {graph::JumpMode::cat, graph::JumpMode::maximum, graph::JumpMode::lstm}) {
         const std::string key = mode == graph::JumpMode::cat ? "jump_cat" : mode == graph::JumpMode::maximum ? "jump_max" : "jump_lstm";
         auto x = leaf();
-        graph::JumpingKnowledge<double> jump = mode == graph::JumpMode::lstm ? graph::JumpingKnowledge<double>(4, 3, Key{1}) : graph::JumpingKnowledge<double>(mode);
+        graph::JumpingKnowledge<double> jump =
+            mode == graph::JumpMode::lstm ? graph::JumpingKnowledge<double>(4, 3, Key{1}) : graph::JumpingKnowledge<double>(mode);
         load(jump, key);
         const auto y = jump({x, Tensor<double, 2>(x * x), Tensor<double, 2>(0.1 - x)});
         CHECK(off(y, key + "/y") < 1e-9);
@@ -285,7 +295,8 @@ TEST_CASE("gradients of pooling layers are those of differences", "[graph]") {
     testing::gradcheck([&](const auto& v, const auto& s) {
         const auto [dense, mask] = graph::to_dense_batch(v, batch);
         const auto pooled = graph::dense_diff_pool(dense, graph::to_dense_adj<double>(g, batch), s, mask);
-        return concat<0>({Tensor<double, 1>(pooled.x.reshape({-1})), Tensor<double, 1>(pooled.adjacency.reshape({-1})), Tensor<double, 1>(pooled.link_loss.reshape({1})), Tensor<double, 1>(pooled.entropy_loss.reshape({1}))});
+        return concat<0>({Tensor<double, 1>(pooled.x.reshape({-1})), Tensor<double, 1>(pooled.adjacency.reshape({-1})),
+                          Tensor<double, 1>(pooled.link_loss.reshape({1})), Tensor<double, 1>(pooled.entropy_loss.reshape({1}))});
     }, x, scores);
     testing::gradcheck([&](const auto& w) { return graph::to_dense_adj(g, batch, -1, w); }, randn<double>({15}, Key{5}));
     const auto cluster = from<std::int64_t>({4, 4, 9, 0, 7, 7, 7, 8, 8});
@@ -302,7 +313,9 @@ TEST_CASE("pooling: two graphs batched are two graphs, in whatever order their n
     graph::Set2Set<double> set(4, 3, Key{1});
     graph::AttentionalAggregation attention{nn::Linear<double>(4, 1, Key{1})};
     const graph::GraphNorm<double> norm(4);
-    const auto separately = [&](auto&& f) { return Tensor<double, 2>(concat<0>({Tensor<double, 2>(f(a, Segments())), Tensor<double, 2>(f(b, Segments()))})); };
+    const auto separately = [&](auto&& f) {
+        return Tensor<double, 2>(concat<0>({Tensor<double, 2>(f(a, Segments())), Tensor<double, 2>(f(b, Segments()))}));
+    };
     // Nodes in another order, and their batch vector with them.
     const auto order = from<std::int64_t>({6, 2, 8, 0, 4, 1, 7, 3, 5});
     const Tensor<double, 2> mixed = index_select<0>(x, order);
@@ -341,7 +354,8 @@ TEST_CASE("graclus matches neighbours, each at most once", "[graph]") {
             }
             REQUIRE((c[4] == 4 && c[5] == 5));
             // Maximal: no edge is left between two single nodes.
-            for (std::size_t i = 0; i < 3; ++i) REQUIRE(!(std::count(c.begin(), c.end(), c[i]) == 1 && std::count(c.begin(), c.end(), c[i + 1]) == 1));
+            for (std::size_t i = 0; i < 3; ++i)
+                REQUIRE(!(std::count(c.begin(), c.end(), c[i]) == 1 && std::count(c.begin(), c.end(), c[i + 1]) == 1));
             if (weighted_edges) heavy += c[1] == c[2];
         }
     }
@@ -403,12 +417,14 @@ TEST_CASE("pooling: no nodes, one node, graphs without nodes", "[graph]") {
 TEST_CASE("pooling: errors", "[graph]") {
     const auto x = zeros<float>({9, 4});
     const Graph g = stored_graph();
-    CHECK_THROWS_WITH(graph::global_add_pool(x, batch_of({0, 1}, 2)), Catch::Contains("global_add_pool: float[9, 4] on cpu has 9 rows, but the batch is of 2"));
+    CHECK_THROWS_WITH(graph::global_add_pool(x, batch_of({0, 1}, 2)),
+                      Catch::Contains("global_add_pool: float[9, 4] on cpu has 9 rows, but the batch is of 2"));
     CHECK_THROWS_WITH(graph::TopKPooling<float>(4, Key{1}, {.ratio = 1.5}), Catch::Contains("SelectTopK: ratio is 1.5"));
     CHECK_THROWS_WITH(graph::TopKPooling<float>(3, Key{1})(x, g), Catch::Contains("expected 3 channels"));
     CHECK_THROWS_WITH(graph::TopKPooling<float>(4, Key{1})(zeros<float>({8, 4}), g), Catch::Contains("for a graph of 9 nodes"));
     CHECK_THROWS_WITH(graph::sort_pool(x, 0), Catch::Contains("sort_pool: k is 0"));
     CHECK_THROWS_WITH(graph::to_dense_batch(x, stored_batch(), 3), Catch::Contains("a graph has 5 nodes, but there is room for 3"));
-    CHECK_THROWS_WITH(graph::to_dense_adj<float>(g, batch_of({0, 0, 0, 0, 0, 0, 1, 1, 1}, 2)), Catch::Contains("to_dense_adj: edge 8 goes from graph 0 to graph 1"));
+    CHECK_THROWS_WITH(graph::to_dense_adj<float>(g, batch_of({0, 0, 0, 0, 0, 0, 1, 1, 1}, 2)),
+                      Catch::Contains("to_dense_adj: edge 8 goes from graph 0 to graph 1"));
     CHECK_THROWS_WITH(graph::JumpingKnowledge<float>()({}), Catch::Contains("JumpingKnowledge: no layers came"));
 }

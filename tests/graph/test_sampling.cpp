@@ -59,10 +59,13 @@ TEST_CASE("the graph between some nodes", "[graph]") {
     check_sampled(s, g);
     const auto chosen = list(nodes);
     long between = 0;
-    for (const auto& [a, b] : pairs(g.edge_index())) between += std::count(chosen.begin(), chosen.end(), a) > 0 && std::count(chosen.begin(), chosen.end(), b) > 0;
+    for (const auto& [a, b] : pairs(g.edge_index()))
+        between += std::count(chosen.begin(), chosen.end(), a) > 0 && std::count(chosen.begin(), chosen.end(), b) > 0;
     CHECK(s.graph.edges() == between);
-    CHECK_THROWS_WITH(graph::induced_graph(g, from<std::int64_t>({1, 2, 1})), Catch::Contains("induced_graph: node 1 comes twice, at position 2 again"));
-    CHECK_THROWS_WITH(graph::induced_graph(g, from<std::int64_t>({40})), Catch::Contains("induced_graph: node 40 at position 0 is out of range, expected 0 to 39"));
+    CHECK_THROWS_WITH(graph::induced_graph(g, from<std::int64_t>({1, 2, 1})),
+                      Catch::Contains("induced_graph: node 1 comes twice, at position 2 again"));
+    CHECK_THROWS_WITH(graph::induced_graph(g, from<std::int64_t>({40})),
+                      Catch::Contains("induced_graph: node 40 at position 0 is out of range, expected 0 to 39"));
 }
 
 TEST_CASE("neighbour samples have the numbers of edges asked for, hop after hop", "[graph]") {
@@ -90,7 +93,10 @@ TEST_CASE("neighbour samples have the numbers of edges asked for, hop after hop"
                 }
                 if (!replace) CHECK(static_cast<long>(different.size()) == s.edges_by_hop[hop + 1] - s.edges_by_hop[hop]);
                 for (long v = hop == 0 ? 0 : s.nodes_by_hop[hop - 1]; v < s.nodes_by_hop[hop]; ++v) {
-                    const long d = degree[static_cast<std::size_t>(s.nodes.data()[v])], wanted = fanouts[hop] < 0 ? d : replace && d > 0 ? fanouts[hop] : std::min(d, fanouts[hop]);
+                    const long d = degree[static_cast<std::size_t>(s.nodes.data()[v])], wanted = fanouts[hop] < 0 ? d
+                                                                                                 : replace && d > 0
+                                                                                                     ? fanouts[hop]
+                                                                                                     : std::min(d, fanouts[hop]);
                     CHECK(into[v] == wanted);
                 }
             }
@@ -165,8 +171,10 @@ TEST_CASE("samples of graphs with kinds of nodes and edges", "[graph]") {
             CHECK(s.nodes[static_cast<std::size_t>(relations[r].target)].data()[own[e].second] == given.second);
         }
     }
-    CHECK_THROWS_WITH(graph::neighbour_sample({{0, 3, cites}}, {from<std::int64_t>({3})}, {1}, Key{1}), Catch::Contains("relation 0 names node type 3, expected 0 to 0"));
-    CHECK_THROWS_WITH(graph::neighbour_sample({{0, 0, cites}, {1, 0, held}}, {from<std::int64_t>({3}), {}}, {1}, Key{1}), Catch::Contains("relation 1 has 10 nodes of type 0, one before it 100"));
+    CHECK_THROWS_WITH(graph::neighbour_sample({{0, 3, cites}}, {from<std::int64_t>({3})}, {1}, Key{1}),
+                      Catch::Contains("relation 0 names node type 3, expected 0 to 0"));
+    CHECK_THROWS_WITH(graph::neighbour_sample({{0, 0, cites}, {1, 0, held}}, {from<std::int64_t>({3}), {}}, {1}, Key{1}),
+                      Catch::Contains("relation 1 has 10 nodes of type 0, one before it 100"));
 }
 
 TEST_CASE("random walks follow edges", "[graph]") {
@@ -181,7 +189,8 @@ TEST_CASE("random walks follow edges", "[graph]") {
                 REQUIRE((stuck ? a == b : graph::has_edge(g, a, b)));
             }
     }
-    // A triangle 0, 1, 2 with a tail 2 - 3: after 0 -> 2 node2vec goes back to 0 with weight 1/p, to 1 (a neighbour of 0) with 1, to 3 with 1/q.
+    // A triangle 0, 1, 2 with a tail 2 - 3: after 0 -> 2 node2vec goes back to 0 with weight 1/p, to 1 (a neighbour of 0) with 1, to 3 with
+    // 1/q.
     const Graph tail = Graph::from_edges(from<std::int64_t>({2, 8}, {0, 1, 1, 2, 0, 2, 2, 3, 1, 0, 2, 1, 2, 0, 3, 2}), 4);
     std::vector<double> to(4, 0);
     const auto walks = graph::random_walk(tail, full<std::int64_t>({60000}, 0), 2, Key{9}, {.p = 2, .q = 0.25});
@@ -193,7 +202,8 @@ TEST_CASE("random walks follow edges", "[graph]") {
         }
     const double total = 0.5 + 1 + 4;
     CHECK(from_two == Approx(30000).margin(4 * std::sqrt(15000.0)));
-    for (const auto& [node, weight] : {std::pair<std::size_t, double>{0, 0.5}, {1, 1.0}, {3, 4.0}}) CHECK(to[node] == Approx(from_two * weight / total).margin(4 * std::sqrt(from_two / 4)));
+    for (const auto& [node, weight] : {std::pair<std::size_t, double>{0, 0.5}, {1, 1.0}, {3, 4.0}})
+        CHECK(to[node] == Approx(from_two * weight / total).margin(4 * std::sqrt(from_two / 4)));
     CHECK_THROWS_WITH(graph::random_walk(g, starts, 3, Key{1}, {.p = 0}), Catch::Contains("random_walk: p is 0"));
 }
 
@@ -212,7 +222,8 @@ TEST_CASE("pairs without an edge", "[graph]") {
             CHECK(different.size() == found.size());
             for (const auto& p : found) REQUIRE((p.first != p.second && there.count(p) == 0));
         }
-        CHECK(static_cast<long>(graph::negative_sampling(g, 100000, Key{1}, {.loops = true}).shape(1)) == 1600 - static_cast<long>(there.size()));
+        CHECK(static_cast<long>(graph::negative_sampling(g, 100000, Key{1}, {.loops = true}).shape(1)) ==
+              1600 - static_cast<long>(there.size()));
         if (edges < 1500) {
             const auto other = list(graph::structured_negative_sampling(g, Key{2}));
             const auto own = pairs(g.edge_index());
@@ -223,7 +234,8 @@ TEST_CASE("pairs without an edge", "[graph]") {
     CHECK(graph::negative_sampling(bipartite, 10, Key{1}).shape(1) == 4);
     const Graph complete = Graph::from_edges(from<std::int64_t>({2, 2}, {0, 1, 1, 0}), 2);
     CHECK(graph::negative_sampling(complete, 5, Key{1}).shape(1) == 0);
-    CHECK_THROWS_WITH(graph::structured_negative_sampling(complete, Key{1}), Catch::Contains("node 0, the source of edge 0, has an edge to every target"));
+    CHECK_THROWS_WITH(graph::structured_negative_sampling(complete, Key{1}),
+                      Catch::Contains("node 0, the source of edge 0, has an edge to every target"));
     // All pairs are equally likely.
     std::vector<double> counts(12, 0);
     const Graph none = Graph::from_edges(zeros<std::int64_t>({2, 0}), 4);
@@ -255,7 +267,9 @@ TEST_CASE("GraphSAINT's weights undo what sampling prefers", "[graph]") {
         const long samples = 3000;
         for (long k = 0; k < samples; ++k) {
             const auto s = saint.sample(Key{1000 + k});
-            for (long i = 0; i < s.nodes.size(); ++i) estimate += static_cast<double>(saint.node_weight.data()[s.nodes.data()[i]]) * static_cast<double>(s.nodes.data()[i] * s.nodes.data()[i]);
+            for (long i = 0; i < s.nodes.size(); ++i)
+                estimate += static_cast<double>(saint.node_weight.data()[s.nodes.data()[i]]) *
+                            static_cast<double>(s.nodes.data()[i] * s.nodes.data()[i]);
         }
         CHECK(reachable > 90);
         CHECK(estimate / static_cast<double>(samples) == Approx(value).epsilon(0.03));
@@ -268,7 +282,8 @@ TEST_CASE("GraphSAINT's weights undo what sampling prefers", "[graph]") {
 TEST_CASE("partitions are balanced and cut few edges", "[graph]") {
     // Eight groups of 50 nodes with many edges inside and few between.
     std::vector<std::int64_t> source, target;
-    const Tensor<std::int64_t, 1> inside = integers({8000}, Key{13}, 0, 50), mixed = integers({800}, Key{14}, 0, 400), name = permutation(400, Key{15});
+    const Tensor<std::int64_t, 1> inside = integers({8000}, Key{13}, 0, 50), mixed = integers({800}, Key{14}, 0, 400),
+                                  name = permutation(400, Key{15});
     for (long e = 0; e < 4000; ++e) {
         source.push_back(name.data()[e % 8 * 50 + inside.data()[2 * e]]);
         target.push_back(name.data()[e % 8 * 50 + inside.data()[2 * e + 1]]);
@@ -338,8 +353,11 @@ TEST_CASE("edges to learn from and to predict", "[graph]") {
     const Graph g = Graph::from_edges(graph::impl_sampling::pairs_of(source, target), 60);
     const auto s = graph::random_link_split(g, Key{2}, {.undirected = true});
     check_split(g, s, static_cast<long>(simple.size()) / 2, true);
-    for (const auto& [a, b] : pairs(s.validation.positive)) CHECK((!graph::has_edge(s.validation.graph, a, b) && !graph::has_edge(s.validation.graph, b, a) && graph::has_edge(s.test.graph, a, b)));
+    for (const auto& [a, b] : pairs(s.validation.positive))
+        CHECK((!graph::has_edge(s.validation.graph, a, b) && !graph::has_edge(s.validation.graph, b, a) &&
+               graph::has_edge(s.test.graph, a, b)));
     for (const auto& [a, b] : pairs(s.test.positive)) CHECK((!graph::has_edge(s.test.graph, a, b) && !graph::has_edge(s.test.graph, b, a)));
     CHECK_THROWS_WITH(graph::random_link_split(directed, Key{1}, {.undirected = true}), Catch::Contains("has no edge back"));
-    CHECK_THROWS_WITH(graph::random_link_split(directed, Key{1}, {.validation = 0.9}), Catch::Contains("random_link_split: parts of 0.9 and 0.2"));
+    CHECK_THROWS_WITH(graph::random_link_split(directed, Key{1}, {.validation = 0.9}),
+                      Catch::Contains("random_link_split: parts of 0.9 and 0.2"));
 }

@@ -1,7 +1,9 @@
 // Shapes and layouts of convolutions for the tests of both devices.
 #pragma once
 
-#include <tenon/kernels/cpu/conv/shape.hpp>
+#include <tenon/kernels/cpu/conv/reference.hpp>
+
+#include <vector>
 
 namespace conv_cases {
 
@@ -27,6 +29,37 @@ long extent(const ImageStrides<D>& s, long n, long channels, const long* sizes) 
     long last = (n - 1) * s.n + (channels - 1) * s.channel;
     for (int i = 0; i < D; ++i) last += (sizes[i] - 1) * s.axis[i];
     return n == 0 ? 0 : last + 1;
+}
+
+// The three products of contiguous arrays by the definition, in double, and those of the absolute values, which bound what rounding
+// does. In one walk over the products: finding their places takes most of the time.
+struct Sums {
+    std::vector<double> value, size;
+    explicit Sums(long count) : value(static_cast<std::size_t>(count)), size(value) {}
+    void add(std::size_t i, double product) {
+        value[i] += product;
+        size[i] += product < 0 ? -product : product;
+    }
+};
+struct Products {
+    Sums y, dx, dw;
+};
+template <class T, int D>
+Products products_of(const ConvShape<D>& s, const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& dy) {
+    const auto xs = ImageStrides<D>::contiguous(s.c_in, s.in), ys = ImageStrides<D>::contiguous(s.c_out, s.out);
+    Products sums{Sums(static_cast<long>(dy.size())), Sums(static_cast<long>(x.size())), Sums(static_cast<long>(w.size()))};
+    const std::vector<double> xd(x.begin(), x.end()), wd(w.begin(), w.end()), dyd(dy.begin(), dy.end());
+    namespace definition = kernels::cpu::reference;
+    definition::for_products(s, [&](long b, long o, long c, const long* out, long t, const long* in) {
+        const long channel = o / s.group_out() * s.group_in() + c;
+        const auto xi = static_cast<std::size_t>(definition::at(xs, b, channel, in));
+        const auto yi = static_cast<std::size_t>(definition::at(ys, b, o, out));
+        const auto wi = static_cast<std::size_t>((o * s.group_in() + c) * s.kernel_size() + t);
+        sums.y.add(yi, xd[xi] * wd[wi]);
+        sums.dx.add(xi, dyd[yi] * wd[wi]);
+        sums.dw.add(wi, xd[xi] * dyd[yi]);
+    });
+    return sums;
 }
 
 template <int D>

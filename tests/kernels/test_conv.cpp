@@ -30,19 +30,10 @@ void each(const ImageStrides<D>& s, long n, long channels, const long* sizes, F 
             }
 }
 
-// The definition's sums, and those of the products' absolute values: a sum of K products in any order is off by at most
-// K / 2 ulps of the latter, and so is the definition's own where T is double.
-struct Sums {
-    std::vector<double> value, size;
-    explicit Sums(long count) : value(std::size_t(count)), size(value) {}
-    template <class T>
-    double allowed(std::size_t i, long products) const { return epsilon<T>() * double(products + 4) * (size[i] + 1); }
-};
+// A sum of K products in any order is off by at most K / 2 ulps of the sum of their absolute values, and so is the definition's own
+// where T is double.
 template <class T>
-std::vector<T> absolute(std::vector<T> v) {
-    for (T& x : v) x = std::abs(x);
-    return v;
-}
+double allowed(const Sums& sums, std::size_t i, long products) { return epsilon<T>() * double(products + 4) * (sums.size[i] + 1); }
 
 // The contiguous array in another layout, with `filling` in between.
 template <int D, class T>
@@ -59,7 +50,7 @@ double worst(const std::vector<T>& got, const ImageStrides<D>& s, long n, long c
     std::vector<bool> written(got.size());
     each(s, n, channels, sizes, [&](std::size_t at, std::size_t i, long c) {
         written[at] = true;
-        const double error = std::abs(double(got[at]) - expected(sums.value[i], i, c)) / sums.allowed<T>(i, products);
+        const double error = std::abs(double(got[at]) - expected(sums.value[i], i, c)) / allowed<T>(sums, i, products);
         if (!(error <= most)) most = error == error ? error : INFINITY;
     });
     for (std::size_t i = 0; i < got.size(); ++i)
@@ -78,15 +69,8 @@ void check(const Case<D>& given) {
     const auto x_start = random<T>(x_size, 6, -1, 1), y_start = random<T>(y_size, 7, -1, 1), w_start = random<T>(w_size, 8, -1, 1);
     const T filling = 77;
 
-    const auto xc = ImageStrides<D>::contiguous(s.c_in, s.in), yc = ImageStrides<D>::contiguous(s.c_out, s.out);
-    Sums y_sums(y_size), dx_sums(x_size), dw_sums(w_size);
-    reference::conv_forward<T, D>(s, x.data(), xc, w.data(), y_sums.value.data(), yc);
-    reference::conv_backward_data<T, D>(s, dy.data(), yc, w.data(), dx_sums.value.data(), xc);
-    reference::conv_backward_weights<T, D>(s, x.data(), xc, dy.data(), yc, dw_sums.value.data());
-    const auto ax = absolute(x), aw = absolute(w), ady = absolute(dy);
-    reference::conv_forward<T, D>(s, ax.data(), xc, aw.data(), y_sums.size.data(), yc);
-    reference::conv_backward_data<T, D>(s, ady.data(), yc, aw.data(), dx_sums.size.data(), xc);
-    reference::conv_backward_weights<T, D>(s, ax.data(), xc, ady.data(), yc, dw_sums.size.data());
+    const Products sums = products_of(s, x, w, dy);
+    const Sums &y_sums = sums.y, &dx_sums = sums.dx, &dw_sums = sums.dw;
 
     for (Layout from : layouts)
         for (Layout to : layouts) {
@@ -115,7 +99,7 @@ void check(const Case<D>& given) {
                 double most = 0;
                 for (std::size_t i = 0; i < dw.size(); ++i) {
                     const double sum = dw_sums.value[i] + (add ? double(w_start[i]) : 0);
-                    const double error = std::abs(double(dw[i]) - sum) / dw_sums.allowed<T>(i, s.n * s.out_size());
+                    const double error = std::abs(double(dw[i]) - sum) / allowed<T>(dw_sums, i, s.n * s.out_size());
                     if (!(error <= most)) most = error == error ? error : INFINITY;
                 }
                 CHECK(most <= 1);

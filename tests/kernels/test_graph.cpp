@@ -163,29 +163,77 @@ TEMPLATE_TEST_CASE("sampled products agree with the plain ones", "", float, doub
     }
 }
 
-TEMPLATE_TEST_CASE("attention to neighbours agrees with the plain one", "", float, double) {
+// Rows by column.
+Matrix transposed(const Matrix& a) {
+    Matrix t = a;
+    t.rows = a.width, t.width = a.rows;
+    t.pointers.assign(1, 0);
+    t.columns.clear(), t.edges.clear();
+    t.is_ordered = false;
+    for (long c = 0; c < a.width; ++c) {
+        for (long r = 0; r < a.rows; ++r)
+            for (long k = a.pointers[static_cast<std::size_t>(r)]; k < a.pointers[static_cast<std::size_t>(r) + 1]; ++k)
+                if (a.columns[static_cast<std::size_t>(k)] == c) {
+                    t.columns.push_back(static_cast<std::int32_t>(r));
+                    t.edges.push_back(a.edges[static_cast<std::size_t>(k)]);
+                }
+        t.pointers.push_back(static_cast<std::int32_t>(t.columns.size()));
+    }
+    return t;
+}
+
+TEMPLATE_TEST_CASE("attention to neighbours and its derivatives agree with the plain ones", "", float, double) {
     using T = TestType;
-    for (const Size size : {Size{1, 5}, Size{2, 3}, Size{3, 17}, Size{8, 8}, Size{16, 2}, Size{9, 1}})
+    const Size heads_and_widths[] = {{1, 5}, {1, 8}, {2, 3}, {3, 17}, {8, 8}, {16, 2}, {8, 4}, {4, 2}, {8, 1}, {9, 1}, {8, 12}, {4, 32}};
+    for (const Size size : heads_and_widths)
         for (const bool with_edges : {true, false})
-            for (const bool drops : {true, false}) {
-                INFO(size.heads << " x " << size.width);
-                const Matrix a(23, 17, 90, 12);
-                const auto h = numbers<T>(a.width * size.heads * size.width, 1), s = numbers<T>(a.width * size.heads, 2), t = numbers<T>(a.rows * size.heads, 3),
-                           e = numbers<T>(a.count() * size.heads, 4);
-                const std::unique_ptr<bool[]> kept(new bool[e.size()]);
-                for (std::size_t i = 0; i < e.size(); ++i) kept[i] = e[i] > T(-0.3);
-                NeighbourAttention<T> p;
-                p.a = a.view();
-                p.heads = size.heads, p.width = size.width;
-                p.h = h.data(), p.source = s.data(), p.target = t.data(), p.edge = with_edges ? e.data() : nullptr;
-                p.kept = drops ? kept.get() : nullptr;
-                p.keep_scale = T(2);
-                std::vector<T> y(static_cast<std::size_t>(a.rows * size.heads * size.width), T(3));
-                neighbour_attention(p, y.data());
-                std::vector<double> expected(y.size());
-                reference::neighbour_attention(p, expected.data());
-                check(y, expected, bound<T>);
-            }
+            for (const bool drops : {true, false})
+                for (const long longest : {90, 700}) {
+                    INFO(size.heads << " x " << size.width << ", " << longest);
+                    // Turned: the long row is a source's.
+                    const Matrix straight(23, 17, longest, 12), a = longest > 100 ? transposed(straight) : straight, b = transposed(a);
+                    const long row = size.heads * size.width;
+                    const auto h = numbers<T>(a.width * row, 1), s = numbers<T>(a.width * size.heads, 2), t = numbers<T>(a.rows * size.heads, 3),
+                               e = numbers<T>(a.count() * size.heads, 4), dy = numbers<T>(a.rows * row, 5);
+                    const std::unique_ptr<bool[]> kept(new bool[e.size()]);
+                    for (std::size_t i = 0; i < e.size(); ++i) kept[i] = e[i] > T(-0.3);
+                    std::vector<T> top(t.size()), norm(t.size());
+                    NeighbourAttention<T> p;
+                    p.a = a.view();
+                    p.heads = size.heads, p.width = size.width;
+                    p.h = h.data(), p.source = s.data(), p.target = t.data(), p.edge = with_edges ? e.data() : nullptr;
+                    p.kept = drops ? kept.get() : nullptr;
+                    p.keep_scale = T(2);
+                    p.top = top.data(), p.norm = norm.data();
+                    std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(3));
+                    neighbour_attention(p, y.data());
+                    std::vector<double> expected(y.size());
+                    reference::neighbour_attention(p, expected.data());
+                    check(y, expected, bound<T>);
+
+                    std::vector<T> dh(h.size(), T(1)), ds(s.size(), T(1)), dt(t.size(), T(2)), de(e.size(), T(2)), scores(e.size());
+                    neighbour_attention_backward(p, b.view(), y.data(), dy.data(), dh.data(), true, ds.data(), true, dt.data(), false, de.data(), false, scores.data());
+                    std::vector<double> h_expected(dh.size()), s_expected(ds.size(), 1), t_expected(dt.size()), e_expected(de.size());
+                    reference::neighbour_attention_backward(p, dy.data(), h_expected.data(), e_expected.data());
+                    for (long r = 0; r < a.rows; ++r)
+                        for (long k = p.a.begin(r); k < p.a.end(r); ++k)
+                            for (long q = 0; q < size.heads; ++q) {
+                                const double d = e_expected[static_cast<std::size_t>(p.a.edge(k) * size.heads + q)];
+                                s_expected[static_cast<std::size_t>(p.a.columns[k] * size.heads + q)] += d;
+                                t_expected[static_cast<std::size_t>(r * size.heads + q)] += d;
+                            }
+                    for (double& x : h_expected) x += 1;
+                    check(de, e_expected, 4 * bound<T>);
+                    check(dh, h_expected, 4 * bound<T>);
+                    check(ds, s_expected, 4 * bound<T>);
+                    check(dt, t_expected, 4 * bound<T>);
+
+                    std::vector<T> again(h.size(), T(7));
+                    T* const none = nullptr;
+                    neighbour_attention_backward(p, b.view(), y.data(), dy.data(), again.data(), false, none, false, none, false, none, false, scores.data());
+                    for (double& x : h_expected) x -= 1;
+                    check(again, h_expected, 4 * bound<T>);
+                }
 }
 
 TEST_CASE("sums over rows do not depend on threads") {

@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -60,18 +61,23 @@ struct Layout {
 template <class F>
 void each_product(const ConvShape<2>& s, const Layout& x, const Layout& y, F&& f) {
     const long in = s.group_in(), out = s.group_out();
+    // The results that have this tap inside of the image, along an axis.
+    const auto first = [&](int axis, long tap) { return std::max(0l, s.padding_begin[axis] - tap); };
+    const auto end = [&](int axis, long tap) { return std::min(s.out[axis], s.in[axis] + s.padding_begin[axis] - tap); };
     for (long n = 0; n < s.n; ++n)
         for (long k = 0; k < s.c_out; ++k)
-            for (long i = 0; i < s.out[0]; ++i)
-                for (long j = 0; j < s.out[1]; ++j)
-                    for (long c = 0; c < in; ++c)
-                        for (long a = 0; a < 3; ++a)
-                            for (long b = 0; b < 3; ++b) {
-                                const long row = i + a - s.padding_begin[0], column = j + b - s.padding_begin[1];
-                                if (row < 0 || row >= s.in[0] || column < 0 || column >= s.in[1]) continue;
-                                f(y.at(n, k, i, j), x.at(n, k / out * in + c, row, column),
-                                  static_cast<std::size_t>(((k * in + c) * 3 + a) * 3 + b));
-                            }
+            for (long c = 0; c < in; ++c)
+                for (long a = 0; a < 3; ++a)
+                    for (long b = 0; b < 3; ++b) {
+                        const auto by = static_cast<std::size_t>(((k * in + c) * 3 + a) * 3 + b);
+                        const long channel = k / out * in + c, j0 = first(1, b), j1 = end(1, b);
+                        for (long i = first(0, a); i < end(0, a); ++i) {
+                            const std::size_t to = y.at(n, k, i, 0), from = x.at(n, channel, i + a - s.padding_begin[0], 0);
+                            const long y_step = y.strides.axis[1], x_step = x.strides.axis[1];
+                            for (long j = j0; j < j1; ++j)
+                                f(to + static_cast<std::size_t>(j * y_step), from + static_cast<std::size_t>((j + b - s.padding_begin[1]) * x_step), by);
+                        }
+                    }
 }
 
 // The rows of a transform, from what it makes of the unit vectors.

@@ -337,6 +337,7 @@ public:
             set_target(o, r->data(), r->dtype, x.rank, x.dims, r->rank, r->dims(), target.mode);
             small = small && !o.reduced;
         }
+        if (t.reorders) start_from_zeros(operands + job.inputs, t.leaves, device);
         if (!small) {
             run_job(job, t, loop, device);
             return;
@@ -363,6 +364,17 @@ private:
     FusedNode(const char* operation, Slot* outputs, int output_count, Edge* edges, int edge_count)
         : Node(operation, outputs, output_count, edges, edge_count) {}
 
+    // Leaves that are one tensor: the first writes and the others add, which is right in the order of the leaves alone. In any other
+    // all of them add.
+    static void start_from_zeros(ElementwiseOperand* gradients, int leaves, Device device) {
+        for (int k = 0; k < leaves; ++k)
+            for (int j = k + 1; j < leaves && gradients[k].mode == 1; ++j)
+                if (gradients[j].mode == 2 && gradients[j].data == gradients[k].data) {
+                    const ElementwiseOperand& o = gradients[k];
+                    detail::zero_bytes(device, o.data, static_cast<std::size_t>(o.elements) * static_cast<std::size_t>(o.element_size));
+                    gradients[k].mode = 2;
+                }
+    }
     template <class T>
     static void scale_into(detail::Record* to, detail::Record* from, double factor) {
         Collector c;

@@ -861,6 +861,7 @@ struct Table {
     int leaves, outputs, parameters;
     unsigned needed;   // leaves whose values backward reads
     unsigned reached;  // leaves that gradients reach
+    bool reorders;     // backward writes their gradients in another order than theirs
     DType leaf_types[max_leaves];
     DType output_types[4];
     Kernel forward_kernels[2];
@@ -876,6 +877,14 @@ struct Table {
     Kernel from_output() const { return from_output_kernels[lanes() == 8]; }
 };
 
+// A let's value gets its gradient after its body's leaves got theirs.
+template <class F> inline constexpr bool reorders = false;
+template <class Fn, class... A> inline constexpr bool reorders<Op<Fn, A...>> = (reorders<A> || ...);
+template <class Tag, class V, class B> inline constexpr bool reorders<Let<Tag, V, B>> = true;
+template <class Tag, class DyTag, class YTag, class A, class F, class D>
+inline constexpr bool reorders<Custom<Tag, DyTag, YTag, A, F, D>> = reorders<A>;
+template <class... F> inline constexpr bool reorders<Outputs<F...>> = (reorders<F> || ...);
+
 template <class F> struct RootName { static constexpr const char* value = "copy"; };
 template <class Fn, class... A> struct RootName<Op<Fn, A...>> { static constexpr const char* value = Fn::name; };
 template <class... A> struct RootName<Custom<A...>> { static constexpr const char* value = "custom"; };
@@ -886,7 +895,7 @@ template <class F, bool Recorded, bool Product>
 constexpr Table make_table() {
     static_assert(Facts<F>::leaves <= max_leaves, "tenon: an expression has more than 32 tensor operands: eval() a part of it first");
     Table t{RootName<F>::value, Facts<F>::leaves, Loops<F>::outputs, Facts<F>::parameters, Facts<F>::needed(false), Facts<F>::reached(),
-            {}, {}, {}, {}, {}, {}
+            reorders<F>, {}, {}, {}, {}, {}, {}
 #if TENON_CUDA
             , &launch_step<ForwardStep<F>>, nullptr, nullptr
 #endif

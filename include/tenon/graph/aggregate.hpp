@@ -2,8 +2,7 @@
 // features is stored.
 #pragma once
 
-#include <tenon/graph/graph.hpp>
-#include <tenon/ops/sparse.hpp>
+#include <tenon/graph/ordered_weights.hpp>
 
 namespace tenon::graph {
 
@@ -40,7 +39,12 @@ detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record*
             fail<ShapeError>(name, ": weights ", w->description(), " of ", p.heads, " heads came for ", x->description(), ", expected [nodes, heads, ...]");
     }
     p.width = p.heads > 0 ? columns / p.heads : 0;
-    if (how == Aggregation::sum || how == Aggregation::mean) return spmm_of<T>(name, p, x, w, x->rank, dims);
+    if (how == Aggregation::sum || how == Aggregation::mean) {
+        // Weights that want gradients change with every step.
+        OrderedValues ordered;
+        if (w != nullptr && !detail::wants_gradient(w)) ordered = ordered_weights(g, w, p.heads, detail::wants_gradient(x));
+        return spmm_of<T>(name, p, x, w, x->rank, dims, ordered);
+    }
     if (how != Aggregation::max && how != Aggregation::min)
         fail<ValueError>(name, ": product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
     const bool recorded = detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w));

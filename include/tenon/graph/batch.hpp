@@ -302,9 +302,10 @@ private:
     // own graph is not that of its edges, or these reach from one graph into another.
     Graph joined_graph(const Batch& b, const long* rows, long count) const {
         const long edges = edge_pointers_.back(), total = b.node_pointers_.back();
-        if (!graph.has_value() || !graph.device().is_cpu() || !data.edge_index.is_contiguous() || graph.edges() != edges || graph.sources() != node_pointers_.back() ||
-            graph.targets() != node_pointers_.back() || graph.edge_index().data() != data.edge_index.data() ||
-            total > detail::most_indices || b.edge_pointers_.back() > detail::most_indices)
+        if (!graph.has_value() || !graph.device().is_cpu() || !data.edge_index.is_contiguous() || graph.edges() != edges ||
+            graph.sources() != node_pointers_.back() || graph.targets() != node_pointers_.back() ||
+            graph.edge_index().data() != data.edge_index.data() || total > detail::most_indices ||
+            b.edge_pointers_.back() > detail::most_indices)
             return {};
         std::vector<graph_detail::RowBlock> blocks;
         for (long i = 0; i < count; ++i) {

@@ -21,7 +21,8 @@ inline Segments segments_of(const CsrPattern& given) {
     return (p.in_order ? Segments::from_pointers(p.pointers) : Segments::from_pointers(p.pointers, order)).to(given.device());
 }
 inline const EdgeSegments& edge_segments(const Graph& g) {
-    return g.attached<EdgeSegments>([](const EdgeSegments&) { return true; }, [&] { return new EdgeSegments(segments_of(g.in()), segments_of(g.out())); });
+    return g.attached<EdgeSegments>([](const EdgeSegments&) { return true; },
+                                    [&] { return new EdgeSegments(segments_of(g.in()), segments_of(g.out())); });
 }
 
 template <class X>
@@ -36,7 +37,8 @@ auto gathered(const char* name, const Graph& g, X&& given, bool targets) {
     for (int i = 0; i < Own::rank; ++i) dims[i] = x.record()->dims()[i];
     dims[0] = g.edges();
     const detail::AnyTensor sizes(detail::new_view(x.record(), Own::rank, dims, none, x.record()->offset));
-    return Own(apply_map<typename Own::Scalar>(name, x.record(), SegmentSumMap(sizes.get(), targets ? segments.by_target : segments.by_source, false), true));
+    return Own(apply_map<typename Own::Scalar>(name, x.record(),
+                                               SegmentSumMap(sizes.get(), targets ? segments.by_target : segments.by_source, false), true));
 }
 
 }  // namespace impl
@@ -66,7 +68,8 @@ template <Expression M>
         case Aggregation::min: return segment_min(m, s).values;
         default: break;
     }
-    fail<ValueError>("aggregate_edges: product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
+    fail<ValueError>(
+        "aggregate_edges: product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
 }
 
 // softmax over the edges of each target: [edges] or [edges, heads]. Derivative: y * (dy - sum of dy * y).
@@ -91,7 +94,8 @@ template <Expression U, Expression V>
     impl::check_nodes("sddmm", g, u.record(), g.targets(), "targets");
     impl::check_nodes("sddmm", g, v.record(), g.sources(), "sources");
     for (int i = 1; i < Own::rank; ++i)
-        if (u.shape(i) != v.shape(i)) fail<ShapeError>("sddmm: ", u.record()->description(), " and ", v.record()->description(), " differ in axis ", i);
+        if (u.shape(i) != v.shape(i))
+            fail<ShapeError>("sddmm: ", u.record()->description(), " and ", v.record()->description(), " differ in axis ", i);
     const long heads = Own::rank == 3 ? u.shape(1) : 1, dims[2] = {g.edges(), heads};
     const impl::SparseProduct p{g.structure(), false, false, heads, u.shape(-1), {}};
     return Tensor<T, Own::rank - 1>(impl::sddmm_of<T>("sddmm", p, u.record(), v.record(), Own::rank - 1, dims));

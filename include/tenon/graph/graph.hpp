@@ -74,7 +74,8 @@ public:
     long targets() const { return state()->structure.rows(); }
     // Of a graph with as many sources as targets. Throws ShapeError else.
     long nodes() const {
-        if (sources() != targets()) fail<ShapeError>("Graph: ", sources(), " sources and ", targets(), " targets have no common number of nodes");
+        if (sources() != targets())
+            fail<ShapeError>("Graph: ", sources(), " sources and ", targets(), " targets have no common number of nodes");
         return targets();
     }
     long edges() const { return state()->structure.elements(); }
@@ -124,7 +125,8 @@ private:
     static inline char kind_address = 0;
 
     graph_detail::GraphState* state() const {
-        if (TENON_UNLIKELY(!state_)) fail<Error>("Graph: this graph is empty: it was default-constructed\n       hint: make one with Graph::from_edges");
+        if (TENON_UNLIKELY(!state_))
+            fail<Error>("Graph: this graph is empty: it was default-constructed\n       hint: make one with Graph::from_edges");
         return state_.get();
     }
     static Graph make(const Tensor<std::int64_t, 2>& edge_index, long sources, long targets, bool square);
@@ -150,8 +152,12 @@ inline Graph Graph::make(const Tensor<std::int64_t, 2>& given, long sources, lon
         const bool bad_source = source[k] < 0 || source[k] >= sources, bad_target = target[k] < 0 || target[k] >= targets;
         if (TENON_LIKELY(!bad_source && !bad_target)) continue;
         const long many = bad_source ? sources : targets;
-        fail<IndexError>("Graph: edge ", k, " is ", static_cast<long>(source[k]), " -> ", static_cast<long>(target[k]), ", but there ", many == 1 ? "is " : "are ", many,
-                         square ? " node" : bad_source ? " source" : " target", many == 1 ? "" : "s", ", counted from 0");
+        fail<IndexError>("Graph: edge ", k, " is ", static_cast<long>(source[k]), " -> ", static_cast<long>(target[k]), ", but there ",
+                         many == 1 ? "is " : "are ", many,
+                         square       ? " node"
+                         : bad_source ? " source"
+                                      : " target",
+                         many == 1 ? "" : "s", ", counted from 0");
     }
     const CsrPattern by_source = detail::sort_by_row(
         sources, targets, count, [&](long k) { return source[k]; }, [&](long k) { return target[k]; }, [](long k) { return k; });

@@ -64,7 +64,9 @@ std::vector<Scored> ranked(const char* operation, const Tensor<T, 1>& positive, 
         const Tensor<T, 1> x = contiguous((is_positive ? positive : negative).detach().to(cpu));
         for (long i = 0; i < x.size(); ++i) {
             const double s = static_cast<double>(x.data()[i]);
-            if (s != s) fail<ValueError>(operation, ": the score of a ", is_positive ? "positive" : "negative", " pair, at position ", i, ", is NaN");
+            if (s != s)
+                fail<ValueError>(operation, ": the score of a ", is_positive ? "positive" : "negative", " pair, at position ", i,
+                                 ", is NaN");
             all_scores.push_back({s, is_positive});
         }
     }

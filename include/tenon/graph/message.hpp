@@ -293,7 +293,8 @@ private:
             const auto& x = sizes_.operands[k];
             // Without columns the kernel has nothing to do, and the gradients are zeros: sums of nothing.
             const bool none = p.columns() == 0, edge = M::gather(k) == Gather::edge, narrow = edge && x.inner == 1 && !none;
-            direct[k] = !none && std::is_same_v<T, A> && M::gather(k) != Gather::whole && x.outer == p.outer && (narrow || x.inner == p.inner);
+            direct[k] =
+                !none && std::is_same_v<T, A> && M::gather(k) != Gather::whole && x.outer == p.outer && (narrow || x.inner == p.inner);
             for (int i = 0; i < k; ++i)
                 if (direct[i] && edges_[i].node == edges_[k].node && edges_[i].slot == edges_[k].slot &&
                     (edge || M::gather(i) != M::gather(k)))
@@ -512,6 +513,7 @@ template <Expression X>
 // eight leaves of one element type, besides integers and masks. Of extremes the first edge in the order (source, position) counts, a NaN
 // is larger (for min smaller) than everything; std_dev divides by the number of edges, its derivative at 0 is 0; softmax_sum is the sum
 // of the messages weighted by their softmax over the edges, feature by feature. 16-bit types compute in float. Throws ShapeError.
+// What a message needs of all features of an edge at once comes as a field: edge(sddmm(g, u, v)) holds the dot products of both ends.
 // Derivatives of fields and captured tensors, derived from f; messages are computed again for it. In a recorded pass (create_graph) they
 // are stored, and a product throws GradError.
 template <Aggregation How, class F, class... Fields>

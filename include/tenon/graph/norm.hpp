@@ -24,7 +24,8 @@ struct GraphNorm {
         mean_scale = ones<T>({channels}).require_grad();
     }
     Tensor<T, 2> operator()(const Tensor<T, 2>& x, const Segments& given = {}) const {
-        if (x.shape(1) != weight.size()) fail<ShapeError>("GraphNorm: x is ", x.record()->description(), ", expected ", weight.size(), " channels");
+        if (x.shape(1) != weight.size())
+            fail<ShapeError>("GraphNorm: x is ", x.record()->description(), ", expected ", weight.size(), " channels");
         const Segments batch = impl_pool::batch_of("GraphNorm", x, given);
         const Tensor<std::int64_t, 1> graph_of = segment_index(batch);
         const Tensor<T, 2> away = x - index_select<0>(segment_mean(x, batch), graph_of) * mean_scale;

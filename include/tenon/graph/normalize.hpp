@@ -74,7 +74,8 @@ struct KeptNorms final : graph_detail::Attachment {
 template <class T>
 Tensor<T, 1> loop_weights(const Graph& g, const Tensor<T, 1>& w, double fill) {
     const LoopSplit& split = loop_split(g);
-    const Tensor<T, 1> rest = w.has_value() ? Tensor<T, 1>(index_select<0>(w, split.kept)) : Tensor<T, 1>(ones<T>({split.kept.size()}, g.device()));
+    const Tensor<T, 1> rest =
+        w.has_value() ? Tensor<T, 1>(index_select<0>(w, split.kept)) : Tensor<T, 1>(ones<T>({split.kept.size()}, g.device()));
     const Tensor<T, 1> fresh = full<T>({g.nodes()}, static_cast<T>(fill), g.device());
     if (w.has_value() && g.edges() > 0) {
         const Tensor<std::int64_t, 1> place = where(split.loop < std::int64_t(0), std::int64_t(0), split.loop);
@@ -111,13 +112,15 @@ template <class T>
         return impl::symmetric_norm(on, w.has_value() ? w : ones<T>({g.edges()}, g.device()));
     };
     if (w.has_value() && detail::wants_gradient(w.record())) return {on, make()};
-    const auto& kept = g.attached<impl::KeptNorms<T>>([](const impl::KeptNorms<T>&) { return true; }, [] { return new impl::KeptNorms<T>; });
+    const auto& kept =
+        g.attached<impl::KeptNorms<T>>([](const impl::KeptNorms<T>&) { return true; }, [] { return new impl::KeptNorms<T>; });
     auto& entry = kept.entries[(options.improved ? 2 : 0) + (options.add_self_loops ? 1 : 0)];
     {
         const detail::FirstUse guard(kept.lock);
-        const bool same = entry.of.has_value() == w.has_value() &&
-                          (!w.has_value() || (entry.of.record()->storage == w.record()->storage && entry.of.record()->offset == w.record()->offset &&
-                                              entry.of.stride(0) == w.stride(0) && entry.version == w.record()->storage->version));
+        const bool same =
+            entry.of.has_value() == w.has_value() &&
+            (!w.has_value() || (entry.of.record()->storage == w.record()->storage && entry.of.record()->offset == w.record()->offset &&
+                                entry.of.stride(0) == w.stride(0) && entry.version == w.record()->storage->version));
         if (entry.made && same) return {on, entry.result};
     }
     const no_grad unrecorded;

@@ -21,7 +21,8 @@ struct SyntheticShapes {
     Tensor<std::int64_t, 1> label;       // [clouds]
 };
 
-inline constexpr const char* synthetic_shape_names[] = {"sphere", "cube", "cylinder", "cone", "torus", "pyramid", "tetrahedron", "helix", "cross", "saddle"};
+inline constexpr const char* synthetic_shape_names[] = {"sphere",  "cube",        "cylinder", "cone",  "torus",
+                                                        "pyramid", "tetrahedron", "helix",    "cross", "saddle"};
 inline constexpr long synthetic_shape_count = 10;
 
 namespace impl_shapes {
@@ -55,7 +56,9 @@ struct Mesh {
             }
     }
     void disc(double radius, double z) {
-        surface(1, 32, [&](double u, double v, double* p) { p[0] = radius * u * std::cos(turn * v), p[1] = radius * u * std::sin(turn * v), p[2] = z; });
+        surface(1, 32, [&](double u, double v, double* p) {
+            p[0] = radius * u * std::cos(turn * v), p[1] = radius * u * std::sin(turn * v), p[2] = z;
+        });
     }
     void box(double x, double y, double z) {
         for (int axis = 0; axis < 3; ++axis)
@@ -79,7 +82,10 @@ Mesh shape(long kind, F&& draw) {
     switch (kind) {
         case 0: {
             const double z = between(0.8, 1.2);
-            m.surface(24, 32, [&](double u, double v, double* p) { p[0] = std::sin(turn / 2 * u) * std::cos(turn * v), p[1] = std::sin(turn / 2 * u) * std::sin(turn * v), p[2] = z * std::cos(turn / 2 * u); });
+            m.surface(24, 32, [&](double u, double v, double* p) {
+                p[0] = std::sin(turn / 2 * u) * std::cos(turn * v), p[1] = std::sin(turn / 2 * u) * std::sin(turn * v),
+                p[2] = z * std::cos(turn / 2 * u);
+            });
             break;
         }
         case 1: {
@@ -89,14 +95,18 @@ Mesh shape(long kind, F&& draw) {
         }
         case 2: {
             const double r = between(0.4, 0.8);
-            m.surface(1, 32, [&](double u, double v, double* p) { p[0] = r * std::cos(turn * v), p[1] = r * std::sin(turn * v), p[2] = 2 * u - 1; });
+            m.surface(1, 32, [&](double u, double v, double* p) {
+                p[0] = r * std::cos(turn * v), p[1] = r * std::sin(turn * v), p[2] = 2 * u - 1;
+            });
             m.disc(r, -1);
             m.disc(r, 1);
             break;
         }
         case 3: {
             const double r = between(0.6, 1);
-            m.surface(1, 32, [&](double u, double v, double* p) { p[0] = r * (1 - u) * std::cos(turn * v), p[1] = r * (1 - u) * std::sin(turn * v), p[2] = 2 * u - 1; });
+            m.surface(1, 32, [&](double u, double v, double* p) {
+                p[0] = r * (1 - u) * std::cos(turn * v), p[1] = r * (1 - u) * std::sin(turn * v), p[2] = 2 * u - 1;
+            });
             m.disc(r, -1);
             break;
         }
@@ -110,8 +120,10 @@ Mesh shape(long kind, F&& draw) {
         }
         case 5: {
             const double side = between(0.7, 1);
-            const std::int64_t top = m.vertex(0, 0, 1), a = m.vertex(-side, -side, -1), b = m.vertex(side, -side, -1), c = m.vertex(side, side, -1), d = m.vertex(-side, side, -1);
-            m.triangle(a, b, top), m.triangle(b, c, top), m.triangle(c, d, top), m.triangle(d, a, top), m.triangle(a, c, b), m.triangle(a, d, c);
+            const std::int64_t top = m.vertex(0, 0, 1), a = m.vertex(-side, -side, -1), b = m.vertex(side, -side, -1),
+                               c = m.vertex(side, side, -1), d = m.vertex(-side, side, -1);
+            m.triangle(a, b, top), m.triangle(b, c, top), m.triangle(c, d, top), m.triangle(d, a, top), m.triangle(a, c, b),
+                m.triangle(a, d, c);
             break;
         }
         case 6: {
@@ -137,7 +149,9 @@ Mesh shape(long kind, F&& draw) {
         }
         default: {
             const double bend = between(0.5, 0.9);
-            m.surface(16, 16, [&](double u, double v, double* p) { p[0] = 2 * u - 1, p[1] = 2 * v - 1, p[2] = bend * (p[0] * p[0] - p[1] * p[1]); });
+            m.surface(16, 16, [&](double u, double v, double* p) {
+                p[0] = 2 * u - 1, p[1] = 2 * v - 1, p[2] = bend * (p[0] * p[0] - p[1] * p[1]);
+            });
             break;
         }
     }
@@ -149,18 +163,23 @@ Mesh shape(long kind, F&& draw) {
 // synthetic_shapes(key, {.per_class = 40, .points = 256}): for each of the ten shapes so many clouds of points on a surface of random
 // proportions, turned, with noise, scaled by normalize_scale. Cloud i has shape i % 10 and depends on (key, i) alone. Throws ValueError.
 [[nodiscard]] inline SyntheticShapes synthetic_shapes(Key key, SyntheticShapesOptions options = {}) {
-    if (options.per_class < 0 || options.points < 1) fail<ValueError>("synthetic_shapes: ", options.per_class, " clouds of ", options.points, " points per class, expected 0 or more and 1 or more");
+    if (options.per_class < 0 || options.points < 1)
+        fail<ValueError>("synthetic_shapes: ", options.per_class, " clouds of ", options.points,
+                         " points per class, expected 0 or more and 1 or more");
     const long clouds = synthetic_shape_count * options.per_class;
-    SyntheticShapes s{empty<float>({clouds * options.points, 3}), empty<float>({clouds * options.points, 3}), {}, empty<std::int64_t>({clouds})};
+    SyntheticShapes s{
+        empty<float>({clouds * options.points, 3}), empty<float>({clouds * options.points, 3}), {}, empty<std::int64_t>({clouds})};
     Tensor<std::int64_t, 1> pointers = empty<std::int64_t>({clouds + 1});
     for (long i = 0; i < clouds; ++i) {
         const Key own = key.split(static_cast<std::uint64_t>(i));
         std::uint64_t drawn = 0;
-        const impl_shapes::Mesh mesh = impl_shapes::shape(i % synthetic_shape_count, [&] { return unit_double(random_word64(own.split(0), drawn++)); });
+        const impl_shapes::Mesh mesh =
+            impl_shapes::shape(i % synthetic_shape_count, [&] { return unit_double(random_word64(own.split(0), drawn++)); });
         const Tensor<float, 2> vertices = from<float>({mesh.pos.size() / 3, 3}, mesh.pos.data());
         const Tensor<std::int64_t, 2> faces = contiguous(from<std::int64_t>({mesh.faces.size() / 3, 3}, mesh.faces.data()).transpose());
         const auto points = sample_points(vertices, faces, options.points, own.split(1));
-        Tensor<float, 2> pos = points.pos + randn<float>({options.points, 3}, own.split(2)) * static_cast<float>(options.noise), normal = points.normal;
+        Tensor<float, 2> pos = points.pos + randn<float>({options.points, 3}, own.split(2)) * static_cast<float>(options.noise),
+                         normal = points.normal;
         if (options.rotate) {
             pos = random_rotate(pos, {0, 360}, 2, own.split(3));
             normal = random_rotate(normal, {0, 360}, 2, own.split(3));

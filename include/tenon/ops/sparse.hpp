@@ -4,6 +4,9 @@
 #include <tenon/core/csr.hpp>
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
+#if defined(TENON_EXTERN_KERNELS)
+#include <tenon/kernels/cpu/graph/instances.hpp>
+#endif
 #include <tenon/ops/index.hpp>
 #if TENON_CUDA
 #include <tenon/kernels/cuda/graph/spmm.cuh>
@@ -17,6 +20,11 @@ inline kernels::cpu::CsrRows csr_rows(const CsrPattern& p) {
     return {p.rows, p.width, p.pointers.data(), p.columns.data(), p.in_order ? nullptr : p.edges.data(), p.elements(), p.longest};
 }
 
+// Values in the order of a structure's rows, and of its columns: read in place of values by number; empty where there are none.
+struct OrderedValues {
+    detail::AnyTensor by_row, by_column;
+};
+
 // How a product reads its operands: x [rows or columns of the structure, heads, width], weights [elements, heads].
 struct SparseProduct {
     CsrStructure structure;
@@ -29,11 +37,15 @@ struct SparseProduct {
     const CsrPattern& pattern(bool turned) const { return turned ? structure.by_column() : structure.by_row(); }
     const std::int32_t* names() const { return chosen ? reinterpret_cast<const std::int32_t*>(chosen->data()) : nullptr; }
 
-    // to (+)= A x, or A' x where turned.
+    // to (+)= A x, or A' x where turned. ordered: the weights again, in the order of those rows, or empty.
     template <class T>
-    void multiply(bool turned, const T* weight, const T* x, bool of_mean, T* to, bool add) const {
+    void multiply(bool turned, const T* weight, const T* x, bool of_mean, T* to, bool add, const detail::AnyTensor& ordered = {}) const {
         const Device device = structure.device();
-        const kernels::cpu::SpmmProblem<T> p{csr_rows(pattern(turned)), weight, heads, width, x, names(), of_mean, to, add};
+        kernels::cpu::SpmmProblem<T> p{csr_rows(pattern(turned)), weight, heads, width, x, names(), of_mean, to, add};
+        if (ordered) {
+            p.weight = reinterpret_cast<const T*>(ordered->data());
+            p.a.edges = nullptr;
+        }
         if (!chosen) TENON_RUN(device, spmm(p));
         else if (turned) TENON_RUN(device, spmm<kernels::cpu::Chosen::by_column>(p));
         else TENON_RUN(device, spmm<kernels::cpu::Chosen::by_row>(p));
@@ -58,7 +70,9 @@ detail::AnyTensor mean_shares(const SparseProduct& p, const detail::Record* from
 template <class T>
 class SpmmNode final : public detail::OperationNode<2> {
 public:
-    SpmmNode(const char* operation, const SparseProduct& product, detail::Record* x, detail::Record* w) : OperationNode(operation), product_(product) {
+    // ordered: weights of the backward pass in the order of its rows, or empty.
+    SpmmNode(const char* operation, const SparseProduct& product, detail::Record* x, detail::Record* w, const detail::AnyTensor& ordered = {})
+        : OperationNode(operation), product_(product), ordered_(ordered) {
         set_input(0, x);
         if (w == nullptr) return;
         set_input(1, w);
@@ -67,7 +81,7 @@ public:
     }
     const void* kind() const noexcept override { return &detail::node_kind<SpmmNode>; }
     void release_saved() noexcept override {
-        x_.tensor = w_.tensor = detail::AnyTensor();
+        x_.tensor = w_.tensor = ordered_ = detail::AnyTensor();
         product_ = SparseProduct();
     }
     void backward() override {
@@ -77,7 +91,7 @@ public:
         if (wanted(0)) {
             const T* w = w_.tensor ? reinterpret_cast<const T*>(w_.check(name)->data()) : nullptr;
             const detail::GradientTarget to = detail::gradient_target(edges_[0]);
-            product_.template multiply<T>(!product_.transposed, w, dy, false, reinterpret_cast<T*>(to.record->data()), to.mode == 2);
+            product_.template multiply<T>(!product_.transposed, w, dy, false, reinterpret_cast<T*>(to.record->data()), to.mode == 2, ordered_);
         }
         if (wanted(1)) {
             const T* x = reinterpret_cast<const T*>(x_.check(name)->data());
@@ -92,6 +106,7 @@ public:
 private:
     SparseProduct product_;
     detail::Saved x_, w_;
+    detail::AnyTensor ordered_;
 };
 
 // y[element, head] = u[row] . v[column].
@@ -129,11 +144,13 @@ private:
 
 // The product, recorded. Operands are contiguous and checked; the result has the sizes given.
 template <class T>
-detail::AnyTensor spmm_of(const char* operation, const SparseProduct& p, detail::Record* x, detail::Record* w, int rank, const long* dims) {
+detail::AnyTensor spmm_of(const char* operation, const SparseProduct& p, detail::Record* x, detail::Record* w, int rank, const long* dims,
+                          const OrderedValues& ordered = {}) {
     detail::AnyTensor y(detail::new_record(dtype_of<T>, rank, dims, x->storage->device, operation));
     p.template multiply<T>(p.transposed, w != nullptr ? reinterpret_cast<const T*>(w->data()) : nullptr, reinterpret_cast<const T*>(x->data()), p.mean,
-                           reinterpret_cast<T*>(y->data()), false);
-    if (detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w))) detail::make_node<SpmmNode<T>>(operation, p, x, w)->set_result(y.get());
+                           reinterpret_cast<T*>(y->data()), false, p.transposed ? ordered.by_column : ordered.by_row);
+    if (detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w)))
+        detail::make_node<SpmmNode<T>>(operation, p, x, w, p.transposed ? ordered.by_row : ordered.by_column)->set_result(y.get());
     return y;
 }
 template <class T>

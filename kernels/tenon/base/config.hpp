@@ -73,6 +73,14 @@
 #define TENON_FUNCTOR TENON_ALWAYS_INLINE
 #endif
 
+// TENON_KERNEL_INSTANCE void f<float>(...): compiled once in a program built with TENON_EXTERN_KERNELS, by the source file that
+// defines TENON_INSTANTIATE_KERNELS; declared everywhere else.
+#if defined(TENON_INSTANTIATE_KERNELS)
+#define TENON_KERNEL_INSTANCE template
+#elif defined(TENON_EXTERN_KERNELS)
+#define TENON_KERNEL_INSTANCE extern template
+#endif
+
 // Run-time choice of the instruction set. Without optimisation nothing is inlined into the target functions, so an
 // unoptimised build keeps to the baseline width; so does a program with an emulated device, whose host code is there to
 // be compared with.

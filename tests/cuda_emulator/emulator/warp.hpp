@@ -3,7 +3,25 @@
 
 namespace cuda_emulator {
 
-enum class Warp { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, any, all, add, min_signed, min, max_signed, max, bit_and, bit_or, bit_xor, match_any };
+enum class Warp {
+    sync,
+    shuffle,
+    shuffle_up,
+    shuffle_down,
+    shuffle_xor,
+    ballot,
+    any,
+    all,
+    add,
+    min_signed,
+    min,
+    max_signed,
+    max,
+    bit_and,
+    bit_or,
+    bit_xor,
+    match_any
+};
 struct Place {
     const char* file;
     int line;
@@ -61,7 +79,8 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, TENON_E
 }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, TENON_EMULATOR_PLACE) {
-    return static_cast<unsigned>(cuda_emulator::warp_operation(cuda_emulator::Warp::ballot, mask, predicate != 0, 0, 32, TENON_EMULATOR_HERE));
+    return static_cast<unsigned>(
+        cuda_emulator::warp_operation(cuda_emulator::Warp::ballot, mask, predicate != 0, 0, 32, TENON_EMULATOR_HERE));
 }
 inline int __any_sync(unsigned mask, int predicate, TENON_EMULATOR_PLACE) {
     return static_cast<int>(cuda_emulator::warp_operation(cuda_emulator::Warp::any, mask, predicate != 0, 0, 32, TENON_EMULATOR_HERE));

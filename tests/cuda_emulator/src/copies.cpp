@@ -76,7 +76,8 @@ cudaError_t run(const Copy& copy) {
             mark_written(target, copy.width);
         } else if (in_arena(from)) {
             if (uintptr_t bad = first_unwritten(source, copy.width); bad != 0)
-                keep_fault(text("%s: uninitialised: the host gets device memory that nobody wrote, at %s", copy.name, describe(bad).c_str()));
+                keep_fault(
+                    text("%s: uninitialised: the host gets device memory that nobody wrote, at %s", copy.name, describe(bad).c_str()));
         }
     }
     return cudaSuccess;
@@ -196,7 +197,8 @@ cudaError_t cudaFree(void* pointer) {
     if (cudaError_t error = refuse_in_capture(cudaErrorStreamCaptureUnsupported)) return error;
     drain_all();
     if (!in_arena(pointer) && free_host(pointer)) return finish(sticky());
-    if (!free_device(pointer)) return refuse(cudaErrorInvalidValue, "cudaFree of %s", describe(reinterpret_cast<uintptr_t>(pointer)).c_str());
+    if (!free_device(pointer))
+        return refuse(cudaErrorInvalidValue, "cudaFree of %s", describe(reinterpret_cast<uintptr_t>(pointer)).c_str());
     return finish(sticky());
 }
 
@@ -236,7 +238,8 @@ cudaError_t cudaHostUnregister(void* pointer) {
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-    return copy_async({static_cast<char*>(to), static_cast<const char*>(from), bytes, bytes, bytes, 1, "cudaMemcpyAsync"}, kind, stream, false);
+    return copy_async({static_cast<char*>(to), static_cast<const char*>(from), bytes, bytes, bytes, 1, "cudaMemcpyAsync"}, kind, stream,
+                      false);
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
     return copy_async({static_cast<char*>(to), static_cast<const char*>(from), bytes, bytes, bytes, 1, "cudaMemcpy"}, kind, nullptr, true);
@@ -245,10 +248,10 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
     if (to_device != 0 || from_device != 0) return finish(cudaErrorInvalidDevice);
     return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
 }
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t stream) {
-    return copy_async({static_cast<char*>(to), static_cast<const char*>(from), to_pitch, from_pitch, width, height, "cudaMemcpy2DAsync"}, kind,
-                      stream, false);
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                              cudaMemcpyKind kind, cudaStream_t stream) {
+    return copy_async({static_cast<char*>(to), static_cast<const char*>(from), to_pitch, from_pitch, width, height, "cudaMemcpy2DAsync"},
+                      kind, stream, false);
 }
 cudaError_t cudaMemcpy2D(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height, cudaMemcpyKind kind) {
     return copy_async({static_cast<char*>(to), static_cast<const char*>(from), to_pitch, from_pitch, width, height, "cudaMemcpy2D"}, kind,

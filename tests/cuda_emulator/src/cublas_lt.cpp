@@ -77,8 +77,13 @@ cublasStatus_t layout_of(const char* name, cublasLtMatrixLayout_t opaque, Layout
     if (l.magic != layout_magic) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: the layout of %s does not exist", name);
     if (l.order != CUBLASLT_ORDER_COL && l.order != CUBLASLT_ORDER_ROW)
         return reject(CUBLAS_STATUS_NOT_SUPPORTED, "cuBLASLt: order %d of %s is not emulated", l.order, name);
-    layout = {static_cast<cudaDataType>(l.type), l.order == CUBLASLT_ORDER_ROW, static_cast<int64_t>(l.rows), static_cast<int64_t>(l.columns),
-              l.ld, l.batches, l.batch_stride};
+    layout = {static_cast<cudaDataType>(l.type),
+              l.order == CUBLASLT_ORDER_ROW,
+              static_cast<int64_t>(l.rows),
+              static_cast<int64_t>(l.columns),
+              l.ld,
+              l.batches,
+              l.batch_stride};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -106,7 +111,8 @@ cublasStatus_t product_of(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cu
     p.aux = x.aux;
     p.aux_ld = x.aux_ld;
     p.aux_batch_stride = x.aux_batch_stride;
-    if (x.aux_type >= 0 && x.aux_type != p.d.type) return reject(CUBLAS_STATUS_NOT_SUPPORTED, "cuBLASLt: type of the epilogue's auxiliary matrix");
+    if (x.aux_type >= 0 && x.aux_type != p.d.type)
+        return reject(CUBLAS_STATUS_NOT_SUPPORTED, "cuBLASLt: type of the epilogue's auxiliary matrix");
     return check_product(p);
 }
 
@@ -117,7 +123,8 @@ uint64_t fingerprint(const Product& p) {
     for (const Layout* l : {&p.a, &p.b, &p.c, &p.d})
         for (int64_t x : {int64_t(l->type), int64_t(l->row_major), l->rows, l->columns, l->ld, l->batches, l->batch_stride})
             mix(static_cast<uint64_t>(x));
-    for (int x : {int(p.compute), int(p.scale), int(p.transpose_a), int(p.transpose_b), p.epilogue, int(p.bias_type), int(p.device_scalars)})
+    for (int x :
+         {int(p.compute), int(p.scale), int(p.transpose_a), int(p.transpose_b), p.epilogue, int(p.bias_type), int(p.device_scalars)})
         mix(static_cast<uint64_t>(x));
     return hash;
 }
@@ -165,7 +172,8 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
     delete desc;
     return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void* from, size_t bytes) {
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void* from,
+                                              size_t bytes) {
     auto d = view<Desc>(desc);
     if (d.magic != desc_magic) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: a descriptor that does not exist");
     cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
@@ -202,7 +210,8 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDa
     return cublasLtMatrixLayoutInit(*layout, type, rows, cols, ld);
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-    if (view<MatrixLayout>(layout).magic != layout_magic) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: a layout that does not exist");
+    if (view<MatrixLayout>(layout).magic != layout_magic)
+        return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: a layout that does not exist");
     put(layout, uint64_t(0));
     delete layout;
     return CUBLAS_STATUS_SUCCESS;
@@ -237,7 +246,8 @@ cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* prefer
     return cublasLtMatmulPreferenceInit(*preference);
 }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-    if (view<Preference>(preference).magic != preference_magic) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: a preference that does not exist");
+    if (view<Preference>(preference).magic != preference_magic)
+        return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: a preference that does not exist");
     put(preference, uint64_t(0));
     delete preference;
     return CUBLAS_STATUS_SUCCESS;
@@ -266,8 +276,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t preference, int requested, cublasLtMatmulHeuristicResult_t results[],
-                                              int* returned) {
+                                              cublasLtMatmulPreference_t preference, int requested,
+                                              cublasLtMatmulHeuristicResult_t results[], int* returned) {
     std::lock_guard lock(mutex());
     if (requested < 1 || results == nullptr || returned == nullptr)
         return reject(CUBLAS_STATUS_INVALID_VALUE, "cublasLtMatmulAlgoGetHeuristic: %d results requested", requested);
@@ -289,10 +299,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha, const void* a, cublasLtMatrixLayout_t la,
-                              const void* b, cublasLtMatrixLayout_t lb, const void* beta, const void* c, cublasLtMatrixLayout_t lc, void* d,
-                              cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
-                              cudaStream_t stream) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
+                              cublasLtMatrixLayout_t la, const void* b, cublasLtMatrixLayout_t lb, const void* beta, const void* c,
+                              cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t* algorithm,
+                              void* workspace, size_t workspace_bytes, cudaStream_t stream) {
     std::lock_guard lock(mutex());
     Product p = {};
     if (cublasStatus_t s = product_of(handle, desc, la, lb, lc, ld, p)) return s;
@@ -305,17 +315,18 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         for (int i = 0; i < 4; ++i)
             if (algo.alignment[i] > 1 && reinterpret_cast<uintptr_t>(pointers[i]) % algo.alignment[i] != 0)
                 return reject(CUBLAS_STATUS_NOT_SUPPORTED,
-                              "cuBLASLt: %c is not aligned to %u bytes, which the algorithm was promised (MIN_ALIGNMENT_%c_BYTES)", "ABCD"[i],
-                              algo.alignment[i], "ABCD"[i]);
+                              "cuBLASLt: %c is not aligned to %u bytes, which the algorithm was promised (MIN_ALIGNMENT_%c_BYTES)",
+                              "ABCD"[i], algo.alignment[i], "ABCD"[i]);
         if (workspace_bytes < algo.workspace)
-            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: the algorithm needs %zu bytes of workspace, got %zu", size_t(algo.workspace),
-                          workspace_bytes);
+            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: the algorithm needs %zu bytes of workspace, got %zu",
+                          size_t(algo.workspace), workspace_bytes);
     }
     if (workspace_bytes != 0) {
         if (workspace == nullptr || reinterpret_cast<uintptr_t>(workspace) % 16 != 0)
             return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: the workspace is null or not aligned to 16 bytes");
         if (uintptr_t bad = first_inaccessible(reinterpret_cast<uintptr_t>(workspace), workspace_bytes); bad != 0)
-            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: workspace of %zu bytes reaches %s", workspace_bytes, describe(bad).c_str());
+            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLASLt: workspace of %zu bytes reaches %s", workspace_bytes,
+                          describe(bad).c_str());
     }
     return enqueue_product(p, alpha, a, b, beta, c, d, stream);
 }

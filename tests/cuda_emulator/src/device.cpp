@@ -140,7 +140,8 @@ cudaError_t function_set_attribute(const void* kernel, cudaFuncAttribute attribu
     std::lock_guard lock(mutex());
     if (sticky() != cudaSuccess) return finish(sticky());
     if (kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
-    if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return finish(value < -1 || value > 100 ? cudaErrorInvalidValue : cudaSuccess);
+    if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout)
+        return finish(value < -1 || value > 100 ? cudaErrorInvalidValue : cudaSuccess);
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || size_t(value) > device_properties.sharedMemPerBlockOptin)
         return finish(cudaErrorInvalidValue);
     function(kernel).dynamic_limit = value;

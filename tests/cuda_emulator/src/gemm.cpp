@@ -89,10 +89,12 @@ cublasStatus_t check_layout(const char* name, const Layout& l, int64_t rows, int
                       (long long)l.columns, (long long)rows, (long long)columns);
     const int64_t least = l.row_major ? l.columns : l.rows;
     if (l.ld < (least > 0 ? least : 1))
-        return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: %s is %lld x %lld, %s-major, with leading dimension %lld: it must be at least %lld",
-                      name, (long long)l.rows, (long long)l.columns, l.row_major ? "row" : "column", (long long)l.ld, (long long)least);
+        return reject(CUBLAS_STATUS_INVALID_VALUE,
+                      "cuBLAS: %s is %lld x %lld, %s-major, with leading dimension %lld: it must be at least %lld", name, (long long)l.rows,
+                      (long long)l.columns, l.row_major ? "row" : "column", (long long)l.ld, (long long)least);
     if (l.batches != batches)
-        return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: %s has %lld batches, A has %lld", name, (long long)l.batches, (long long)batches);
+        return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: %s has %lld batches, A has %lld", name, (long long)l.batches,
+                      (long long)batches);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -108,7 +110,8 @@ constexpr int relu_bit = 2, bias_bit = 4, drelu_bit = 8, bias_gradient_bit = 16,
 bool check_memory(const char* name, const Layout& l, const void* base, bool write) {
     const size_t size = size_of(l.type);
     const int64_t lines = l.row_major ? l.rows : l.columns, length = l.row_major ? l.columns : l.rows;
-    const std::string what = text("cuBLAS: %s (%lld x %lld, leading dimension %lld)", name, (long long)l.rows, (long long)l.columns, (long long)l.ld);
+    const std::string what =
+        text("cuBLAS: %s (%lld x %lld, leading dimension %lld)", name, (long long)l.rows, (long long)l.columns, (long long)l.ld);
     for (int64_t batch = 0; batch < l.batches; ++batch)
         for (int64_t line = 0; line < lines; ++line) {
             char* at = static_cast<char*>(const_cast<void*>(base)) + static_cast<size_t>(line * l.ld + batch * l.batch_stride) * size;
@@ -370,11 +373,13 @@ cublasStatus_t enqueue_product(const Product& p, const void* alpha, const void* 
     if (alpha == nullptr || beta == nullptr) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: alpha or beta is null");
     Scalars scalars = {1, 0, nullptr, nullptr};
     if (p.device_scalars) {
-        if (!in_arena(alpha) || !in_arena(beta)) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: pointer mode device, alpha or beta in host memory");
+        if (!in_arena(alpha) || !in_arena(beta))
+            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: pointer mode device, alpha or beta in host memory");
         scalars.device_alpha = alpha;
         scalars.device_beta = beta;
     } else {
-        if (in_arena(alpha) || in_arena(beta)) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: pointer mode host, alpha or beta in device memory");
+        if (in_arena(alpha) || in_arena(beta))
+            return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: pointer mode host, alpha or beta in device memory");
         scalars.alpha = load(p.scale, alpha, 0);
         scalars.beta = load(p.scale, beta, 0);
     }
@@ -394,7 +399,8 @@ cublasStatus_t enqueue_product(const Product& p, const void* alpha, const void* 
             return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: the epilogue's auxiliary matrix is null or not aligned to 16 bytes");
     }
     if (overlap(d, p.d, a, p.a) || overlap(d, p.d, b, p.b)) return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: D overlaps A or B");
-    if (reads_c && overlap(d, p.d, c, p.c) && (c != d || p.c.ld != p.d.ld || p.c.row_major != p.d.row_major || p.c.batch_stride != p.d.batch_stride))
+    if (reads_c && overlap(d, p.d, c, p.c) &&
+        (c != d || p.c.ld != p.d.ld || p.c.row_major != p.d.row_major || p.c.batch_stride != p.d.batch_stride))
         return reject(CUBLAS_STATUS_INVALID_VALUE, "cuBLAS: D overlaps C without being the same matrix");
     auto what = std::make_shared<Product>(p);
     cudaError_t error =

@@ -50,14 +50,15 @@ std::string place(const void* address) { return function_name(address); }
     if (address - low < top - low) {
         // Constants and tables; the compiler of device code refuses everything else.
         if (!write) return;
-        kernel_fault(cudaErrorIllegalAddress, "host memory: write of %zu bytes to a variable of the program at %#zx", bytes, size_t(address));
+        kernel_fault(cudaErrorIllegalAddress, "host memory: write of %zu bytes to a variable of the program at %#zx", bytes,
+                     size_t(address));
     }
     bool whole = false;
     if (host_kind(address, bytes, &whole) != Host::pageable && whole) return;
     if (address < 4096)
         kernel_fault(cudaErrorIllegalAddress, "null pointer: %s of %zu bytes at %#zx", write ? "write" : "read", bytes, size_t(address));
-    kernel_fault(cudaErrorIllegalAddress, "host memory: %s of %zu bytes at %#zx, which is not device memory", write ? "write" : "read", bytes,
-                 size_t(address));
+    kernel_fault(cudaErrorIllegalAddress, "host memory: %s of %zu bytes at %#zx, which is not device memory", write ? "write" : "read",
+                 bytes, size_t(address));
 }
 
 [[gnu::noinline, gnu::cold]] void misaligned(uintptr_t address, size_t bytes, const char* what) {
@@ -69,7 +70,8 @@ std::string place(const void* address) { return function_name(address); }
     OutsideKernel outside;
     const char* verbs = other_writes ? write ? "write after write" : "read after write" : "write after read";
     if (race_epoch(other) < running.block_epoch || other & race_blocks)
-        kernel_fault(cudaErrorLaunchFailure, "race between blocks: %s of another block of this launch, at %s", verbs, describe(address).c_str());
+        kernel_fault(cudaErrorLaunchFailure, "race between blocks: %s of another block of this launch, at %s", verbs,
+                     describe(address).c_str());
     kernel_fault(cudaErrorLaunchFailure, "race: %s of thread %u without a barrier between, at %s", verbs, race_thread(other),
                  describe(address).c_str());
 }
@@ -122,7 +124,8 @@ inline void record_granule(uintptr_t granule, unsigned bytes, bool write, bool a
     } else {
         for (int i = 0; i < 4; ++i)
             if ((bytes >> i & 1) != 0)
-                record.byte_read[i] = with_read(record.byte_read[i], (own & ~(uint64_t(15) << race_bytes_shift)) | uint64_t(1) << (race_bytes_shift + i), since);
+                record.byte_read[i] = with_read(record.byte_read[i],
+                                                (own & ~(uint64_t(15) << race_bytes_shift)) | uint64_t(1) << (race_bytes_shift + i), since);
     }
 }
 

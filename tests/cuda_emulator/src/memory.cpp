@@ -195,10 +195,15 @@ void materialise(uintptr_t address, size_t bytes) {
 }
 
 uintptr_t first_inaccessible(uintptr_t address, size_t bytes) {
+    const auto find = [&]() -> uintptr_t {
+        for (size_t i = 0; i < bytes; ++i)
+            if (!in_arena(address + i) || *state_of(address + i) == inaccessible) return address + i;
+        return 0;
+    };
+    // Whole pages are gone through only where that may change the answer: a caller may ask element by element.
+    if (find() == 0) return 0;
     materialise(address, bytes);
-    for (size_t i = 0; i < bytes; ++i)
-        if (!in_arena(address + i) || *state_of(address + i) == inaccessible) return address + i;
-    return 0;
+    return find();
 }
 
 uintptr_t first_unwritten(uintptr_t address, size_t bytes) {
@@ -230,8 +235,8 @@ std::string describe(uintptr_t address) {
         auto before = std::prev(after);
         uintptr_t end = before->first + before->second.bytes;
         if (after == allocations.end() || address - end < after->first - address)
-            return text("%#zx, %zu bytes past the end of the %zu bytes at %#zx", size_t(address), size_t(address - end), before->second.bytes,
-                        size_t(before->first));
+            return text("%#zx, %zu bytes past the end of the %zu bytes at %#zx", size_t(address), size_t(address - end),
+                        before->second.bytes, size_t(before->first));
     }
     if (after != allocations.end())
         return text("%#zx, %zu bytes before the %zu bytes at %#zx", size_t(address), size_t(after->first - address), after->second.bytes,

@@ -1,7 +1,7 @@
 // Runs the blocks of a launch one after the other, and the threads of a block as fibres.
 //
-// A fibre runs threads of a warp in a loop until one of them has to wait; only then is another fibre needed, so a kernel without barriers is
-// a plain loop. A warp runs until all of its threads wait at a barrier of the block (or are done), with warp operations completed by the
+// A fibre runs threads of a warp in a loop until one of them has to wait; only then is another fibre needed, so a kernel without barriers
+// is a plain loop. A warp runs until all of its threads wait at a barrier of the block (or are done), with warp operations completed by the
 // last lane that arrives.
 #include <assert.h>
 #include <stdarg.h>
@@ -114,8 +114,9 @@ void arrange(unsigned* order_of, unsigned count) {
 }
 
 std::string where(const Thread& thread) {
-    return text("kernel %s, block (%u, %u, %u), thread (%u, %u, %u)%s", function_name(reinterpret_cast<const void*>(launched->kernel)).c_str(),
-                block_index.x, block_index.y, block_index.z, thread.index.x, thread.index.y, thread.index.z, order_text().c_str());
+    return text("kernel %s, block (%u, %u, %u), thread (%u, %u, %u)%s",
+                function_name(reinterpret_cast<const void*>(launched->kernel)).c_str(), block_index.x, block_index.y, block_index.z,
+                thread.index.x, thread.index.y, thread.index.z, order_text().c_str());
 }
 
 // A fault that the scheduler finds, between threads.
@@ -214,9 +215,10 @@ void wait(Thread& thread, Status status) {
 }
 
 const char* name_of(Warp operation) {
-    const char* names[] = {"__syncwarp", "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync", "__ballot_sync", "__any_sync",
-                           "__all_sync", "__reduce_add_sync", "__reduce_min_sync", "__reduce_min_sync", "__reduce_max_sync",
-                           "__reduce_max_sync", "__reduce_and_sync", "__reduce_or_sync", "__reduce_xor_sync", "__match_any_sync"};
+    const char* names[] = {"__syncwarp",        "__shfl_sync",       "__shfl_up_sync",    "__shfl_down_sync",  "__shfl_xor_sync",
+                           "__ballot_sync",     "__any_sync",        "__all_sync",        "__reduce_add_sync", "__reduce_min_sync",
+                           "__reduce_min_sync", "__reduce_max_sync", "__reduce_max_sync", "__reduce_and_sync", "__reduce_or_sync",
+                           "__reduce_xor_sync", "__match_any_sync"};
     return names[static_cast<int>(operation)];
 }
 
@@ -334,8 +336,8 @@ bool complete_barrier() {
         const bool same_file = thread.place.file == first.place.file || strcmp(thread.place.file, first.place.file) == 0;
         if (thread.place.line == first.place.line && same_file && thread.barrier == first.barrier) continue;
         scheduler_fault(cudaErrorLaunchFailure, thread,
-                        text("divergent barriers: it waits at %s:%d, and thread (%u, %u, %u) at %s:%d", thread.place.file, thread.place.line,
-                             first.index.x, first.index.y, first.index.z, first.place.file, first.place.line));
+                        text("divergent barriers: it waits at %s:%d, and thread (%u, %u, %u) at %s:%d", thread.place.file,
+                             thread.place.line, first.index.x, first.index.y, first.index.z, first.place.file, first.place.line));
         return false;
     }
     unsigned votes = 0;
@@ -401,8 +403,8 @@ void run_block() {
             return;
         }
         scheduler_fault(cudaErrorLaunchTimeout, *waits,
-                        text("divergent barrier: %u of %u threads reach the barrier at %s:%d; thread (%u, %u, %u) %s", at_barrier, thread_count,
-                             waits->place.file, waits->place.line, missing->index.x, missing->index.y, missing->index.z,
+                        text("divergent barrier: %u of %u threads reach the barrier at %s:%d; thread (%u, %u, %u) %s", at_barrier,
+                             thread_count, waits->place.file, waits->place.line, missing->index.x, missing->index.y, missing->index.z,
                              state_of_thread(*missing).c_str()));
         return;
     }
@@ -436,8 +438,10 @@ void kernel_fault(cudaError_t error, const char* format, ...) {
 }
 
 void endless() {
-    kernel_fault(cudaErrorLaunchTimeout, "endless: the thread has made %u accesses without a barrier; blocks and threads run one after the other, so "
-                 "it must not wait for another's", access_limit);
+    kernel_fault(cudaErrorLaunchTimeout,
+                 "endless: the thread has made %u accesses without a barrier; blocks and threads run one after the other, so "
+                 "it must not wait for another's",
+                 access_limit);
 }
 
 int block_barrier(Block barrier, int predicate, Place place) {
@@ -461,11 +465,11 @@ unsigned long long warp_operation(Warp operation, unsigned mask, unsigned long l
     Thread& thread = *current;
     WarpState& warp = warps[thread.number / 32];
     if ((mask >> thread.number % 32 & 1) == 0)
-        kernel_fault(cudaErrorLaunchFailure, "wrong mask: %s at %s:%d is called by lane %u, which its mask %#x leaves out", name_of(operation),
-                     place.file, place.line, thread.number % 32, mask);
+        kernel_fault(cudaErrorLaunchFailure, "wrong mask: %s at %s:%d is called by lane %u, which its mask %#x leaves out",
+                     name_of(operation), place.file, place.line, thread.number % 32, mask);
     if (width < 1 || width > 32 || (width & (width - 1)) != 0)
-        kernel_fault(cudaErrorLaunchFailure, "%s at %s:%d: width %d is not a power of two up to 32", name_of(operation), place.file, place.line,
-                     width);
+        kernel_fault(cudaErrorLaunchFailure, "%s at %s:%d: width %d is not a power of two up to 32", name_of(operation), place.file,
+                     place.line, width);
     thread.operation = operation;
     thread.mask = mask;
     thread.value = value;
@@ -498,7 +502,8 @@ void* shared_bytes(size_t bytes, size_t alignment, const void* key) {
     if (array == nullptr) {
         shared_static_bytes += key == &dynamic_key ? 0 : (bytes + alignment - 1) / alignment * alignment;
         if (shared_static_bytes > static_limit)
-            kernel_fault(cudaErrorLaunchOutOfResources, "%zu bytes of static shared memory: the limit is %zu", shared_static_bytes, static_limit);
+            kernel_fault(cudaErrorLaunchOutOfResources, "%zu bytes of static shared memory: the limit is %zu", shared_static_bytes,
+                         static_limit);
         if (shared_static_bytes + launched->dynamic_shared > properties().sharedMemPerBlockOptin)
             kernel_fault(cudaErrorLaunchOutOfResources, "%zu bytes of static and %zu bytes of dynamic shared memory: the limit is %zu",
                          shared_static_bytes, launched->dynamic_shared, properties().sharedMemPerBlockOptin);

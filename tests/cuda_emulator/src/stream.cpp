@@ -192,13 +192,15 @@ cudaError_t launch(const cudaLaunchConfig_t& config, void (*kernel)(), void (*ca
     const auto name = [kernel] { return function_name(reinterpret_cast<const void*>(kernel)); };
     if (block.x == 0 || block.y == 0 || block.z == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 ||
         static_cast<unsigned long long>(block.x) * block.y * block.z > 1024)
-        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a block of (%u, %u, %u) threads", name().c_str(), block.x, block.y, block.z);
+        return refuse(cudaErrorInvalidConfiguration, "launch of %s: a block of (%u, %u, %u) threads", name().c_str(), block.x, block.y,
+                      block.z);
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
         return refuse(cudaErrorInvalidConfiguration, "launch of %s: a grid of (%u, %u, %u) blocks", name().c_str(), grid.x, grid.y, grid.z);
     const size_t limit = static_cast<size_t>(function(reinterpret_cast<const void*>(kernel)).dynamic_limit);
     if (config.dynamicSmemBytes > limit)
-        return refuse(cudaErrorInvalidValue, "launch of %s: %zu bytes of dynamic shared memory, its limit is %zu (cudaFuncSetAttribute raises it)",
-                      name().c_str(), config.dynamicSmemBytes, limit);
+        return refuse(cudaErrorInvalidValue,
+                      "launch of %s: %zu bytes of dynamic shared memory, its limit is %zu (cudaFuncSetAttribute raises it)", name().c_str(),
+                      config.dynamicSmemBytes, limit);
     for (unsigned i = 0; i < config.numAttrs; ++i) {
         const cudaLaunchAttribute& attribute = config.attrs[i];
         if (attribute.id == cudaLaunchAttributeCooperative && attribute.val.cooperative != 0)
@@ -464,7 +466,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) { return capture_info(stream, status, nullptr, nullptr); }
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+    return capture_info(stream, status, nullptr, nullptr);
+}
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* wanted) {
     std::swap(*wanted, thread_capture_mode);

@@ -1,6 +1,7 @@
 // Operations over graphs and products with sparse matrices.
 #include "record.hpp"
 
+#include <tenon/graph/conv/spline.hpp>
 #include <tenon/graph/second_order.hpp>
 
 TENON_OPERATORS(graph) {
@@ -64,6 +65,16 @@ TENON_OPERATORS(graph) {
         },
         real<1>("values", {0}), real<2>("x", {1, 64}), pointers, columns);
 
+    // Between the knots it is a polynomial, at them it has kinks.
+    const auto sizes = [](std::initializer_list<std::int64_t> numbers) { return from<std::int64_t>(numbers); };
+    const auto open = [](std::initializer_list<std::uint8_t> marks) { return from<std::uint8_t>(marks); };
+    add({.name = "graph::spline_basis, degree 1", .golden = "spline_basis_1", .kinks = true},
+        [=](const auto& p) { return graph::spline_basis(p, sizes({3, 4}), open({1, 0}), 1).weight; }, real<2>("pseudo", {20000, 2}, 0, 1));
+    add({.name = "graph::spline_basis, degree 2", .golden = "spline_basis_2", .kinks = true},
+        [=](const auto& p) { return graph::spline_basis(p, sizes({5, 4, 3}), open({1, 0, 1}), 2).weight; }, real<2>("pseudo", {20000, 3}, 0, 1));
+    add({.name = "graph::spline_basis, degree 3", .golden = "spline_basis_3", .kinks = true},
+        [=](const auto& p) { return graph::spline_basis(p, sizes({6}), open({1}), 3).weight; }, real<2>("pseudo", {20000, 1}, 0, 1));
+
     const auto g = Graph::from_edges(from<std::int64_t>({2, 2}, {0, 1, 1, 2}));
     const auto y = zeros<float>({4, 2});
     add_error("aggregate", [=] { return graph::aggregate(graph::sum, g, y); }, "aggregate: float[4, 2] on cpu has 4 rows, but the graph has 3 sources");
@@ -72,5 +83,9 @@ TENON_OPERATORS(graph) {
     add_error("sddmm", [=] { return graph::sddmm(g, zeros<float>({3, 4}), zeros<float>({3, 5})); }, "differ in axis 1");
     add_error("gat_aggregate", [=] { return graph::gat_aggregate(g, zeros<float>({3, 2, 4}), zeros<float>({3, 2}), zeros<float>({3, 1})); }, "scores float[3, 1] on cpu came for 2 heads");
     add_error("matmul", [] { return matmul(Csr<float>::from_dense(ones<float>({2, 3})), zeros<float>({2, 2})); }, "the sparse matrix is [2, 3], the other operand float[2, 2]");
+    add_error("spline_basis", [=] { return graph::spline_basis(zeros<float>({3, 2}), sizes({3, 4}), open({1, 0}), 4); }, "degree 4, expected 1, 2 or 3");
+    add_error("spline_basis", [=] { return graph::spline_basis(zeros<float>({3, 2}), sizes({3}), open({1}), 1); }, "float[3, 2] on cpu for a kernel of 1 axes");
+    add_error("spline_basis", [=] { return graph::spline_basis(full<float>({3, 1}, 1.5f), sizes({3}), open({1}), 1); }, "pseudo-coordinate 0 of edge 0 is 1.5, expected 0 to 1");
+    add_error("spline_basis", [=] { return graph::spline_basis(zeros<float>({3, 1}), sizes({2}), open({1}), 2); }, "2 matrices along axis 0 are too few for degree 2");
     add_error("Segments", [] { return Segments::from_pointers(from<std::int64_t>({0, 2}), from<std::int64_t>({1, 1})).count(); }, "row 1 comes twice");
 }

@@ -23,7 +23,9 @@ struct APPNP {
         if (k < 0) fail<ValueError>("APPNP: ", k, " steps, expected 0 or more");
     }
     template <Expression X>
-    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 1>& weight = {}) const { return run(features(static_cast<X&&>(x)), g, weight, nullptr); }
+    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 1>& weight = {}) const {
+        return run(features(static_cast<X&&>(x)), g, weight, nullptr);
+    }
     template <Expression X>
     Tensor<T, 2> operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 1>& weight = {}) const {
         return run(features(static_cast<X&&>(x)), g, weight, context.training && options.dropout > 0 ? &context : nullptr);
@@ -36,7 +38,9 @@ private:
         const T keep = static_cast<T>(1 - alpha), back = static_cast<T>(alpha);
         Tensor<T, 2> z = x;
         for (long k = 0; k < steps; ++k) {
-            const Tensor<T, 1> w = context == nullptr ? a.weight : dropout(a.weight, options.dropout, context->key.split(key.bits).split(static_cast<std::uint64_t>(k)));
+            const Tensor<T, 1> w =
+                context == nullptr ? a.weight
+                                   : dropout(a.weight, options.dropout, context->key.split(key.bits).split(static_cast<std::uint64_t>(k)));
             z = eval(keep * aggregate<sum>(a.graph, z, w) + back * x);
         }
         return z;

@@ -15,8 +15,9 @@ struct ArmaOptions {
     bool form_of_2019 = false;
 };
 
-// Each stack: z = act(A z W_t + dropout(x) V_t + b_t) from z = x, A = D^-1/2 A D^-1/2 without added self-loops; the result is the
-// stacks' mean. init_weight [K, in, out], weight [T - 1, K, out, out], root_weight [T, K, in, out] glorot; bias [T, K, 1, out] zeros.
+// Each stack: z = act(A z W_t + dropout(x) V_t + b_t) from z = x [N, in], dense or Csr, A = D^-1/2 A D^-1/2 without added self-loops;
+// the result is the stacks' mean; what is dropped of x is the same for all stacks. init_weight [K, in, out], weight [T - 1, K, out, out],
+// root_weight [T, K, in, out] glorot; bias [T, K, 1, out] zeros.
 template <class T = float>
 struct ARMAConv {
     Tensor<T, 3> init_weight;
@@ -33,9 +34,11 @@ struct ARMAConv {
         root_weight = glorot<T>({t, o.stacks, in, out}, own.split(2));
         bias = zeros<T>({t, o.stacks, 1, out}).require_grad();
     }
-    template <Expression X>
-    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 1>& w = {}) const { return run(features(static_cast<X&&>(x)), g, w, nullptr); }
-    template <Expression X>
+    template <class X>
+    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 1>& w = {}) const {
+        return run(features(static_cast<X&&>(x)), g, w, nullptr);
+    }
+    template <class X>
     Tensor<T, 2> operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 1>& w = {}) const {
         return run(features(static_cast<X&&>(x)), g, w, context.training && options.dropout > 0 ? &context : nullptr);
     }
@@ -47,27 +50,43 @@ struct ARMAConv {
     }
 
 private:
-    Tensor<T, 2> run(const Tensor<T, 2>& x, const Graph& g, const Tensor<T, 1>& w, const nn::Context* context) const {
+    // Elements that are there are dropped: of a Csr the same as of the dense matrix, since the others are 0.
+    template <class X>
+    static X dropped(const X& x, double p, Key own) {
+        if constexpr (is_csr<X>) return x.with_values(dropout(x.values(), p, own));
+        else return X(dropout(x, p, own));
+    }
+    // The stacks lie side by side, [N, K out]: one product of x and one pass over the graph for all of them.
+    template <class X>
+    Tensor<T, 2> run(const X& x, const Graph& g, const Tensor<T, 1>& w, const nn::Context* context) const {
         const WeightedGraph<T> a = gcn_norm<T>(g, w, {false, false});
-        Tensor<T, 2> total;
-        for (long k = 0; k < options.stacks; ++k) {
-            Tensor<T, 2> z = x;
-            for (long t = 0; t < options.layers; ++t) {
-                const long own = options.shared_weights ? 0 : t, later = options.shared_weights || t == 0 ? 0 : t - 1;
-                const auto drop = [&](const Tensor<T, 2>& v, std::uint64_t which) {
-                    if (context == nullptr) return v;
-                    return Tensor<T, 2>(dropout(v, options.dropout, context->key.split(key.bits).split(static_cast<std::uint64_t>(2 * (k * options.layers + t)) + which)));
-                };
-                const Tensor<T, 2> matrix = t == 0 ? Tensor<T, 2>(init_weight(k)) : Tensor<T, 2>(weight(later, k));
-                const Tensor<T, 2> through = matmul(options.form_of_2019 ? drop(z, 1) : z, matrix);
-                const Tensor<T, 2> moved = aggregate<sum>(a.graph, through, a.weight), root = matmul(drop(x, 0), Tensor<T, 2>(root_weight(own, k)));
-                const T sign = options.form_of_2019 ? T(-1) : T(1);
-                const Tensor<T, 2> b = bias(own, k);
-                z = options.relu ? Tensor<T, 2>(eval(relu(sign * moved + root + b))) : Tensor<T, 2>(eval(sign * moved + root + b));
+        const long stacks = options.stacks, nodes = x.shape(0), out = bias.shape(3);
+        const auto side_by_side = [&](const Tensor<T, 3>& m) {
+            return contiguous(m.template permute<1, 0, 2>()).reshape({m.shape(1), stacks * out});
+        };
+        const auto drop = [&](const auto& v, std::uint64_t which) {
+            if (context == nullptr) return v;
+            return dropped(v, options.dropout, context->key.split(key.bits).split(which));
+        };
+        const T sign = options.form_of_2019 ? T(-1) : T(1);
+        Tensor<T, 2> z;
+        for (long t = 0; t < options.layers; ++t) {
+            const long own = options.shared_weights ? 0 : t, later = options.shared_weights || t == 0 ? 0 : t - 1;
+            const std::uint64_t mask = 2 * static_cast<std::uint64_t>(t);
+            Tensor<T, 2> through;
+            if (t == 0) {
+                through = matmul(options.form_of_2019 ? drop(x, mask + 1) : x, side_by_side(init_weight));
+            } else {
+                const Tensor<T, 3> apart = (options.form_of_2019 ? drop(z, mask + 1) : z).reshape({nodes, stacks, out}).template permute<1, 0, 2>();
+                const Tensor<T, 3> turned = matmul(apart, Tensor<T, 3>(weight(later)));
+                through = contiguous(turned.template permute<1, 0, 2>()).reshape({nodes, stacks * out});
             }
-            total = k == 0 ? z : Tensor<T, 2>(eval(total + z));
+            const Tensor<T, 2> moved = aggregate<sum>(a.graph, through, a.weight),
+                               root = matmul(drop(x, mask), side_by_side(Tensor<T, 3>(root_weight(own))));
+            const Tensor<T, 1> b = Tensor<T, 3>(bias(own)).reshape({stacks * out});
+            z = options.relu ? Tensor<T, 2>(eval(relu(sign * moved + root + b))) : Tensor<T, 2>(eval(sign * moved + root + b));
         }
-        return options.stacks == 1 ? total : Tensor<T, 2>(eval(total * static_cast<T>(1.0 / static_cast<double>(options.stacks))));
+        return stacks == 1 ? z : Tensor<T, 2>(tenon::mean<1>(z.reshape({nodes, stacks, out})));
     }
 };
 

@@ -57,13 +57,21 @@ struct GATConv {
     }
 
 private:
+    // Attention vectors as a matrix [heads * width, heads]: dot products with the heads of all nodes are one product, which takes
+    // less time than sums of short rows, for all that most of it is 0.
+    static Tensor<T, 2> by_head(const Tensor<T, 3>& att) {
+        const long heads = att.shape(1), width = att.shape(2);
+        const Tensor<T, 2> own = eye<T>(heads, heads, att.device());
+        const Tensor<T, 3> spread = att.reshape({heads, width, 1}) * own.reshape({heads, 1, heads});
+        return spread.reshape({heads * width, heads});
+    }
     template <class X>
     Tensor<T, 2> run(const X& x, const Graph& given, const Tensor<T, 2>& edge_attr, const nn::Context* context) const {
         const Graph& g = options.add_self_loops ? with_self_loops(given) : given;
         const Tensor<T, 2> flat = project(x, lin.weight);
         const long heads = options.heads, width = att_src.shape(2), nodes = flat.shape(0);
         const Tensor<T, 3> h = flat.reshape({nodes, heads, width});
-        const Tensor<T, 2> s = tenon::sum<-1>(h * att_src), t = tenon::sum<-1>(h * att_dst);
+        const Tensor<T, 2> s = matmul(flat, by_head(att_src)), t = matmul(flat, by_head(att_dst));
         GatOptions o{options.negative_slope, 0, {}};
         if (context != nullptr) {
             o.dropout = options.dropout;

@@ -25,7 +25,8 @@ struct GatedGraphConv {
         if (in > out) fail<ShapeError>("GatedGraphConv: ", h.record()->description(), " is wider than the layer, ", out, " columns");
         if (in < out) h = concat<1>(h, zeros<T>({h.shape(0), out - in}, h.device()));
         for (long l = 0; l < weight.shape(0); ++l) {
-            const Tensor<T, 2> through = matmul(h, weight(l)), m = w.has_value() ? aggregate<sum>(g, through, w) : aggregate<sum>(g, through);
+            const Tensor<T, 2> through = matmul(h, weight(l)),
+                               m = w.has_value() ? aggregate<sum>(g, through, w) : aggregate<sum>(g, through);
             h = rnn(m, h);
         }
         return h;

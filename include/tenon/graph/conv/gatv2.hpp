@@ -26,7 +26,9 @@ struct GATv2Conv {
         if (o.edge_dim > 0) lin_edge = glorot_linear<T>(o.edge_dim, o.heads * out, own.split(5));
     }
     template <Expression X>
-    auto operator()(X&& x, const Graph& g, const Tensor<T, 2>& edge_attr = {}) const { return run(features(static_cast<X&&>(x)), g, edge_attr, nullptr) + bias; }
+    auto operator()(X&& x, const Graph& g, const Tensor<T, 2>& edge_attr = {}) const {
+        return run(features(static_cast<X&&>(x)), g, edge_attr, nullptr) + bias;
+    }
     template <Expression X>
     auto operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 2>& edge_attr = {}) const {
         return run(features(static_cast<X&&>(x)), g, edge_attr, context.training && options.dropout > 0 ? &context : nullptr) + bias;
@@ -49,7 +51,8 @@ private:
         if (options.edge_dim > 0 && edge_attr.has_value())
             both = eval(both + project(options.add_self_loops ? GATConv<T>::looped(given, edge_attr) : edge_attr, lin_edge.weight));
         const T slope = static_cast<T>(options.negative_slope);
-        Tensor<T, 2> weight = edge_softmax(g, Tensor<T, 2>(tenon::sum<-1>(leaky_relu(both.reshape({g.edges(), heads, width}), slope) * att)));
+        Tensor<T, 2> weight =
+            edge_softmax(g, Tensor<T, 2>(tenon::sum<-1>(leaky_relu(both.reshape({g.edges(), heads, width}), slope) * att)));
         if (context != nullptr) weight = dropout(weight, options.dropout, context->key.split(key.bits));
         const Tensor<T, 3> y = aggregate<sum>(g, values, weight);
         if (options.concat) return y.reshape({nodes, heads * width});

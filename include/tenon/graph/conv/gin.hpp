@@ -44,7 +44,8 @@ struct GINEConv {
     bool train_eps = false, has_lin = false;
 
     GINEConv() = default;
-    explicit GINEConv(Module module, double e = 0, bool train = false) : nn(module), eps(full<T>({1}, static_cast<T>(e))), train_eps(train) {
+    explicit GINEConv(Module module, double e = 0, bool train = false)
+        : nn(module), eps(full<T>({1}, static_cast<T>(e))), train_eps(train) {
         if (train) eps.require_grad();
     }
     GINEConv(Module module, long edge_dim, long in, Key key, double e = 0, bool train = false) : GINEConv(module, e, train) {

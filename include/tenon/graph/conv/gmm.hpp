@@ -18,8 +18,12 @@ struct GMMConv {
 
     GMMConv() = default;
     GMMConv(long in, long out, long dim, long kernels, Key key, Aggregation how = Aggregation::mean, bool with_root = true)
-        : g(glorot<T>({in, kernels * out}, key.split(0))), mu(glorot<T>({kernels, dim}, key.split(1))), sigma(glorot<T>({kernels, dim}, key.split(2))),
-          bias(zeros<T>({out}).require_grad()), aggregation(how), root_weight(with_root) {
+        : g(glorot<T>({in, kernels * out}, key.split(0))),
+          mu(glorot<T>({kernels, dim}, key.split(1))),
+          sigma(glorot<T>({kernels, dim}, key.split(2))),
+          bias(zeros<T>({out}).require_grad()),
+          aggregation(how),
+          root_weight(with_root) {
         if (with_root) root = glorot_linear<T>(in, out, key.split(3));
     }
     template <Expression X>

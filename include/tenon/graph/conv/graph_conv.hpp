@@ -13,7 +13,8 @@ struct GraphConv {
     Aggregation aggregation = Aggregation::sum;
 
     GraphConv() = default;
-    GraphConv(long in, long out, Key key, Aggregation how = Aggregation::sum) : lin_rel(in, out, key.split(0)), lin_root(in, out, key.split(1)), aggregation(how) {}
+    GraphConv(long in, long out, Key key, Aggregation how = Aggregation::sum)
+        : lin_rel(in, out, key.split(0)), lin_root(in, out, key.split(1)), aggregation(how) {}
     template <Expression X>
     auto operator()(X&& given, const Graph& g, const Tensor<T, 1>& weight = {}) const {
         const Tensor<T, 2> x = features(static_cast<X&&>(given));

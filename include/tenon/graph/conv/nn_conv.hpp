@@ -21,8 +21,15 @@ struct NNConv {
 
     NNConv() = default;
     NNConv(long inputs, long outputs, Module module, long hidden, Key key, Aggregation how = Aggregation::sum, bool root = true)
-        : nn(module), lin_nn(hidden, inputs * outputs, key.split(0)), bias(zeros<T>({outputs}).require_grad()), aggregation(how), in(inputs), out(outputs), root_weight(root) {
-        if (how != Aggregation::sum && how != Aggregation::mean) fail<ValueError>("NNConv: the aggregation is neither the sum nor the mean");
+        : nn(module),
+          lin_nn(hidden, inputs * outputs, key.split(0)),
+          bias(zeros<T>({outputs}).require_grad()),
+          aggregation(how),
+          in(inputs),
+          out(outputs),
+          root_weight(root) {
+        if (how != Aggregation::sum && how != Aggregation::mean)
+            fail<ValueError>("NNConv: the aggregation is neither the sum nor the mean");
         if (root) lin = tenon::nn::Linear<T, false>(inputs, outputs, key.split(1));
     }
     template <Expression X>
@@ -31,7 +38,8 @@ struct NNConv {
         const long nodes = x.shape(0), hidden = lin_nn.weight.shape(1);
         const Tensor<T, 3> copies = contiguous(x.reshape({nodes, 1, in}).expand({nodes, hidden, in}));
         const Tensor<T, 2> near = aggregate(aggregation, g, copies, z).reshape({g.targets(), hidden * in});
-        const Tensor<T, 2> matrices = contiguous(lin_nn.weight.reshape({in, out, hidden}).template permute<2, 0, 1>()).reshape({hidden * in, out});
+        const Tensor<T, 2> matrices =
+            contiguous(lin_nn.weight.reshape({in, out, hidden}).template permute<2, 0, 1>()).reshape({hidden * in, out});
         Tensor<T, 2> y = matmul(near, matrices);
         y = eval(y + matmul(aggregate(aggregation, g, x), lin_nn.bias.reshape({in, out})));
         if (root_weight) y = eval(y + lin(x));

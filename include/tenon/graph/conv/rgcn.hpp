@@ -1,7 +1,11 @@
 // Relational graph convolution (Schlichtkrull et al. 2018): a matrix for each relation, made of basis matrices, of blocks, or free.
 #pragma once
 
+#include <tenon/graph/basis.hpp>
 #include <tenon/graph/conv/kinds.hpp>
+
+#include <algorithm>
+#include <vector>
 
 namespace tenon::graph {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -15,6 +19,32 @@ inline Tensor<std::int64_t, 1> checked_types(const char* operation, const Graph&
     const Tensor<std::int64_t, 1> types = contiguous(edge_type.detach()).to(cpu);
     check_indices<std::int64_t>(operation, types.record(), relations);
     return types;
+}
+
+// A place for every pair of a source and a kind that an edge has, sorted by source, then by kind. near: from kinds to sources, one edge
+// for each place; far: from places to targets, edges in the order in which they were given.
+inline KindPlaces source_places(long count, const std::int64_t* source, const std::int64_t* target, const std::int64_t* kind, long sources,
+                                long targets, long kinds, Device device) {
+    const CsrPattern by_kind = detail::sort_by_row(
+        kinds, sources, count, [&](long e) { return kind[e]; }, [&](long e) { return source[e]; }, [](long e) { return e; });
+    const CsrPattern sorted = detail::transposed(by_kind);
+    std::vector<std::int64_t> from, to;
+    const auto far = empty<std::int64_t>({2, count});
+    for (long j = 0; j < sources; ++j)
+        for (long k = sorted.pointers.data()[j]; k < sorted.pointers.data()[j + 1]; ++k) {
+            const std::int64_t own = sorted.columns.data()[k], e = sorted.edges.data()[k];
+            if (to.empty() || to.back() != j || from.back() != own) from.push_back(own), to.push_back(j);
+            far.data()[e] = static_cast<std::int64_t>(to.size()) - 1;
+            far.data()[count + e] = target[e];
+        }
+    const long places = static_cast<long>(to.size());
+    const auto near = empty<std::int64_t>({2, places});
+    std::copy(from.begin(), from.end(), near.data());
+    std::copy(to.begin(), to.end(), near.data() + places);
+    KindPlaces result;
+    result.near = Graph::bipartite(near.to(device), kinds, sources);
+    result.far = Graph::bipartite(far.to(device), places, targets);
+    return result;
 }
 
 }  // namespace impl
@@ -49,9 +79,10 @@ struct RgcnOptions {
 // y_i = sum over relations r of the mean (sum, max, min) over the edges of that relation of x_j W_r, + x_i root + b. weight is [relations,
 // in, out], or with bases [bases, in, out] and W_r = sum over b of comp[r, b] weight[b], or with blocks [relations, blocks, in / blocks,
 // out / blocks]; all, comp [relations, bases] and root [in, out] begin as glorot, bias zeros. x [N, in], or an empty handle: nodes without
-// features, whose rows of the matrices stand for them (in = N; not with blocks). Nothing of size edges x features is stored. Extremes are
-// those of x_j, before the matrix. norm, with bases: relation_norm, computed once; empty: in every call. How the edges are sorted by
-// relation is kept with the graph. Throws ShapeError, ValueError, IndexError.
+// features, whose rows of the matrices stand for them (in = N; not with blocks): looked up, and with bases only those that are looked up
+// are made. What is stored beyond that is a row of x for each pair of a target and a relation. Extremes are those of x_j, before the
+// matrix. norm, of a mean: relation_norm, computed once; empty: in every call that needs it. How the edges are sorted by relation is kept
+// with the graph. Throws ShapeError, ValueError, IndexError.
 template <class T = float>
 struct RGCNConv {
     Tensor<T, 3> weight;
@@ -105,14 +136,13 @@ private:
             fail<ShapeError>("RGCNConv: x is ", x.record()->description(), ", expected ", in, " features");
         if (!x.has_value() && g.sources() != in)
             fail<ShapeError>("RGCNConv: without features the graph must have ", in, " nodes, but it has ", g.sources());
-        const bool averages = options.aggregation == Aggregation::mean || options.aggregation == Aggregation::sum;
-        if (options.bases > 0 && averages) return of_bases(x, g, edge_type, norm);
+        const bool bare = !x.has_value(), averages = options.aggregation == Aggregation::mean || options.aggregation == Aggregation::sum;
+        if (bare && options.blocks > 0) fail<ValueError>("RGCNConv: blocks are for nodes with features");
+        if constexpr (sizeof(T) >= 4)
+            if (bare && averages && options.bases > 0) return rows_of_bases(g, edge_type, norm);
         Tensor<T, 3> matrices = weight;
         if (options.bases > 0)
             matrices = Tensor<T, 2>(matmul(comp, weight.reshape({options.bases, in * out}))).reshape({relations, in, out});
-
-        const bool bare = !x.has_value();
-        if (bare && options.blocks > 0) fail<ValueError>("RGCNConv: blocks are for nodes with features");
         const impl::KindPlaces places = impl::kept_places(g, edge_type, {relations, bare ? 1 : 0}, [&] {
             const Tensor<std::int64_t, 1> types = impl::checked_types("RGCNConv", g, edge_type, relations);
             const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
@@ -124,8 +154,12 @@ private:
             for (long e = 0; e < g.edges(); ++e) rows[static_cast<std::size_t>(e)] = types.data()[e] * in + ends.data()[e];
             return impl::kind_places(g.edges(), rows.data(), targets, types.data(), relations * in, g.targets(), relations, g.device());
         });
-        if (bare) return aggregate<sum>(places.far, aggregate(options.aggregation, places.near, matrices.reshape({relations * in, out})));
-        const Tensor<T, 2> near = aggregate(options.aggregation, places.near, x);
+        const auto near_of = [&](const Tensor<T, 2>& rows) {
+            if (options.aggregation == Aggregation::mean && norm.has_value()) return aggregate<sum>(places.near, rows, norm);
+            return aggregate(options.aggregation, places.near, rows);
+        };
+        if (bare) return aggregate<sum>(places.far, near_of(matrices.reshape({relations * in, out})));
+        const Tensor<T, 2> near = near_of(x);
         if (options.blocks == 0)
             return impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long r) {
                 return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(matrices(r))));
@@ -137,21 +171,17 @@ private:
             return contiguous(y.template permute<1, 0, 2>()).reshape({count, out});
         });
     }
-    // The weights of the bases go onto the edges: each node's neighbours are added up `bases` times.
-    Tensor<T, 2> of_bases(const Tensor<T, 2>& x, const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
-        const long bases = options.bases;
-        Tensor<T, 2> w = index_select<0>(comp, edge_type);
-        if (options.aggregation == Aggregation::mean) {
-            const Tensor<T, 1> scale = norm.has_value() ? norm : relation_norm<T>(g, edge_type, relations);
-            w = eval(w * scale.reshape({g.edges(), 1}));
-        }
-        if (!x.has_value()) {
-            const Tensor<T, 3> rows = contiguous(weight.template permute<1, 0, 2>());
-            return tenon::sum<1>(aggregate<sum>(g, rows, w));
-        }
-        const Tensor<T, 3> copies = contiguous(x.reshape({x.shape(0), 1, in}).expand({x.shape(0), bases, in}));
-        const Tensor<T, 2> near = aggregate<sum>(g, copies, w).reshape({g.targets(), bases * in});
-        return matmul(near, weight.reshape({bases * in, out}));
+    // Without features: a row for each pair of a node and a relation of an edge of its, which its edges of that relation share.
+    Tensor<T, 2> rows_of_bases(const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
+        const impl::KindPlaces places = impl::kept_places(g, edge_type, {relations, 2}, [&] {
+            const Tensor<std::int64_t, 1> types = impl::checked_types("RGCNConv", g, edge_type, relations);
+            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
+            return impl::source_places(g.edges(), ends.data(), ends.data() + g.edges(), types.data(), g.sources(), g.targets(), relations,
+                                       g.device());
+        });
+        const Tensor<T, 2> rows = basis_rows(places.near, comp, weight);
+        if (options.aggregation == Aggregation::sum) return aggregate<sum>(places.far, rows);
+        return aggregate<sum>(places.far, rows, norm.has_value() ? norm : relation_norm<T>(g, edge_type, relations));
     }
 };
 

@@ -26,12 +26,19 @@ struct TransformerConv {
 
     TransformerConv() = default;
     TransformerConv(long in, long out, Key key, const TransformerConvOptions& o = {})
-        : lin_key(in, o.heads * out, key.split(0)), lin_query(in, o.heads * out, key.split(1)), lin_value(in, o.heads * out, key.split(2)), options(o), width(out), own(key) {
+        : lin_key(in, o.heads * out, key.split(0)),
+          lin_query(in, o.heads * out, key.split(1)),
+          lin_value(in, o.heads * out, key.split(2)),
+          options(o),
+          width(out),
+          own(key) {
         if (o.root_weight) lin_skip = nn::Linear<T>(in, o.concat ? o.heads * out : out, key.split(3));
         if (o.edge_dim > 0) lin_edge = nn::Linear<T, false>(o.edge_dim, o.heads * out, key.split(4));
     }
     template <Expression X>
-    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 2>& edge_attr = {}) const { return run(features(static_cast<X&&>(x)), g, edge_attr, nullptr); }
+    Tensor<T, 2> operator()(X&& x, const Graph& g, const Tensor<T, 2>& edge_attr = {}) const {
+        return run(features(static_cast<X&&>(x)), g, edge_attr, nullptr);
+    }
     template <Expression X>
     Tensor<T, 2> operator()(X&& x, const Graph& g, const nn::Context& context, const Tensor<T, 2>& edge_attr = {}) const {
         return run(features(static_cast<X&&>(x)), g, edge_attr, context.training && options.dropout > 0 ? &context : nullptr);

@@ -109,7 +109,8 @@ struct OgbSplit {
 };
 inline OgbSplit read_ogb_split(const std::string& folder) {
     const auto list = [&](const char* what) {
-        return graph_detail::tensor_of(graph_detail::read_integers("read_ogb_split", graph_detail::plain_or_packed(folder + "/" + what + ".csv")));
+        return graph_detail::tensor_of(
+            graph_detail::read_integers("read_ogb_split", graph_detail::plain_or_packed(folder + "/" + what + ".csv")));
     };
     return {list("train"), list("valid"), list("test")};
 }

@@ -259,9 +259,10 @@ private:
         for (const auto& entry : known)
             if (entry.module == module && entry.name == name) return push({PickleKind::name, static_cast<std::int64_t>(entry.value)});
         const std::string shown = std::string(module.substr(0, 60)) + " " + std::string(name.substr(0, 60));
-        fail<FileError>(operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ",
-                        static_cast<unsigned long>(opcode_at_), ": the name \"", shown.c_str(),
-                        "\"\nhint: only the sparse matrices, arrays and dictionaries of the Planetoid files are read, and nothing is executed");
+        fail<FileError>(
+            operation_, ": \"", path_.c_str(), "\" is no pickle that this reader takes: offset ", static_cast<unsigned long>(opcode_at_),
+            ": the name \"", shown.c_str(),
+            "\"\nhint: only the sparse matrices, arrays and dictionaries of the Planetoid files are read, and nothing is executed");
     }
     void call(bool is_new) {
         const PickleValue arguments = pop("a call without arguments"), callee = pop("a call of nothing");

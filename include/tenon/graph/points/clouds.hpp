@@ -19,7 +19,8 @@ template <class T>
 Tensor<std::int64_t, 1> pointers(const char* operation, const Tensor<T, 2>& x, const Segments& clouds) {
     if (!clouds.pointers().has_value()) return from<std::int64_t>({0, static_cast<std::int64_t>(x.shape(0))});
     if (clouds.order().has_value())
-        fail<ValueError>(operation, ": the points of a cloud must be neighbours: make the segments with Segments::from_sorted or from_pointers");
+        fail<ValueError>(operation,
+                         ": the points of a cloud must be neighbours: make the segments with Segments::from_sorted or from_pointers");
     if (clouds.rows() != x.shape(0))
         fail<ShapeError>(operation, ": ", x.record()->description(), " has ", x.shape(0), " points, but the clouds have ", clouds.rows());
     return clouds.pointers().to(cpu);
@@ -43,7 +44,8 @@ Tensor<T, 2> checked_points(const char* operation, const Tensor<T, 2>& given) {
     if (probe == T(0)) return x;
     for (long i = 0; i < x.size(); ++i)
         if (p[i] * T(0) != T(0))
-            fail<ValueError>(operation, ": coordinate ", i % x.shape(1), " of point ", i / x.shape(1), " is ", static_cast<double>(p[i]), ", expected finite ones");
+            fail<ValueError>(operation, ": coordinate ", i % x.shape(1), " of point ", i / x.shape(1), " is ", static_cast<double>(p[i]),
+                             ", expected finite ones");
     return x;
 }
 

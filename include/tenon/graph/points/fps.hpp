@@ -38,12 +38,15 @@ template <class T>
         begins.data()[c + 1] = begins.data()[c] + m;
         starts.data()[c] = first;
         if (options.start && n > 0)
-            starts.data()[c] += static_cast<std::int64_t>(scale_to_range(random_word64(*options.start, static_cast<std::uint64_t>(c)), static_cast<std::uint64_t>(n)));
+            starts.data()[c] += static_cast<std::int64_t>(
+                scale_to_range(random_word64(*options.start, static_cast<std::uint64_t>(c)), static_cast<std::uint64_t>(n)));
     }
     const Device device = given.device();
-    const Tensor<std::int64_t, 1> chosen = empty<std::int64_t>({begins.data()[many]}, device), all_clouds = pointers.to(device), parts = begins.to(device), first = starts.to(device);
-    TENON_RUN(device, farthest_points(many, static_cast<const std::int64_t*>(all_clouds.data()), x.shape(0), x.shape(1), static_cast<const T*>(x.data()),
-                                      static_cast<const std::int64_t*>(parts.data()), static_cast<const std::int64_t*>(first.data()), chosen.data()));
+    const Tensor<std::int64_t, 1> chosen = empty<std::int64_t>({begins.data()[many]}, device), all_clouds = pointers.to(device),
+                                  parts = begins.to(device), first = starts.to(device);
+    TENON_RUN(device, farthest_points(many, static_cast<const std::int64_t*>(all_clouds.data()), x.shape(0), x.shape(1),
+                                      static_cast<const T*>(x.data()), static_cast<const std::int64_t*>(parts.data()),
+                                      static_cast<const std::int64_t*>(first.data()), chosen.data()));
     return chosen;
 }
 

@@ -28,12 +28,13 @@ Tensor<T, 2> directions(const Tensor<T, 2>& x) {
 // [2, pairs]: queries (rows of y) and their neighbours (rows of x), query after query, nearest first; queries_last: the other
 // way round. limit: of the squared distance; k: the most of each query, -1: all.
 template <class T>
-Tensor<std::int64_t, 2> pairs(const char* operation, const Tensor<T, 2>& x, const Tensor<T, 2>& y, const Segments& x_clouds, const Segments& y_clouds, long k, T limit,
-                              bool skip_self, bool queries_last) {
+Tensor<std::int64_t, 2> pairs(const char* operation, const Tensor<T, 2>& x, const Tensor<T, 2>& y, const Segments& x_clouds,
+                              const Segments& y_clouds, long k, T limit, bool skip_self, bool queries_last) {
     const Device device = x.device();
     if (!(y.device() == device)) tenon::impl::fail_devices(operation, device, y.device());
     if (x.shape(1) != y.shape(1))
-        fail<ShapeError>(operation, ": the points are ", x.record()->description(), ", the queries ", y.record()->description(), ": expected as many coordinates");
+        fail<ShapeError>(operation, ": the points are ", x.record()->description(), ", the queries ", y.record()->description(),
+                         ": expected as many coordinates");
     const Tensor<std::int64_t, 1> from = pointers(operation, x, x_clouds), to = pointers(operation, y, y_clouds);
     if (from.size() != to.size())
         fail<ShapeError>(operation, ": points of ", from.size() - 1, " clouds and queries of ", to.size() - 1, ": expected as many");
@@ -50,8 +51,10 @@ Tensor<std::int64_t, 2> pairs(const char* operation, const Tensor<T, 2>& x, cons
     for (;;) {
         room = room < largest ? room : largest;
         index = empty<std::int64_t>({queries * room}, device);
-        TENON_RUN(device, nearest(from.size() - 1, static_cast<const std::int64_t*>(all_points.data()), static_cast<const std::int64_t*>(all_queries.data()), queries, x.shape(1),
-                                  static_cast<const T*>(x.data()), static_cast<const T*>(y.data()), room, limit, skip_self, index.data(), found.data()));
+        TENON_RUN(device,
+                  nearest(from.size() - 1, static_cast<const std::int64_t*>(all_points.data()),
+                          static_cast<const std::int64_t*>(all_queries.data()), queries, x.shape(1), static_cast<const T*>(x.data()),
+                          static_cast<const T*>(y.data()), room, limit, skip_self, index.data(), found.data()));
         count = found.to(cpu);
         if (k >= 0 || room == largest) break;
         bool full = false;
@@ -79,10 +82,11 @@ inline void check_k(const char* operation, long k) {
 
 // knn(x, y, k, x_clouds, y_clouds): for every row of y [m, dims] the k nearest rows of x [n, dims] in the cloud of the same
 // number (all where it has fewer): int64 [2, pairs], row 0 the rows of y, ascending, row 1 those of x, nearest first; of equally
-// far ones the lower row comes first. float and double. (Of a device's points the host waits for the result, and lists it.) Throws ShapeError, and ValueError for k < 1 and for coordinates that are not finite. No derivative.
+// far ones the lower row comes first. float and double. (Of a device's points the host waits for the result, and lists it.) Throws
+// ShapeError, and ValueError for k < 1 and for coordinates that are not finite. No derivative.
 template <class T>
-[[nodiscard]] Tensor<std::int64_t, 2> knn(const Tensor<T, 2>& x, const Tensor<T, 2>& y, long k, const Segments& x_clouds = {}, const Segments& y_clouds = {},
-                                          KnnOptions options = {}) {
+[[nodiscard]] Tensor<std::int64_t, 2> knn(const Tensor<T, 2>& x, const Tensor<T, 2>& y, long k, const Segments& x_clouds = {},
+                                          const Segments& y_clouds = {}, KnnOptions options = {}) {
     impl_points::check_k("knn", k);
     Tensor<T, 2> points = impl_points::checked_points("knn", x), queries = impl_points::checked_points("knn", y);
     if (options.cosine) {

@@ -27,17 +27,18 @@ T squared_radius(const char* operation, double r, const RadiusOptions& options) 
 // of the same number with a squared distance below r^2 (strictly); of more than max_neighbours the nearest. Result, order,
 // devices, errors and types as of knn.
 template <class T>
-[[nodiscard]] Tensor<std::int64_t, 2> radius(const Tensor<T, 2>& x, const Tensor<T, 2>& y, double r, const Segments& x_clouds = {}, const Segments& y_clouds = {},
-                                             RadiusOptions options = {}) {
+[[nodiscard]] Tensor<std::int64_t, 2> radius(const Tensor<T, 2>& x, const Tensor<T, 2>& y, double r, const Segments& x_clouds = {},
+                                             const Segments& y_clouds = {}, RadiusOptions options = {}) {
     const T limit = impl_points::squared_radius<T>("radius", r, options);
-    return impl_points::pairs("radius", impl_points::checked_points("radius", x), impl_points::checked_points("radius", y), x_clouds, y_clouds, options.max_neighbours, limit,
-                              false, false);
+    return impl_points::pairs("radius", impl_points::checked_points("radius", x), impl_points::checked_points("radius", y), x_clouds,
+                              y_clouds, options.max_neighbours, limit, false, false);
 }
 
 // radius_graph(x, r, clouds, {.max_neighbours = 32, .loop = false}): edges int64 [2, edges] from those neighbours (row 0) to every
 // point (row 1, ascending), nearest first; a point does not count as its own unless loop.
 template <class T>
-[[nodiscard]] Tensor<std::int64_t, 2> radius_graph(const Tensor<T, 2>& x, double r, const Segments& clouds = {}, RadiusOptions options = {}) {
+[[nodiscard]] Tensor<std::int64_t, 2> radius_graph(const Tensor<T, 2>& x, double r, const Segments& clouds = {},
+                                                   RadiusOptions options = {}) {
     const T limit = impl_points::squared_radius<T>("radius_graph", r, options);
     const Tensor<T, 2> points = impl_points::checked_points("radius_graph", x);
     return impl_points::pairs("radius_graph", points, points, clouds, clouds, options.max_neighbours, limit, !options.loop, true);

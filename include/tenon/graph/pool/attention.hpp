@@ -29,8 +29,8 @@ struct AttentionalAggregation {
         const Segments batch = impl_pool::batch_of("AttentionalAggregation", x, given);
         const Tensor<T, 2> gate = gate_nn(x), values = nn(x);
         if (gate.shape(1) != 1 && gate.shape(1) != values.shape(1))
-            fail<ShapeError>("AttentionalAggregation: the gate gives ", gate.record()->description(), " for values ", values.record()->description(),
-                             ": expected one column, or as many");
+            fail<ShapeError>("AttentionalAggregation: the gate gives ", gate.record()->description(), " for values ",
+                             values.record()->description(), ": expected one column, or as many");
         return segment_sum(segment_softmax(gate, batch) * values, batch);
     }
     static void visit(auto& self, auto&& f) {

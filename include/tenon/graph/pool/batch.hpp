@@ -15,7 +15,8 @@ namespace tenon::graph {
     const Device device = pointers.device();
     if (!device.is_cpu()) {
         // The last pointer at or before a place; the host waits for nothing.
-        const Tensor<std::int64_t, 1> places = searchsorted(pointers, arange<std::int64_t>(0, batch.rows(), 1, device), {.right = true}) - std::int64_t(1);
+        const Tensor<std::int64_t, 1> places =
+            searchsorted(pointers, arange<std::int64_t>(0, batch.rows(), 1, device), {.right = true}) - std::int64_t(1);
         return ordered ? places : Tensor<std::int64_t, 1>(index_copy<0>(places, order, places));
     }
     Tensor<std::int64_t, 1> index = empty<std::int64_t>({batch.rows()});
@@ -29,7 +30,8 @@ namespace impl_pool {
 // All rows as one graph where no segments came.
 template <class T, int R>
 Segments batch_of(const char* operation, const Tensor<T, R>& x, const Segments& batch) {
-    if (!batch.pointers().has_value()) return Segments::from_pointers(from<std::int64_t>({0, static_cast<std::int64_t>(x.shape(0))})).to(x.device());
+    if (!batch.pointers().has_value())
+        return Segments::from_pointers(from<std::int64_t>({0, static_cast<std::int64_t>(x.shape(0))})).to(x.device());
     if (batch.rows() != x.shape(0))
         fail<ShapeError>(operation, ": ", x.record()->description(), " has ", x.shape(0), " rows, but the batch is of ", batch.rows());
     return batch;

@@ -47,7 +47,8 @@ struct PooledEdges {
 
 // pool_edges(g, clusters): what is left of the edges. Edges inside of a cluster vanish, unless keep_loops. (On the host.)
 [[nodiscard]] inline PooledEdges pool_edges(const Graph& g, const Clusters& clusters, bool keep_loops = false) {
-    if (clusters.of_node.size() != g.nodes()) fail<ShapeError>("pool_edges: clusters of ", clusters.of_node.size(), " nodes for a graph of ", g.nodes());
+    if (clusters.of_node.size() != g.nodes())
+        fail<ShapeError>("pool_edges: clusters of ", clusters.of_node.size(), " nodes for a graph of ", g.nodes());
     const Tensor<std::int64_t, 1> of = clusters.of_node.to(cpu);
     const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
     const long many = clusters.count(), edges = g.edges();
@@ -89,7 +90,8 @@ struct PooledClusters {
 namespace impl_pool {
 
 template <class T, class F>
-PooledClusters<T> pool_clusters(const char* operation, const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g, const Segments& given, F&& reduce) {
+PooledClusters<T> pool_clusters(const char* operation, const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g,
+                                const Segments& given, F&& reduce) {
     if (cluster.size() != x.shape(0)) fail<ShapeError>(operation, ": ", cluster.size(), " clusters for ", x.record()->description());
     const Segments batch = batch_of(operation, x, given);
     PooledClusters<T> result;
@@ -107,12 +109,16 @@ PooledClusters<T> pool_clusters(const char* operation, const Tensor<std::int64_t
 // become one, with the largest (mean) features; edges between clusters count once, those inside vanish. A cluster belongs to the
 // graph of its first node. Derivative as of segment_max and segment_mean. Throws ShapeError.
 template <class T>
-[[nodiscard]] PooledClusters<T> max_pool(const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g, const Segments& batch = {}) {
-    return impl_pool::pool_clusters("max_pool", cluster, x, g, batch, [](const auto& rows, const Segments& s) { return segment_max(rows, s).values; });
+[[nodiscard]] PooledClusters<T> max_pool(const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g,
+                                         const Segments& batch = {}) {
+    return impl_pool::pool_clusters("max_pool", cluster, x, g, batch,
+                                    [](const auto& rows, const Segments& s) { return segment_max(rows, s).values; });
 }
 template <class T>
-[[nodiscard]] PooledClusters<T> avg_pool(const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g, const Segments& batch = {}) {
-    return impl_pool::pool_clusters("avg_pool", cluster, x, g, batch, [](const auto& rows, const Segments& s) { return segment_mean(rows, s); });
+[[nodiscard]] PooledClusters<T> avg_pool(const Tensor<std::int64_t, 1>& cluster, const Tensor<T, 2>& x, const Graph& g,
+                                         const Segments& batch = {}) {
+    return impl_pool::pool_clusters("avg_pool", cluster, x, g, batch,
+                                    [](const auto& rows, const Segments& s) { return segment_mean(rows, s); });
 }
 
 }  // namespace tenon::graph

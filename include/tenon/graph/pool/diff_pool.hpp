@@ -25,14 +25,18 @@ namespace impl_pool {
 inline Tensor<std::int64_t, 1> dense_places(const char* operation, const Segments& batch, long& n) {
     const Tensor<std::int64_t, 1> pointers = batch.pointers().to(cpu);
     long most = 0;
-    for (long s = 0; s < batch.count(); ++s) most = static_cast<long>(pointers.data()[s + 1] - pointers.data()[s]) > most ? static_cast<long>(pointers.data()[s + 1] - pointers.data()[s]) : most;
+    for (long s = 0; s < batch.count(); ++s)
+        most = static_cast<long>(pointers.data()[s + 1] - pointers.data()[s]) > most
+                   ? static_cast<long>(pointers.data()[s + 1] - pointers.data()[s])
+                   : most;
     if (n < 0) n = most;
     if (most > n) fail<ShapeError>(operation, ": a graph has ", most, " nodes, but there is room for ", n);
     const bool ordered = !batch.order().has_value();
     const Tensor<std::int64_t, 1> order = ordered ? Tensor<std::int64_t, 1>() : batch.order().to(cpu);
     Tensor<std::int64_t, 1> places = empty<std::int64_t>({batch.rows()});
     for (long s = 0; s < batch.count(); ++s)
-        for (std::int64_t k = pointers.data()[s]; k < pointers.data()[s + 1]; ++k) places.data()[ordered ? k : order.data()[k]] = s * n + k - pointers.data()[s];
+        for (std::int64_t k = pointers.data()[s]; k < pointers.data()[s + 1]; ++k)
+            places.data()[ordered ? k : order.data()[k]] = s * n + k - pointers.data()[s];
     return places;
 }
 
@@ -54,9 +58,11 @@ template <class T>
 // without any) of its edges. An edge between two graphs throws ValueError. Derivative: to the weights.
 template <class T>
 [[nodiscard]] Tensor<T, 3> to_dense_adj(const Graph& g, const Segments& given = {}, long n = -1, const Tensor<T, 1>& weight = {}) {
-    const Segments batch = given.pointers().has_value() ? given : Segments::from_pointers(from<std::int64_t>({0, static_cast<std::int64_t>(g.nodes())}));
+    const Segments batch =
+        given.pointers().has_value() ? given : Segments::from_pointers(from<std::int64_t>({0, static_cast<std::int64_t>(g.nodes())}));
     if (batch.rows() != g.nodes()) fail<ShapeError>("to_dense_adj: a graph of ", g.nodes(), " nodes, but the batch is of ", batch.rows());
-    if (weight.has_value() && weight.size() != g.edges()) fail<ShapeError>("to_dense_adj: ", weight.size(), " weights for ", g.edges(), " edges");
+    if (weight.has_value() && weight.size() != g.edges())
+        fail<ShapeError>("to_dense_adj: ", weight.size(), " weights for ", g.edges(), " edges");
     const Tensor<std::int64_t, 1> places = impl_pool::dense_places("to_dense_adj", batch, n);
     const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
     Tensor<std::int64_t, 1> to = empty<std::int64_t>({g.edges()});
@@ -82,8 +88,8 @@ struct DiffPooled {
 // S' x and S' A S, with rows where the mask is false (no mask: none) left out. normalize: whether the link loss is divided by the
 // number of elements. Throws ShapeError. Differentiable throughout.
 template <class T>
-[[nodiscard]] DiffPooled<T> dense_diff_pool(const Tensor<T, 3>& given, const Tensor<T, 3>& adjacency, const Tensor<T, 3>& scores, const Tensor<bool, 2>& mask = {},
-                                            bool normalize = true) {
+[[nodiscard]] DiffPooled<T> dense_diff_pool(const Tensor<T, 3>& given, const Tensor<T, 3>& adjacency, const Tensor<T, 3>& scores,
+                                            const Tensor<bool, 2>& mask = {}, bool normalize = true) {
     const long batch = given.shape(0), n = given.shape(1);
     const auto expect = [&](bool right, const char* what, const detail::Record* r) {
         if (!right) fail<ShapeError>("dense_diff_pool: ", what, " is ", r->description(), " for x ", given.record()->description());

@@ -34,10 +34,15 @@ struct EdgePooling {
 
     EdgePooling() = default;
     // Throws ShapeError, ValueError.
-    EdgePooling(long channels, Key key, EdgePoolingOptions options = {}) : lin(2 * channels, 1, key.split(0)), dropout(options.dropout, key.split(1)), add(options.add) {}
+    EdgePooling(long channels, Key key, EdgePoolingOptions options = {})
+        : lin(2 * channels, 1, key.split(0)), dropout(options.dropout, key.split(1)), add(options.add) {}
 
-    PooledByEdges<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& batch, const nn::Context& context) const { return run(x, g, batch, &context); }
-    PooledByEdges<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& batch = {}) const { return run(x, g, batch, nullptr); }
+    PooledByEdges<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& batch, const nn::Context& context) const {
+        return run(x, g, batch, &context);
+    }
+    PooledByEdges<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& batch = {}) const {
+        return run(x, g, batch, nullptr);
+    }
 
     // Features [nodes after, F] back on the nodes before: those of its cluster, divided by the score.
     Tensor<T, 2> unpool(const Tensor<T, 2>& x, const PooledByEdges<T>& pooled) const {

@@ -13,7 +13,8 @@ namespace tenon::graph {
 template <class T = float>
 [[nodiscard]] Tensor<std::int64_t, 1> graclus(const Graph& g, Key key, const Tensor<T, 1>& weight = {}) {
     const long n = g.nodes();
-    if (weight.has_value() && weight.size() != g.edges()) fail<ShapeError>("graclus: ", weight.size(), " weights for ", g.edges(), " edges");
+    if (weight.has_value() && weight.size() != g.edges())
+        fail<ShapeError>("graclus: ", weight.size(), " weights for ", g.edges(), " edges");
     const Tensor<T, 1> heavy = weight.has_value() ? contiguous(weight.detach().to(cpu)) : Tensor<T, 1>();
     const CsrPattern out = g.out().to(cpu);
     const Tensor<std::int64_t, 1> order = permutation(n, key);

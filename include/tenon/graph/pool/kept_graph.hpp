@@ -31,14 +31,16 @@ inline Graph kept_graph(const Graph& g, const Tensor<std::int64_t, 1>& perm, Ten
     const long count = g.edges();
     std::vector<std::int64_t> left;
     for (long e = 0; e < count; ++e)
-        if (place[static_cast<std::size_t>(from_to.data()[e])] >= 0 && place[static_cast<std::size_t>(from_to.data()[count + e])] >= 0) left.push_back(e);
+        if (place[static_cast<std::size_t>(from_to.data()[e])] >= 0 && place[static_cast<std::size_t>(from_to.data()[count + e])] >= 0)
+            left.push_back(e);
     const long many = static_cast<long>(left.size());
     Tensor<std::int64_t, 2> between = empty<std::int64_t>({2, many});
     edges = empty<std::int64_t>({many});
     for (long k = 0; k < many; ++k) {
         const std::int64_t e = left[static_cast<std::size_t>(k)];
         edges.data()[k] = e;
-        for (long end = 0; end < 2; ++end) between.data()[end * many + k] = place[static_cast<std::size_t>(from_to.data()[end * count + e])];
+        for (long end = 0; end < 2; ++end)
+            between.data()[end * many + k] = place[static_cast<std::size_t>(from_to.data()[end * count + e])];
     }
     edges = edges.to(perm.device());
     return Graph::from_edges(between.to(g.device()), rows.size());

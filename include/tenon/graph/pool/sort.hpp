@@ -21,7 +21,8 @@ template <class T>
     Tensor<std::int64_t, 1> places = empty<std::int64_t>({kept.rows.size()});
     for (long s = 0; s < batch.count(); ++s)
         for (std::int64_t p = begins.data()[s]; p < begins.data()[s + 1]; ++p) places.data()[p] = s * k + p - begins.data()[s];
-    const Tensor<T, 2> table = index_copy<0>(zeros<T>({batch.count() * k, x.shape(1)}, x.device()), places.to(x.device()), index_select<0>(x, kept.rows));
+    const Tensor<T, 2> table =
+        index_copy<0>(zeros<T>({batch.count() * k, x.shape(1)}, x.device()), places.to(x.device()), index_select<0>(x, kept.rows));
     return table.reshape({batch.count(), k * x.shape(1)});
 }
 

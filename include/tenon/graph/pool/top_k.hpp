@@ -39,7 +39,8 @@ struct SelectTopK {
     }
     // One score per node.
     Tensor<T, 1> score(const Tensor<T, 2>& x, const Segments& batch) const {
-        if (x.shape(1) != weight.shape(1)) fail<ShapeError>("SelectTopK: x is ", x.record()->description(), ", expected ", weight.shape(1), " channels");
+        if (x.shape(1) != weight.shape(1))
+            fail<ShapeError>("SelectTopK: x is ", x.record()->description(), ", expected ", weight.shape(1), " channels");
         const Tensor<T, 1> along = tenon::sum<1>(x * weight);
         if (options.min_score >= 0) return segment_softmax(along, batch);
         switch (options.gate) {
@@ -52,7 +53,8 @@ struct SelectTopK {
     // Which nodes stay: by the scores, largest first within each graph; with min_score in their own order.
     impl_pool::Kept choose(const Tensor<T, 1>& score, const Segments& batch) const {
         if (options.min_score < 0)
-            return impl_pool::largest_rows(score, batch, [this](long n) { return options.count > 0 ? options.count : impl_points::share(options.ratio, n); });
+            return impl_pool::largest_rows(
+                score, batch, [this](long n) { return options.count > 0 ? options.count : impl_points::share(options.ratio, n); });
         const Tensor<T, 1> own = score.detach();
         const Tensor<std::int64_t, 1> graph_of = segment_index(batch);
         const Tensor<T, 1> best = index_select<0>(segment_max(own, batch).values, graph_of) - T(1e-7);
@@ -66,7 +68,8 @@ struct SelectTopK {
 namespace impl_pool {
 
 template <class T>
-PooledNodes<T> pool_selected(const char* operation, const SelectTopK<T>& select, const Tensor<T, 2>& x, const Tensor<T, 2>& attention, const Graph& g, const Segments& given) {
+PooledNodes<T> pool_selected(const char* operation, const SelectTopK<T>& select, const Tensor<T, 2>& x, const Tensor<T, 2>& attention,
+                             const Graph& g, const Segments& given) {
     if (g.nodes() != x.shape(0)) fail<ShapeError>(operation, ": ", x.record()->description(), " for a graph of ", g.nodes(), " nodes");
     const Segments batch = batch_of(operation, x, given);
     const Tensor<T, 1> score = select.score(attention, batch);

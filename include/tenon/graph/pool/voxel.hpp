@@ -19,7 +19,8 @@ struct VoxelOptions {
 // graph slowest. Points outside of [start, end] are in the nearest box. On the host. No derivative. Throws ShapeError, and ValueError
 // for sizes that are not positive and for coordinates that are not finite.
 template <class T>
-[[nodiscard]] Tensor<std::int64_t, 1> voxel_grid(const Tensor<T, 2>& given, const std::vector<double>& size, const Segments& batch = {}, const VoxelOptions& options = {}) {
+[[nodiscard]] Tensor<std::int64_t, 1> voxel_grid(const Tensor<T, 2>& given, const std::vector<double>& size, const Segments& batch = {},
+                                                 const VoxelOptions& options = {}) {
     const Tensor<T, 2> pos = impl_points::checked_points("voxel_grid", given.to(cpu));
     const long n = pos.shape(0), dims = pos.shape(1);
     const auto corner = [dims](const char* what, const std::vector<double>& given_corner) {
@@ -28,7 +29,9 @@ template <class T>
     };
     corner("size", size), corner("start", options.start), corner("end", options.end);
     if (size.empty()) fail<ShapeError>("voxel_grid: no size came");
-    const auto pick = [](const std::vector<double>& from_list, long d) { return from_list[from_list.size() == 1 ? 0 : static_cast<std::size_t>(d)]; };
+    const auto pick = [](const std::vector<double>& from_list, long d) {
+        return from_list[from_list.size() == 1 ? 0 : static_cast<std::size_t>(d)];
+    };
     const Tensor<std::int64_t, 1> graph_of = segment_index(impl_pool::batch_of("voxel_grid", pos, batch.to(cpu)));
     Tensor<std::int64_t, 1> cluster = zeros<std::int64_t>({n});
     std::int64_t stride = 1;
@@ -45,7 +48,9 @@ template <class T>
         if (!options.end.empty()) high = pick(options.end, d);
         if (n == 0) low = high = 0;
         const double boxes = std::floor((high - low) / edge) + 1;
-        if (!(boxes >= 1 && boxes * static_cast<double>(stride) < 4e18)) fail<ValueError>("voxel_grid: ", boxes, " boxes along dimension ", d, ": size ", edge, " does not fit the grid from ", low, " to ", high);
+        if (!(boxes >= 1 && boxes * static_cast<double>(stride) < 4e18))
+            fail<ValueError>("voxel_grid: ", boxes, " boxes along dimension ", d, ": size ", edge, " does not fit the grid from ", low,
+                             " to ", high);
         for (long i = 0; i < n; ++i) {
             double at = std::floor((static_cast<double>(pos.data()[i * dims + d]) - low) / edge);
             at = at < 0 ? 0 : at > boxes - 1 ? boxes - 1 : at;

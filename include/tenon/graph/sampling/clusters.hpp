@@ -55,7 +55,8 @@ struct PartitionOptions {
             std::int64_t best = -1;
             double most = 0;
             for (const std::int64_t p : touched) {
-                const double score = static_cast<double>(near[static_cast<std::size_t>(p)]) * (1 - static_cast<double>(filled[static_cast<std::size_t>(p)]) / capacity);
+                const double score = static_cast<double>(near[static_cast<std::size_t>(p)]) *
+                                     (1 - static_cast<double>(filled[static_cast<std::size_t>(p)]) / capacity);
                 if (score > most) {
                     most = score;
                     best = p;
@@ -82,7 +83,9 @@ struct PartitionOptions {
             const std::int64_t own = part.data()[v];
             std::int64_t best = own;
             for (const std::int64_t p : touched)
-                if (near[static_cast<std::size_t>(p)] > near[static_cast<std::size_t>(best)] && static_cast<double>(filled[static_cast<std::size_t>(p)]) < capacity) best = p;
+                if (near[static_cast<std::size_t>(p)] > near[static_cast<std::size_t>(best)] &&
+                    static_cast<double>(filled[static_cast<std::size_t>(p)]) < capacity)
+                    best = p;
             if (best == own) continue;
             --filled[static_cast<std::size_t>(own)];
             ++filled[static_cast<std::size_t>(best)];
@@ -110,7 +113,8 @@ struct PartitionOptions {
     if (part.size() != g.nodes()) fail<ShapeError>("parts_graph: parts of ", part.size(), " nodes for a graph of ", g.nodes());
     std::vector<std::int64_t> nodes;
     for (std::size_t k = 0; k < chosen.size(); ++k) {
-        if (std::find(chosen.begin(), chosen.begin() + static_cast<long>(k), chosen[k]) != chosen.begin() + static_cast<long>(k)) fail<ValueError>("parts_graph: part ", chosen[k], " is chosen twice");
+        if (std::find(chosen.begin(), chosen.begin() + static_cast<long>(k), chosen[k]) != chosen.begin() + static_cast<long>(k))
+            fail<ValueError>("parts_graph: part ", chosen[k], " is chosen twice");
         for (long v = 0; v < part.size(); ++v)
             if (part.data()[v] == chosen[k]) nodes.push_back(v);
     }

@@ -15,7 +15,9 @@ struct Sampled {
 
 namespace impl_sampling {
 
-inline Tensor<std::int64_t, 1> tensor_of(const std::vector<std::int64_t>& values) { return from<std::int64_t>({values.size()}, values.data()); }
+inline Tensor<std::int64_t, 1> tensor_of(const std::vector<std::int64_t>& values) {
+    return from<std::int64_t>({values.size()}, values.data());
+}
 inline Tensor<std::int64_t, 2> pairs_of(const std::vector<std::int64_t>& first, const std::vector<std::int64_t>& second) {
     const long n = static_cast<long>(first.size());
     Tensor<std::int64_t, 2> pairs = empty<std::int64_t>({2, n});
@@ -26,10 +28,14 @@ inline Tensor<std::int64_t, 2> pairs_of(const std::vector<std::int64_t>& first, 
     return pairs;
 }
 inline void check_host(const char* operation, Device device) {
-    if (!device.is_cpu()) fail<DeviceError>(operation, ": sampling runs on the host, expected a graph on cpu\n       hint: sample first, and move what was sampled");
+    if (!device.is_cpu())
+        fail<DeviceError>(operation,
+                          ": sampling runs on the host, expected a graph on cpu\n       hint: sample first, and move what was sampled");
 }
 inline void check_node(const char* operation, std::int64_t node, long position, long nodes) {
-    if (node < 0 || node >= nodes) fail<IndexError>(operation, ": node ", static_cast<long>(node), " at position ", position, " is out of range, expected 0 to ", nodes - 1);
+    if (node < 0 || node >= nodes)
+        fail<IndexError>(operation, ": node ", static_cast<long>(node), " at position ", position, " is out of range, expected 0 to ",
+                         nodes - 1);
 }
 
 }  // namespace impl_sampling
@@ -42,7 +48,8 @@ inline void check_node(const char* operation, std::int64_t node, long position, 
     impl_sampling::LocalIds ids(nodes.size());
     for (long i = 0; i < nodes.size(); ++i) {
         impl_sampling::check_node("induced_graph", nodes.data()[i], i, g.nodes());
-        if (ids.number(nodes.data()[i]) != i) fail<ValueError>("induced_graph: node ", static_cast<long>(nodes.data()[i]), " comes twice, at position ", i, " again");
+        if (ids.number(nodes.data()[i]) != i)
+            fail<ValueError>("induced_graph: node ", static_cast<long>(nodes.data()[i]), " comes twice, at position ", i, " again");
     }
     const CsrPattern& in = g.in();
     std::vector<std::int64_t> source, target, edges;

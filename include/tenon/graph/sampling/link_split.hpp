@@ -22,21 +22,25 @@ struct LinkSplit { LinkPart train, validation, test; };
 [[nodiscard]] inline LinkSplit random_link_split(const Graph& g, Key key, LinkSplitOptions options = {}) {
     impl_sampling::check_host("random_link_split", g.device());
     if (!(options.validation >= 0 && options.test >= 0 && options.validation + options.test <= 1))
-        fail<ValueError>("random_link_split: parts of ", options.validation, " and ", options.test, ", expected 0 or more, and at most 1 together");
-    if (!(options.negatives >= 0)) fail<ValueError>("random_link_split: ", options.negatives, " pairs without an edge per edge, expected 0 or more");
+        fail<ValueError>("random_link_split: parts of ", options.validation, " and ", options.test,
+                         ", expected 0 or more, and at most 1 together");
+    if (!(options.negatives >= 0))
+        fail<ValueError>("random_link_split: ", options.negatives, " pairs without an edge per edge, expected 0 or more");
     const Tensor<std::int64_t, 2>& ends = g.edge_index();
     const long edges = g.edges();
     std::vector<std::int64_t> eligible;
     for (long e = 0; e < edges; ++e) {
         if (options.undirected && ends.data()[e] > ends.data()[edges + e]) {
             if (!has_edge(g, ends.data()[edges + e], ends.data()[e]))
-                fail<ValueError>("random_link_split: edge ", e, ", ", static_cast<long>(ends.data()[e]), " -> ", static_cast<long>(ends.data()[edges + e]), ", has no edge back, but undirected was asked for");
+                fail<ValueError>("random_link_split: edge ", e, ", ", static_cast<long>(ends.data()[e]), " -> ",
+                                 static_cast<long>(ends.data()[edges + e]), ", has no edge back, but undirected was asked for");
             continue;
         }
         eligible.push_back(e);
     }
     const long n = static_cast<long>(eligible.size());
-    const long validation = static_cast<long>(options.validation * static_cast<double>(n) + 1e-9), test = static_cast<long>(options.test * static_cast<double>(n) + 1e-9), train = n - validation - test;
+    const long validation = static_cast<long>(options.validation * static_cast<double>(n) + 1e-9),
+               test = static_cast<long>(options.test * static_cast<double>(n) + 1e-9), train = n - validation - test;
     const Tensor<std::int64_t, 1> order = permutation(n, key.split(0));
     const auto part = [&](long begin, long end, bool both) {
         std::vector<std::int64_t> source, target;

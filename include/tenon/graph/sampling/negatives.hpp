@@ -24,7 +24,8 @@ struct NegativeOptions {
     long taken = loops ? 0 : targets;
     for (long v = 0; v < targets; ++v)
         for (std::int32_t p = in.pointers.data()[v]; p < in.pointers.data()[v + 1]; ++p)
-            taken += (p == in.pointers.data()[v] || in.columns.data()[p] != in.columns.data()[p - 1]) && (loops || in.columns.data()[p] != v);
+            taken +=
+                (p == in.pointers.data()[v] || in.columns.data()[p] != in.columns.data()[p - 1]) && (loops || in.columns.data()[p] != v);
     const long left = sources * targets - taken;
     if (count > left) count = left;
     std::vector<std::int64_t> source, target;
@@ -45,7 +46,8 @@ struct NegativeOptions {
     } else {
         std::unordered_set<std::int64_t> seen;
         for (std::uint64_t drawn = 0; static_cast<long>(source.size()) < count; ++drawn) {
-            const std::int64_t pair = static_cast<std::int64_t>(scale_to_range(random_word64(key, drawn), static_cast<std::uint64_t>(sources) * static_cast<std::uint64_t>(targets)));
+            const std::int64_t pair = static_cast<std::int64_t>(
+                scale_to_range(random_word64(key, drawn), static_cast<std::uint64_t>(sources) * static_cast<std::uint64_t>(targets)));
             if (!counts(pair / targets, pair % targets) || !seen.insert(pair).second) continue;
             source.push_back(pair / targets);
             target.push_back(pair % targets);
@@ -74,7 +76,9 @@ struct NegativeOptions {
             std::vector<std::int64_t> free;
             for (long b = 0; b < targets; ++b)
                 if ((loops || a != b) && !has_edge(g, a, b)) free.push_back(b);
-            if (free.empty()) fail<ValueError>("structured_negative_sampling: node ", static_cast<long>(a), ", the source of edge ", e, ", has an edge to every target");
+            if (free.empty())
+                fail<ValueError>("structured_negative_sampling: node ", static_cast<long>(a), ", the source of edge ", e,
+                                 ", has an edge to every target");
             found = free[static_cast<std::size_t>(scale_to_range(random_word64(own, 64), free.size()))];
         }
         result.data()[e] = found;

@@ -35,12 +35,17 @@ namespace impl_sampling {
 // (Bentley and Floyd, CACM 1987): one draw for each, none rejected.
 inline void draw_places(Key key, long degree, long count, bool replace, std::int64_t base, std::int64_t* to) {
     if (replace) {
-        for (long k = 0; k < count; ++k) to[k] = base + static_cast<std::int64_t>(scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(degree)));
+        for (long k = 0; k < count; ++k)
+            to[k] = base + static_cast<std::int64_t>(
+                               scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(degree)));
         return;
     }
     for (long k = 0; k < count; ++k) {
         const long last = degree - count + k;
-        std::int64_t place = base + (count == degree ? last : static_cast<std::int64_t>(scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(last + 1))));
+        std::int64_t place =
+            base + (count == degree ? last
+                                    : static_cast<std::int64_t>(scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)),
+                                                                               static_cast<std::uint64_t>(last + 1))));
         for (long j = 0; j < k && count != degree; ++j)
             if (to[j] == place) {
                 place = base + last;
@@ -60,21 +65,26 @@ struct SampledEdges { std::vector<std::int64_t> source, target, edges; };
 
 // One hop: incoming edges of the nodes `first` to `last` of `targets`, their other ends numbered among `sources`. The draws depend on the
 // key and on the node alone, so they are made by any number of threads; numbers are given in order.
-inline void sample_hop(const Graph& g, long first, long last, long fanout, Key key, bool replace, const LocalIds& targets, LocalIds& sources, SampledEdges& to) {
+inline void sample_hop(const Graph& g, long first, long last, long fanout, Key key, bool replace, const LocalIds& targets,
+                       LocalIds& sources, SampledEdges& to) {
     const CsrPattern& in = g.in();
     const long n = last - first;
     std::vector<long> begins(static_cast<std::size_t>(n) + 1, 0);
     const auto degree_of = [&](std::int64_t v) { return static_cast<long>(in.pointers.data()[v + 1] - in.pointers.data()[v]); };
     const std::vector<std::int64_t> frontier(targets.nodes.begin() + first, targets.nodes.begin() + last);
     for (long i = 0; i < n; ++i)
-        begins[static_cast<std::size_t>(i) + 1] = begins[static_cast<std::size_t>(i)] + draw_count(degree_of(frontier[static_cast<std::size_t>(i)]), fanout, replace);
+        begins[static_cast<std::size_t>(i) + 1] =
+            begins[static_cast<std::size_t>(i)] + draw_count(degree_of(frontier[static_cast<std::size_t>(i)]), fanout, replace);
     std::vector<std::int64_t> places(static_cast<std::size_t>(begins.back()));
     constexpr long chunk = 128;
     parallel_for((n + chunk - 1) / chunk, [&](long task) {
         for (long i = task * chunk; i < n && i < (task + 1) * chunk; ++i) {
             const std::int64_t v = frontier[static_cast<std::size_t>(i)];
-            const long begin = begins[static_cast<std::size_t>(i)], count = begins[static_cast<std::size_t>(i) + 1] - begin, degree = degree_of(v);
-            if (count > 0) draw_places(key.split(static_cast<std::uint64_t>(v)), degree, count, replace && fanout >= 0, in.pointers.data()[v], places.data() + begin);
+            const long begin = begins[static_cast<std::size_t>(i)], count = begins[static_cast<std::size_t>(i) + 1] - begin,
+                       degree = degree_of(v);
+            if (count > 0)
+                draw_places(key.split(static_cast<std::uint64_t>(v)), degree, count, replace && fanout >= 0, in.pointers.data()[v],
+                            places.data() + begin);
         }
     });
     for (long i = 0; i < n; ++i)
@@ -90,7 +100,8 @@ inline void add_seeds(const char* operation, const Tensor<std::int64_t, 1>& give
     for (long i = 0; i < seeds.size(); ++i) {
         check_node(operation, seeds.data()[i], i, nodes);
         if (ids.number(seeds.data()[i]) != i)
-            fail<ValueError>(operation, ": seed ", static_cast<long>(seeds.data()[i]), " comes twice, at position ", i, " again\n       hint: unique(seeds) gives each once, and where");
+            fail<ValueError>(operation, ": seed ", static_cast<long>(seeds.data()[i]), " comes twice, at position ", i,
+                             " again\n       hint: unique(seeds) gives each once, and where");
     }
 }
 inline void check_fanouts(const char* operation, const std::vector<long>& fanouts) {
@@ -103,7 +114,8 @@ inline void check_fanouts(const char* operation, const std::vector<long>& fanout
 // neighbour_sample(g, seeds, {15, 10}, key): from the distinct nodes `seeds`, int64 [n], hop after hop up to so many incoming edges of each
 // node that the hop before has added (-1: all), drawn without replacement unless asked. Which edges a node gets depends on (key, hop,
 // node) alone: not on threads, and not on the other seeds. A loss is taken on the first n rows. Throws IndexError, ValueError. On the host.
-[[nodiscard]] inline NeighbourSample neighbour_sample(const Graph& g, const Tensor<std::int64_t, 1>& seeds, const std::vector<long>& fanouts, Key key, NeighbourOptions options = {}) {
+[[nodiscard]] inline NeighbourSample neighbour_sample(const Graph& g, const Tensor<std::int64_t, 1>& seeds,
+                                                      const std::vector<long>& fanouts, Key key, NeighbourOptions options = {}) {
     impl_sampling::check_host("neighbour_sample", g.device());
     impl_sampling::check_fanouts("neighbour_sample", fanouts);
     impl_sampling::LocalIds ids(seeds.size() * 4);
@@ -128,18 +140,23 @@ inline void check_fanouts(const char* operation, const std::vector<long>& fanout
 
 // neighbour_sample(relations, seeds, fanouts, key): of a graph whose nodes have types 0, 1, ..: seeds[t] are those of type t (an empty
 // handle: none). fanouts[hop] edges of every relation. A type's nodes come in the order in which they were met, its seeds first.
-[[nodiscard]] inline RelationSample neighbour_sample(const std::vector<Relation>& relations, const std::vector<Tensor<std::int64_t, 1>>& seeds, const std::vector<long>& fanouts, Key key,
-                                                     NeighbourOptions options = {}) {
+[[nodiscard]] inline RelationSample neighbour_sample(const std::vector<Relation>& relations,
+                                                     const std::vector<Tensor<std::int64_t, 1>>& seeds, const std::vector<long>& fanouts,
+                                                     Key key, NeighbourOptions options = {}) {
     impl_sampling::check_fanouts("neighbour_sample", fanouts);
     const long types = static_cast<long>(seeds.size());
     std::vector<long> sizes(seeds.size(), -1);
     for (std::size_t r = 0; r < relations.size(); ++r) {
         impl_sampling::check_host("neighbour_sample", relations[r].graph.device());
         for (const bool at_source : {true, false}) {
-            const long type = at_source ? relations[r].source : relations[r].target, n = at_source ? relations[r].graph.sources() : relations[r].graph.targets();
-            if (type < 0 || type >= types) fail<IndexError>("neighbour_sample: relation ", r, " names node type ", type, ", expected 0 to ", types - 1, ", as there are lists of seeds");
+            const long type = at_source ? relations[r].source : relations[r].target,
+                       n = at_source ? relations[r].graph.sources() : relations[r].graph.targets();
+            if (type < 0 || type >= types)
+                fail<IndexError>("neighbour_sample: relation ", r, " names node type ", type, ", expected 0 to ", types - 1,
+                                 ", as there are lists of seeds");
             long& size = sizes[static_cast<std::size_t>(type)];
-            if (size >= 0 && size != n) fail<ShapeError>("neighbour_sample: relation ", r, " has ", n, " nodes of type ", type, ", one before it ", size);
+            if (size >= 0 && size != n)
+                fail<ShapeError>("neighbour_sample: relation ", r, " has ", n, " nodes of type ", type, ", one before it ", size);
             size = n;
         }
     }
@@ -153,15 +170,16 @@ inline void check_fanouts(const char* operation, const std::vector<long>& fanout
         for (const auto& own : ids) last.push_back(static_cast<long>(own.nodes.size()));
         for (std::size_t r = 0; r < relations.size(); ++r) {
             const std::size_t target = static_cast<std::size_t>(relations[r].target);
-            impl_sampling::sample_hop(relations[r].graph, first[target], last[target], fanouts[hop], key.split(hop).split(r), options.replace, ids[target],
-                                      ids[static_cast<std::size_t>(relations[r].source)], edges[r]);
+            impl_sampling::sample_hop(relations[r].graph, first[target], last[target], fanouts[hop], key.split(hop).split(r),
+                                      options.replace, ids[target], ids[static_cast<std::size_t>(relations[r].source)], edges[r]);
         }
         first = last;
     }
     RelationSample sample;
     for (const auto& own : ids) sample.nodes.push_back(impl_sampling::tensor_of(own.nodes));
     for (std::size_t r = 0; r < relations.size(); ++r) {
-        sample.graphs.push_back(Graph::bipartite(impl_sampling::pairs_of(edges[r].source, edges[r].target), sample.nodes[static_cast<std::size_t>(relations[r].source)].size(),
+        sample.graphs.push_back(Graph::bipartite(impl_sampling::pairs_of(edges[r].source, edges[r].target),
+                                                 sample.nodes[static_cast<std::size_t>(relations[r].source)].size(),
                                                  sample.nodes[static_cast<std::size_t>(relations[r].target)].size()));
         sample.edges.push_back(impl_sampling::tensor_of(edges[r].edges));
     }

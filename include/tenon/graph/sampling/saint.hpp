@@ -27,7 +27,8 @@ public:
         impl_sampling::check_host("GraphSaint", g.device());
         if (options.size < 1) fail<ValueError>("GraphSaint: size is ", options.size, ", expected at least 1");
         if (options.walk_length < 0 || !(options.coverage >= 0)) fail<ValueError>("GraphSaint: walk_length and coverage are 0 or more");
-        if (g.nodes() < 1 || (options.sampler != SaintSampler::walk && g.edges() < 1)) fail<ValueError>("GraphSaint: there is nothing to sample from");
+        if (g.nodes() < 1 || (options.sampler != SaintSampler::walk && g.edges() < 1))
+            fail<ValueError>("GraphSaint: there is nothing to sample from");
         if (options.sampler == SaintSampler::edge) {
             const long n = g.nodes(), edges = g.edges();
             std::vector<double> in(static_cast<std::size_t>(n), 0), out(static_cast<std::size_t>(n), 0);
@@ -57,7 +58,8 @@ private:
             Tensor<std::int64_t, 1> roots = empty<std::int64_t>({options_.size});
             const Key own = key.split(0);
             for (long k = 0; k < options_.size; ++k)
-                roots.data()[k] = static_cast<std::int64_t>(scale_to_range(random_word64(own, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(graph_.nodes())));
+                roots.data()[k] = static_cast<std::int64_t>(
+                    scale_to_range(random_word64(own, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(graph_.nodes())));
             const Tensor<std::int64_t, 2> walks = random_walk(graph_, roots, options_.walk_length, key.split(1));
             nodes.assign(walks.data(), walks.data() + walks.size());
         } else {
@@ -67,7 +69,10 @@ private:
                     nodes.push_back(ends[scale_to_range(word, edges)]);
                     continue;
                 }
-                const std::size_t e = std::min<std::size_t>(until_.size() - 1, static_cast<std::size_t>(std::upper_bound(until_.begin(), until_.end(), unit_double(word) * until_.back()) - until_.begin()));
+                const std::size_t e = std::min<std::size_t>(
+                    until_.size() - 1,
+                    static_cast<std::size_t>(std::upper_bound(until_.begin(), until_.end(), unit_double(word) * until_.back()) -
+                                             until_.begin()));
                 nodes.push_back(ends[e]);
                 nodes.push_back(ends[edges + e]);
             }
@@ -91,10 +96,12 @@ private:
         node_weight = empty<float>({n});
         edge_weight = empty<float>({edges});
         for (long i = 0; i < n; ++i)
-            node_weight.data()[i] = static_cast<float>(static_cast<double>(samples) / std::max(of_node[static_cast<std::size_t>(i)], 0.1) / static_cast<double>(n));
+            node_weight.data()[i] = static_cast<float>(static_cast<double>(samples) / std::max(of_node[static_cast<std::size_t>(i)], 0.1) /
+                                                       static_cast<double>(n));
         const std::int64_t* target = graph_.edge_index().data() + edges;
         for (long e = 0; e < edges; ++e)
-            edge_weight.data()[e] = static_cast<float>(std::max(of_node[static_cast<std::size_t>(target[e])], 0.1) / std::max(of_edge[static_cast<std::size_t>(e)], 0.1));
+            edge_weight.data()[e] = static_cast<float>(std::max(of_node[static_cast<std::size_t>(target[e])], 0.1) /
+                                                       std::max(of_edge[static_cast<std::size_t>(e)], 0.1));
     }
 
     Graph graph_;

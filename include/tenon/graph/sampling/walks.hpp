@@ -28,10 +28,12 @@ struct WalkOptions {
 // outgoing edges: int64 [n, length + 1]. A walk that finds no edge stays where it is. Walk i depends on (key, i) alone. With p and q a step
 // to x after (t, v) has weight 1/p where x = t, 1 where t has an edge to x, 1/q else; drawn by rejection. Throws IndexError, ValueError. On
 // the host.
-[[nodiscard]] inline Tensor<std::int64_t, 2> random_walk(const Graph& g, const Tensor<std::int64_t, 1>& starts, long length, Key key, WalkOptions options = {}) {
+[[nodiscard]] inline Tensor<std::int64_t, 2> random_walk(const Graph& g, const Tensor<std::int64_t, 1>& starts, long length, Key key,
+                                                         WalkOptions options = {}) {
     impl_sampling::check_host("random_walk", g.device());
     if (length < 0) fail<ValueError>("random_walk: ", length, " steps, expected 0 or more");
-    if (!(options.p > 0 && options.q > 0)) fail<ValueError>("random_walk: p is ", options.p, " and q is ", options.q, ", expected more than 0");
+    if (!(options.p > 0 && options.q > 0))
+        fail<ValueError>("random_walk: p is ", options.p, " and q is ", options.q, ", expected more than 0");
     const Tensor<std::int64_t, 1> from_nodes = contiguous(starts);
     const long n = from_nodes.size();
     for (long i = 0; i < n; ++i) impl_sampling::check_node("random_walk", from_nodes.data()[i], i, g.nodes());
@@ -54,7 +56,9 @@ struct WalkOptions {
                 walk[s] = v;
                 if (degree == 0) continue;
                 for (;;) {
-                    const std::int64_t x = out.columns.data()[begin + static_cast<std::int32_t>(scale_to_range(random_word64(own, drawn++), static_cast<std::uint64_t>(degree)))];
+                    const std::int64_t x =
+                        out.columns.data()[begin + static_cast<std::int32_t>(
+                                                       scale_to_range(random_word64(own, drawn++), static_cast<std::uint64_t>(degree)))];
                     walk[s] = x;
                     if (plain || s == 1) break;
                     const double r = unit_double(random_word64(own, drawn++));

@@ -21,7 +21,8 @@ namespace impl_edges {
 template <class T>
 Tensor<T, 2> ends(const char* operation, const Tensor<T, 2>& pos, const Graph& g, int row, long dims = -1) {
     if (g.nodes() != pos.shape(0)) fail<ShapeError>(operation, ": ", pos.record()->description(), " for a graph of ", g.nodes(), " nodes");
-    if (dims >= 0 && pos.shape(1) != dims) fail<ShapeError>(operation, ": ", pos.record()->description(), ", expected points in ", dims, " dimensions");
+    if (dims >= 0 && pos.shape(1) != dims)
+        fail<ShapeError>(operation, ": ", pos.record()->description(), ", expected points in ", dims, " dimensions");
     return index_select<0>(pos, contiguous(g.edge_index()(row, all)));
 }
 // 1 / the largest magnitude (1 where all is 0), or that of the options.
@@ -51,7 +52,8 @@ template <class T>
 // edge_distance(pos, g): the length of each edge, [edges, 1]; normalised: from 0 .. max to low .. high. Derivative 0 at length 0.
 template <class T>
 [[nodiscard]] Tensor<T, 2> edge_distance(const Tensor<T, 2>& pos, const Graph& g, EdgeAttributeOptions o = {}) {
-    const Tensor<T, 2> length = norm<1>(impl_edges::ends("edge_distance", pos, g, 1) - impl_edges::ends("edge_distance", pos, g, 0), keepdim);
+    const Tensor<T, 2> length =
+        norm<1>(impl_edges::ends("edge_distance", pos, g, 1) - impl_edges::ends("edge_distance", pos, g, 0), keepdim);
     if (!o.normalize) return length;
     return length * (impl_edges::scale_of(length, o) * static_cast<T>(o.high - o.low)) + static_cast<T>(o.low);
 }

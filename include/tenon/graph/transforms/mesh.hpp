@@ -17,7 +17,8 @@ inline Tensor<std::int64_t, 2> host_faces(const char* operation, const Tensor<st
     const Tensor<std::int64_t, 2> faces = contiguous(given.to(cpu));
     for (long k = 0; k < faces.size(); ++k)
         if (faces.data()[k] < 0 || faces.data()[k] >= vertices)
-            fail<IndexError>(operation, ": face ", k % faces.shape(1), " names vertex ", static_cast<long>(faces.data()[k]), ", but there are ", vertices, ", counted from 0");
+            fail<IndexError>(operation, ": face ", k % faces.shape(1), " names vertex ", static_cast<long>(faces.data()[k]),
+                             ", but there are ", vertices, ", counted from 0");
     return faces;
 }
 
@@ -48,7 +49,8 @@ struct SurfacePoints {
 // it. Point i depends on (key, i) alone. On the host. Throws ShapeError, IndexError, and ValueError where the surface has no (finite) area.
 template <class T>
 [[nodiscard]] SurfacePoints<T> sample_points(const Tensor<T, 2>& given, const Tensor<std::int64_t, 2>& given_faces, long count, Key key) {
-    if (given.shape(1) != 3) fail<ShapeError>("sample_points: the vertices are ", given.record()->description(), ", expected [vertices, 3]");
+    if (given.shape(1) != 3)
+        fail<ShapeError>("sample_points: the vertices are ", given.record()->description(), ", expected [vertices, 3]");
     if (count < 0) fail<ValueError>("sample_points: ", count, " points, expected 0 or more");
     const Tensor<T, 2> pos = contiguous(given.detach().to(cpu));
     const Tensor<std::int64_t, 2> faces = impl_mesh::host_faces("sample_points", given_faces, pos.shape(0));
@@ -60,12 +62,15 @@ template <class T>
         for (int d = 0; d < 3; ++d) s.v[d] = static_cast<double>(corner(face, k)[d]) - static_cast<double>(corner(face, 0)[d]);
         return s;
     };
-    const auto cross = [](const Side& a, const Side& b) { return Side{{a.v[1] * b.v[2] - a.v[2] * b.v[1], a.v[2] * b.v[0] - a.v[0] * b.v[2], a.v[0] * b.v[1] - a.v[1] * b.v[0]}}; };
+    const auto cross = [](const Side& a, const Side& b) {
+        return Side{{a.v[1] * b.v[2] - a.v[2] * b.v[1], a.v[2] * b.v[0] - a.v[0] * b.v[2], a.v[0] * b.v[1] - a.v[1] * b.v[0]}};
+    };
     const auto length = [](const Side& s) { return __builtin_sqrt(s.v[0] * s.v[0] + s.v[1] * s.v[1] + s.v[2] * s.v[2]); };
     std::vector<double> until(static_cast<std::size_t>(many));
     double total = 0;
     for (long f = 0; f < many; ++f) until[static_cast<std::size_t>(f)] = total += length(cross(side(f, 1), side(f, 2)));
-    if (count > 0 && !(total > 0 && total < __builtin_inf())) fail<ValueError>("sample_points: the surface's area is ", total / 2, ", expected a positive, finite one");
+    if (count > 0 && !(total > 0 && total < __builtin_inf()))
+        fail<ValueError>("sample_points: the surface's area is ", total / 2, ", expected a positive, finite one");
     SurfacePoints<T> result{empty<T>({count, 3}), empty<T>({count, 3}), empty<std::int64_t>({count})};
     for (long i = 0; i < count; ++i) {
         const std::uint64_t draw = 3 * static_cast<std::uint64_t>(i);

@@ -61,8 +61,8 @@ struct LineGraph {
     Graph graph;
     Tensor<std::int64_t, 2> nodes;  // [2, nodes]: the edge of the graph before that each node stands for
 };
-// line_graph(g, directed): edges become nodes, each pair of nodes once, sorted. Directed: node a -> b leads to every node b -> c. Undirected:
-// the pairs {a, b}, a < b (loops are left out; a direction alone counts as both), lead to all with a common end.
+// line_graph(g, directed): edges become nodes, each pair of nodes once, sorted. Directed: node a -> b leads to every node b -> c.
+// Undirected: the pairs {a, b}, a < b (loops are left out; a direction alone counts as both), lead to all with a common end.
 [[nodiscard]] inline LineGraph line_graph(const Graph& g, bool directed) {
     const long n = g.nodes(), edges = g.edges();
     const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
@@ -77,7 +77,8 @@ struct LineGraph {
     const long count = static_cast<long>(own.size());
     LineGraph result;
     result.nodes = empty<std::int64_t>({2, count});
-    std::vector<std::vector<std::int64_t>> at(static_cast<std::size_t>(n));  // directed: those that begin at a node; else those that touch it
+    std::vector<std::vector<std::int64_t>> at(
+        static_cast<std::size_t>(n));  // directed: those that begin at a node; else those that touch it
     for (long k = 0; k < count; ++k) {
         const std::int64_t a = own[static_cast<std::size_t>(k)] / n, b = own[static_cast<std::size_t>(k)] % n;
         result.nodes.data()[k] = a;

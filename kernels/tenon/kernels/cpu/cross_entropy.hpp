@@ -665,6 +665,17 @@ void row_gradients(long rows, const T* dy, bool each, const double* counted, dou
     for (long i = 0; i < rows; ++i) out[i] = each ? static_cast<A>(dy[i]) : all;
 }
 
+#if defined(TENON_KERNEL_INSTANCE)
+#define TENON_CROSS_ENTROPY_INSTANCES(T)                                                                                                   \
+    TENON_KERNEL_INSTANCE long cross_entropy<T, std::int64_t>(long, long, long, const T*, const std::int64_t*, long, double, const T*, T*, \
+                                                              T*, T*, double*);                                                            \
+    TENON_KERNEL_INSTANCE void cross_entropy_backward<T, std::int64_t>(long, long, long, const T*, const std::int64_t*, long, double,      \
+                                                                       const T*, const T*, const T*, const T*, T*, bool);
+TENON_CROSS_ENTROPY_INSTANCES(float)
+TENON_CROSS_ENTROPY_INSTANCES(double)
+#undef TENON_CROSS_ENTROPY_INSTANCES
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

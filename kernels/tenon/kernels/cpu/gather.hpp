@@ -805,6 +805,18 @@ inline void fill_strided(int rank, const long* shape, void* dst, const long* str
     copy_strided(rank, shape, dst, strides, value, static_cast<const long*>(none), element_size);
 }
 
+#if defined(TENON_KERNEL_INSTANCE)
+namespace impl {
+TENON_KERNEL_INSTANCE void copy_elements<std::uint8_t>(CopyPlan&, std::uint8_t*, const std::uint8_t*);
+TENON_KERNEL_INSTANCE void copy_elements<std::uint16_t>(CopyPlan&, std::uint16_t*, const std::uint16_t*);
+TENON_KERNEL_INSTANCE void copy_elements<std::uint32_t>(CopyPlan&, std::uint32_t*, const std::uint32_t*);
+TENON_KERNEL_INSTANCE void copy_elements<std::uint64_t>(CopyPlan&, std::uint64_t*, const std::uint64_t*);
+TENON_KERNEL_INSTANCE void copy_elements<MoveElement<16>::type>(CopyPlan&, MoveElement<16>::type*, const MoveElement<16>::type*);
+}  // namespace impl
+TENON_KERNEL_INSTANCE long scatter_add_rows<float>(long, long, const float*, const std::int64_t*, long, float*, bool, std::int64_t*);
+TENON_KERNEL_INSTANCE long scatter_add_rows<double>(long, long, const double*, const std::int64_t*, long, double*, bool, std::int64_t*);
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

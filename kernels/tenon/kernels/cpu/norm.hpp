@@ -945,6 +945,23 @@ void read_running(long channels, const T* running_mean, long mean_stride, const 
     }
 }
 
+#if defined(TENON_KERNEL_INSTANCE)
+#define TENON_BATCH_NORM_BACKWARD_INSTANCE(T, Training, Relu)                                                                             \
+    TENON_KERNEL_INSTANCE void batch_norm_backward<Training, Relu, T>(long, long, long, const T*, const T*, const T*, const T*, const T*, \
+                                                                      const T*, T*, bool, T*, bool, T*, bool, double*);
+#define TENON_BATCH_NORM_INSTANCES(T)                                                                                                     \
+    TENON_KERNEL_INSTANCE void batch_norm<T>(long, long, long, const T*, const T*, const T*, double, T*, T*, T*, T*, double*, T);         \
+    TENON_KERNEL_INSTANCE void batch_norm_with<T>(long, long, long, const T*, const T*, const T*, const T*, const T*, T*, T);             \
+    TENON_BATCH_NORM_BACKWARD_INSTANCE(T, true, false)                                                                                    \
+    TENON_BATCH_NORM_BACKWARD_INSTANCE(T, true, true)                                                                                     \
+    TENON_BATCH_NORM_BACKWARD_INSTANCE(T, false, false)                                                                                   \
+    TENON_BATCH_NORM_BACKWARD_INSTANCE(T, false, true)
+TENON_BATCH_NORM_INSTANCES(float)
+TENON_BATCH_NORM_INSTANCES(double)
+#undef TENON_BATCH_NORM_INSTANCES
+#undef TENON_BATCH_NORM_BACKWARD_INSTANCE
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

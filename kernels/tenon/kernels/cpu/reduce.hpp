@@ -405,6 +405,15 @@ void square_roots_backward(long n, const T* root, const T* dy, T* dv) {
     }
 }
 
+#if defined(TENON_KERNEL_INSTANCE)
+namespace impl {
+TENON_KERNEL_INSTANCE void reduce_extreme<true, float>(const char*, long, long, long, const float*, float*, std::int64_t*);
+TENON_KERNEL_INSTANCE void reduce_extreme<false, float>(const char*, long, long, long, const float*, float*, std::int64_t*);
+TENON_KERNEL_INSTANCE void reduce_extreme<true, double>(const char*, long, long, long, const double*, double*, std::int64_t*);
+TENON_KERNEL_INSTANCE void reduce_extreme<false, double>(const char*, long, long, long, const double*, double*, std::int64_t*);
+}  // namespace impl
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -650,6 +650,19 @@ void dropout_backward(Key key, long n, const T* dy, T* dx, double p, std::uint64
     dropout(key, n, dy, dx, p, first);
 }
 
+#if defined(TENON_KERNEL_INSTANCE)
+namespace impl::rng {
+TENON_KERNEL_INSTANCE void in_chunks<WordsBody, std::uint32_t*>(Key, std::uint64_t, long, std::uint32_t*);
+TENON_KERNEL_INSTANCE void in_chunks<MapBody<UniformMap<float>, 1>, float*, float, float>(Key, std::uint64_t, long, float*, float, float);
+TENON_KERNEL_INSTANCE void in_chunks<MapBody<UniformMap<double>, 2>, double*, double, double>(Key, std::uint64_t, long, double*, double,
+                                                                                              double);
+TENON_KERNEL_INSTANCE void in_chunks<NormalBody<float>, float*, float, float>(Key, std::uint64_t, long, float*, float, float);
+TENON_KERNEL_INSTANCE void in_chunks<NormalBody<double>, double*, double, double>(Key, std::uint64_t, long, double*, double, double);
+TENON_KERNEL_INSTANCE void in_chunks<MapBody<DropoutMap<float>, 1>, const float*, float*, std::uint32_t, double>(
+    Key, std::uint64_t, long, const float*, float*, std::uint32_t, double);
+}  // namespace impl::rng
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

@@ -407,6 +407,13 @@ struct MultiplesStep {
     TENON_FUNCTOR void operator()(long i) const { to[i] = i * factor; }
 };
 
+#if defined(TENON_KERNEL_INSTANCE)
+TENON_KERNEL_INSTANCE void segment_sum<float, std::int64_t>(long, const std::int64_t*, const std::int64_t*, const float*, long,
+                                                            const float*, bool, float*, bool);
+TENON_KERNEL_INSTANCE void segment_sum<double, std::int64_t>(long, const std::int64_t*, const std::int64_t*, const double*, long,
+                                                             const double*, bool, double*, bool);
+#endif
+
 }  // namespace kernels::cpu
 }  // namespace TENON_CONFIG_NAMESPACE
 }  // namespace tenon

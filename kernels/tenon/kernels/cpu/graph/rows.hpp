@@ -22,7 +22,8 @@ struct CsrRows {
 
 namespace impl {
 
-constexpr Isa graph_isa = Isa::avx2;  // these loops wait for memory
+constexpr Isa graph_isa = Isa::avx2;    // these loops wait for memory
+constexpr long near_table = 1l << 20;  // a larger table is not in the nearest caches: its rows are asked for ahead
 
 // Calls f(first row, last row) for pieces of about as many elements, whatever the rows' lengths; a row is one piece's. The
 // pieces depend on the matrix and on the bytes that an element costs alone. ns: what one thread takes for an element.
@@ -47,6 +48,16 @@ void for_row_pieces(const CsrRows& a, long bytes_per_element, double ns, F&& f) 
         const long first = first_row(piece), last = piece + 1 == pieces ? a.rows : first_row(piece + 1);
         if (first < last) f(first, last);
     });
+}
+
+// How many elements early the rows that they name are asked for: about 2 KiB, as much as a core waits for at once.
+TENON_ALWAYS_INLINE long rows_ahead(long row_bytes) { return row_bytes <= 64 ? 24 : row_bytes <= 128 ? 16 : 8; }
+// Asks for the row that element k + ahead names.
+template <class T>
+TENON_ALWAYS_INLINE void prefetch_row(const CsrRows& a, const T* table, long stride, long k, long ahead) {
+    if (k + ahead >= a.elements) return;
+    const char* row = reinterpret_cast<const char*>(table + a.columns[k + ahead] * stride);
+    for (long line = 0; line < stride * static_cast<long>(sizeof(T)); line += 64) __builtin_prefetch(row + line);
 }
 
 // The last of `rows` rows of `stride` elements behind whose column j another N elements of the table follow; -1: none.

@@ -40,10 +40,10 @@ void sddmm(const SddmmProblem<T>& p, double* to) {
 
 namespace impl {
 
-// u . v over `width` elements: two sums of N lanes, whose order depends on the width alone. u_inside, v_inside: behind
-// the last elements there are N more that may be read.
+// u . v over `width` elements, as N numbers still to be added up: two sums of N lanes, whose order depends on the width alone.
+// u_inside, v_inside: behind the last elements there are N more that may be read.
 template <class A, int N, bool Masked, class T>
-TENON_ALWAYS_INLINE A dot_row(const T* u, const T* v, const std::int32_t* chosen, long e, long width, bool u_inside, bool v_inside) {
+TENON_ALWAYS_INLINE simd<A, N> dot_lanes(const T* u, const T* v, const std::int32_t* chosen, long e, long width, bool u_inside, bool v_inside) {
     using V = simd<A, N>;
     using P = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
     const V zero(0);
@@ -74,7 +74,11 @@ TENON_ALWAYS_INLINE A dot_row(const T* u, const T* v, const std::int32_t* chosen
         const auto own = number < V(static_cast<A>(rest));
         add(b, select(own, load_within<A, N>(u + j, rest, u_inside), zero), select(own, load_within<A, N>(v + j, rest, v_inside), zero), j, rest);
     }
-    return reduce_add(a + b);
+    return a + b;
+}
+template <class A, int N, bool Masked, class T>
+TENON_ALWAYS_INLINE A dot_row(const T* u, const T* v, const std::int32_t* chosen, long e, long width, bool u_inside, bool v_inside) {
+    return reduce_add(dot_lanes<A, N, Masked>(u, v, chosen, e, width, u_inside, v_inside));
 }
 
 template <bool Masked>

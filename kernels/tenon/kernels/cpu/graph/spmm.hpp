@@ -4,6 +4,7 @@
 // elements of a row in their order, in blocks of 256 that are added up: the bits depend on the row alone.
 #pragma once
 
+#include <tenon/kernels/cpu/graph/lanes.hpp>
 #include <tenon/kernels/cpu/graph/rows.hpp>
 
 namespace tenon {
@@ -63,35 +64,47 @@ struct SpmmBody {
     }
     template <int Lanes, class T, class W>
     static TENON_ALWAYS_INLINE void row(const SpmmProblem<T, W>& p, long r) {
-        constexpr int N = move_lanes<typename sum_type<T>::type, Lanes>;
-        if (!Weighted || p.heads == 1) columns<N, false>(p, r, 0l, p.heads * p.width, 0l);
-        else if (p.width % N == 0) columns<N, true>(p, r, 0l, p.heads * p.width, 0l);
-        else
-            for (long h = 0; h < p.heads; ++h) columns<N, false>(p, r, h * p.width, (h + 1) * p.width, h);
+        using A = typename sum_type<T>::type;
+        constexpr int N = move_lanes<A, Lanes>;
+        const long all = p.heads * p.width;
+        if (!Weighted || p.heads == 1) return columns<N, one_weight>(p, r, 0l, all, 0l);
+        if (p.width % N == 0) return columns<N, weight_of_vector>(p, r, 0l, all, 0l);
+        if constexpr (Weighted && std::is_same_v<A, W>) {
+            if (all % N == 0 && p.width == 1) return columns<N, 1>(p, r, 0l, all, 0l);
+            if constexpr (N > 2)
+                if (all % N == 0 && p.width == 2) return columns<N, 2>(p, r, 0l, all, 0l);
+            if constexpr (N > 4)
+                if (all % N == 0 && p.width == 4) return columns<N, 4>(p, r, 0l, all, 0l);
+        }
+        for (long h = 0; h < p.heads; ++h) columns<N, one_weight>(p, r, h * p.width, (h + 1) * p.width, h);
     }
 
 private:
-    template <int N, bool Heads, class T, class W>
+    // How far weights reach: over the tile, over a vector of it, or over so many lanes.
+    static constexpr int one_weight = 0, weight_of_vector = -1;
+
+    template <int N, int Reach, class T, class W>
     static TENON_ALWAYS_INLINE void columns(const SpmmProblem<T, W>& p, long r, long j, long end, long head) {
         if constexpr (Side == Chosen::all) {
-            for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Heads, false>(p, r, j, N, head);
-            if (j + 4 * N <= end) tile<N, 4, Heads, false>(p, r, j, N, head), j += 4 * N;
-            if (j + 2 * N <= end) tile<N, 2, Heads, false>(p, r, j, N, head), j += 2 * N;
+            for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Reach, false>(p, r, j, N, head);
+            if (j + 4 * N <= end) tile<N, 4, Reach, false>(p, r, j, N, head), j += 4 * N;
+            if (j + 2 * N <= end) tile<N, 2, Reach, false>(p, r, j, N, head), j += 2 * N;
         }
-        for (; j + N <= end; j += N) tile<N, 1, Heads, false>(p, r, j, N, head);
-        if (j < end) tile<N, 1, Heads, true>(p, r, j, end - j, head);
+        for (; j + N <= end; j += N) tile<N, 1, Reach, false>(p, r, j, N, head);
+        if constexpr (Reach <= 0)  // the others come where columns fill vectors
+            if (j < end) tile<N, 1, Reach, true>(p, r, j, end - j, head);
     }
-    template <int N, int Q, bool Heads, bool Part, class T, class W>
+    template <int N, int Q, int Reach, bool Part, class T, class W>
     static TENON_ALWAYS_INLINE void tile(const SpmmProblem<T, W>& p, long r, long j, long rest, long head) {
         using A = typename sum_type<T>::type;
         using V = simd<A, N>;
         using P = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
         const long stride = p.heads * p.width, begin = p.a.begin(r), end = p.a.end(r);
-        const long known = p.a.elements;
+        const long known = p.a.elements, ahead = rows_ahead(stride * static_cast<long>(sizeof(T)));
         // Up to these rows all lanes may be read: x and by_column's names have as many rows as the matrix has columns.
         const long inside = Part ? last_inside(p.a.width, stride, j, N) : 0, inside_row = Part ? last_inside(p.a.rows, stride, j, N) : 0;
         long heads[Q] = {};
-        if constexpr (Heads) {
+        if constexpr (Reach == weight_of_vector) {
             long h = j / p.width, at = j - h * p.width;
             TENON_UNROLL(8)
             for (int q = 0; q < Q; ++q) {
@@ -112,16 +125,16 @@ private:
                 const long c = p.a.columns[k];
                 const T* from = p.x + c * stride + j;
                 if constexpr (Ahead) {
-                    if (k + 8 < known) {
-                        const char* next = reinterpret_cast<const char*>(p.x + p.a.columns[k + 8] * stride + j);
+                    if (k + ahead < known) {
+                        const char* next = reinterpret_cast<const char*>(p.x + p.a.columns[k + ahead] * stride + j);
                         TENON_UNROLL(8)
                         for (int line = 0; line < Q * N * int(sizeof(T)); line += 64) __builtin_prefetch(next + line);
-                        if constexpr (Weighted) __builtin_prefetch(p.weight + p.weights_at(p.a.edge(k + 8)));
+                        if (Weighted && p.a.edges != nullptr) __builtin_prefetch(p.weight + p.weights_at(p.a.edge(k + ahead)));
                     }
                 }
                 const long e = Weighted || Side != Chosen::all ? p.a.edge(k) : 0;
                 V w(0);
-                if constexpr (Weighted && !Heads) w = V(static_cast<A>(p.weight[p.weights_at(e) + head]));
+                if constexpr (Weighted && Reach == one_weight) w = V(static_cast<A>(p.weight[p.weights_at(e) + head]));
                 TENON_UNROLL(8)
                 for (int q = 0; q < Q; ++q) {
                     V x;
@@ -134,7 +147,8 @@ private:
                         else n = simd<std::int32_t, N>::load(names);
                         x = select(convert<P>(n) == simd<P, N>(static_cast<P>(e)), x, zero);
                     }
-                    if constexpr (Weighted && Heads) a[q] += V(static_cast<A>(p.weight[p.weights_at(e) + heads[q]])) * x;
+                    if constexpr (Weighted && Reach > 0) a[q] += spread<A, N, Reach>(p.weight + p.weights_at(e) + (j + q * N) / Reach) * x;
+                    else if constexpr (Weighted && Reach == weight_of_vector) a[q] += V(static_cast<A>(p.weight[p.weights_at(e) + heads[q]])) * x;
                     else if constexpr (Weighted) a[q] += w * x;
                     else a[q] += x;
                 }
@@ -164,7 +178,7 @@ template <Chosen Side = Chosen::all, class T>
 void spmm(const SpmmProblem<T>& p) {
     const long row_bytes = p.heads * p.width * static_cast<long>(sizeof(T));
     if (row_bytes <= 0) return;
-    const bool ahead = p.a.width * row_bytes > (1l << 20);  // x is not in the nearest caches
+    const bool ahead = p.a.width * row_bytes > impl::near_table;
     const SpmmProblem<T>* problem = &p;
     const auto run = [&]<bool Weighted, bool Ahead>(std::bool_constant<Weighted>, std::bool_constant<Ahead>) {
         impl::for_row_pieces(p.a, row_bytes + 8, 0.02 * double(row_bytes) + 1,
