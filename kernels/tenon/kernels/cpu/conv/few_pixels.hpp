@@ -124,7 +124,7 @@ struct FewPixelsBody {
                 TENON_UNROLL(4)
                 for (int v = 0; v < NV; ++v) read[v] = V::load(b + v * L);
                 TENON_UNROLL(4)
-                for (long v = 0; v < NV * L; v += line) __builtin_prefetch(b + 8 * pitch + v);
+                for (long v = 0; v < NV * L; v += line) __builtin_prefetch(b + 16 * pitch + v);
                 TENON_UNROLL(24)
                 for (int i = 0; i < MR; ++i) {
                     const V by(at[i * result]);
@@ -204,6 +204,7 @@ struct FewPixelsBody {
                         const T* const from = q + s * block.rest_pitch;
                         long at = 0, l = 0;
                         for (; l + L <= k; l += L) {
+                            __builtin_prefetch(w + 2 * block.source + l);
                             (V::load(of_place + l) + V::load(w + l) * V::load(from + at)).store(of_place + l);
                             at += step;
                             if (at >= kernel) at -= kernel;
@@ -283,7 +284,8 @@ void run_few_pixels(const PassJob<T>& job) {
         }
     });
 
-    const long units = (n + few_unit - 1) / few_unit, tasks = units < 8 ? units : 8;
+    // Few tasks: each goes through all patches.
+    const long units = (n + few_unit - 1) / few_unit, tasks = units < 4 ? units : 4;
     const ImageRows<T> rows(job.ys, pass);
     parallel_for(tasks, 2.0 * double(pixels.total) * double(n) * double(k) * gemm_impl::nanoseconds_per_flop, [&](long index) {
         const Part mine(units, tasks, index);

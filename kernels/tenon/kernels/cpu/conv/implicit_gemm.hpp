@@ -38,6 +38,20 @@ TENON_ALWAYS_INLINE void run_rows(const Kernels<T>& kernel, Tile<T>& tile, long 
     }
 }
 
+// The end of what pixel p reads, counted through all images.
+template <class T>
+const T* last_read(const Pass& pass, const Source<T>& source, long p) {
+    const long pixels = pass.pixels(), row = pass.axis[2].grid, plane = pass.axis[1].grid * row;
+    const long q[3] = {p % pixels / plane, p % plane / row, p % row};
+    const T* at = source.data + p / pixels * source.n + pass.channels;
+    for (int i = 0; i < 3; ++i) {
+        const PassAxis& a = pass.axis[i];
+        const long last = q[i] * a.in_step + a.offset + (a.taps - 1) * a.offset_step;
+        at += (last < 0 ? 0 : last < a.in ? last : a.in - 1) * source.axis[i];
+    }
+    return at;
+}
+
 // Sums of nothing.
 template <class T>
 void run_empty(const PassJob<T>& job) {
@@ -133,6 +147,14 @@ void run_pass(const PassJob<T>& job) {
             tile.alpha = 1;
             tile.a_step = 1;
             if (!in_place_y && job.accumulate) to.take(y, c, c_pitch, width, p, count);
+            // What the next block's patches read beyond this one's comes into the second cache while this one is multiplied.
+            Ahead next;
+            if (in_place_x && !no_patches && p + count < total) {
+                const long after = p + 2 * count < total ? p + 2 * count : total;
+                const T *const from = last_read(pass, source, p + count - 1), *const until = last_read(pass, source, after - 1);
+                const long high = kernel.strided[panels.most][0].rows, steps = (k + chunk - 1) / chunk * ((count + high - 1) / high) * (columns.last - columns.first);
+                if (until > from && until - from <= (1 << 20) / long(sizeof(T))) next = Ahead(from, 0, until - from, 1, steps);
+            }
             for (long done = 0; done < k; done += chunk) {
                 const long now = k - done < chunk ? k - done : chunk;
                 const bool last = done + now == k;
@@ -154,6 +176,7 @@ void run_pass(const PassJob<T>& job) {
                     for (long i = 0; i < count; i += high)
                         for (long q = g; q < g_end; ++q) {
                             const long first = panels.first(q), vectors = panels.width(q);
+                            next.step();
                             tile.b_step = vectors * panels.lanes;
                             tile.b = packed_b + panels.first_vector(q) * panels.lanes * k + done * tile.b_step;
                             tile.columns = panels.first(q + 1) - first;
