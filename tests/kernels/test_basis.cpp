@@ -111,3 +111,21 @@ TEST_CASE("rows of sums of bases: one thread and two give the same bits, and wit
     CHECK(std::all_of(d_table[0].begin(), d_table[0].end(), [](float x) { return x == 0; }));
     CHECK(std::all_of(d_weight[0].begin(), d_weight[0].end(), [](float x) { return x == 0; }));
 }
+
+TEST_CASE("weights' gradients of very many elements of one kind and one sign keep their digits") {
+    const long rows = 60000, each = 10, width = 8;
+    std::vector<std::int32_t> pointers, columns(static_cast<std::size_t>(rows * each), 0);
+    for (long r = 0; r <= rows; ++r) pointers.push_back(static_cast<std::int32_t>(r * each));
+    auto table = numbers<float>(rows * width, 1), dy = numbers<float>(rows * each * width, 3);
+    for (float& x : table) x = std::abs(x);
+    for (float& x : dy) x = std::abs(x);
+    const std::vector<float> weight{1};
+    const BasisProblem<float> p{{rows, 1, pointers.data(), columns.data(), nullptr, rows * each}, {}, 1, width, table.data(), weight.data()};
+    float got = 0;
+    double expected = 0;
+    std::vector<double> d_table(table.size());
+    reference::basis_rows_backward(p, dy.data(), d_table.data(), &expected);
+    basis_rows_weight(p, dy.data(), &got, false);
+    // 4096 elements add up one after the other; all of them would be off by some 1e-4.
+    CHECK(std::abs(static_cast<double>(got) - expected) < 5e-6 * expected);
+}

@@ -1,6 +1,4 @@
-// The instances of convolution, for programs that compile the kernels once: as gemm_instances.hpp says, with
-//     #define TENON_INSTANTIATE_KERNELS
-//     #include <tenon/kernels/cpu/conv.hpp>
+// The instances of convolution, for programs that compile the kernels once: see gemm_instances.hpp.
 #pragma once
 
 #include <tenon/kernels/cpu/conv.hpp>

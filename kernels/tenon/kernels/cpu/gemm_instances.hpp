@@ -3,8 +3,8 @@
 // Define TENON_EXTERN_KERNELS for every source file (a compiler flag); then gemm.hpp declares and nothing more. One
 // source file provides the code:
 //     #define TENON_INSTANTIATE_KERNELS
-//     #include <tenon/kernels/cpu/gemm.hpp>
-// and gemm_half.hpp, gemm_int8.hpp where the program uses products of those types.
+//     #include <tenon/kernels/cpu/instances.hpp>
+// which holds all kernels that are compiled once.
 // The files must agree in compiler, optimisation and -m flags, which the inline namespace names: a program that mixes
 // them fails to link instead of misbehaving.
 #pragma once

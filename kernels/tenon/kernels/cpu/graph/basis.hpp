@@ -249,7 +249,7 @@ void basis_rows_weight(const BasisProblem<T>& p, const T* dy, T* to, bool add) {
     // Parts that do not cost more to bring together than to make.
     long chunks = p.a.elements * p.width / (64 * lanes * (p.a.width < 1 ? 1 : p.a.width)) + 1;
     if (chunks > impl::basis_chunks) chunks = impl::basis_chunks;
-    const impl::Scratch<T> partial(chunks * cells * lanes);
+    const impl::Scratch<double> sums(chunks * cells);
     const long total = p.a.elements + p.a.rows;
     const auto first_row = [&](long chunk) {
         long low = 0, high = p.a.rows;
@@ -260,17 +260,30 @@ void basis_rows_weight(const BasisProblem<T>& p, const T* dy, T* to, bool add) {
         }
         return low;
     };
+    // Rows whose products are added up one after the other: sums of T, brought into double before they get long.
+    const long together = 4096 < 64 * p.a.width ? 64 * p.a.width : 4096;
     const BasisProblem<T>* problem = &p;
-    T* const parts = partial.data();
+    double* const parts = sums.data();
     parallel_for(chunks, 0.2 * double(p.a.elements) * double(p.bases) * double(p.width < lanes ? lanes : p.width) / lanes, [&](long chunk) {
-        dispatch<impl::BasisWeightBody, impl::graph_isa>(problem, dy, parts + chunk * cells * lanes, first_row(chunk), chunk + 1 == chunks ? p.a.rows : first_row(chunk + 1));
+        const impl::Scratch<T> room(cells * lanes);
+        T* const partial = room.data();
+        double* const own = parts + chunk * cells;
+        for (long i = 0; i < cells; ++i) own[i] = 0;
+        const long last = chunk + 1 == chunks ? p.a.rows : first_row(chunk + 1);
+        for (long row = first_row(chunk); row < last;) {
+            long end = row + 1;
+            while (end < last && p.a.pointers[end] - p.a.pointers[row] < together) ++end;
+            dispatch<impl::BasisWeightBody, impl::graph_isa>(problem, dy, partial, row, end);
+            for (long i = 0; i < cells; ++i)
+                for (int l = 0; l < lanes; ++l) own[i] += static_cast<double>(partial[i * lanes + l]);
+            row = end;
+        }
     });
     const long share = 256;
-    parallel_for((cells + share - 1) / share, double(cells) * double(chunks) * 4, [&](long piece) {
+    parallel_for((cells + share - 1) / share, double(cells) * double(chunks), [&](long piece) {
         for (long i = piece * share; i < cells && i < (piece + 1) * share; ++i) {
             double sum = 0;
-            for (long chunk = 0; chunk < chunks; ++chunk)
-                for (int l = 0; l < lanes; ++l) sum += static_cast<double>(parts[(chunk * cells + i) * lanes + l]);
+            for (long chunk = 0; chunk < chunks; ++chunk) sum += parts[chunk * cells + i];
             to[i] = static_cast<T>((add ? static_cast<double>(to[i]) : 0.0) + sum);
         }
     });

@@ -67,12 +67,12 @@ __global__ void basis_weight_cells(BasisProblem<T> p, const T* dy, T* to, bool a
     for (long cell = blockIdx.x; cell < p.by_kind.rows * p.bases; cell += gridDim.x) {
         const long kind = cell / p.bases, b = cell - kind * p.bases;
         const long begin = p.by_kind.begin(kind), count = (p.by_kind.end(kind) - begin) * p.width;
-        T sum = 0;
+        double sum = 0;  // of any number of products
         for (long i = threadIdx.x; i < count; i += block_threads) {
             const long at = i / p.width, j = i - at * p.width, k = begin + at;
-            sum += p.table[p.place(b, p.by_kind.columns[k]) + j] * dy[p.by_kind.edge(k) * p.width + j];
+            sum += static_cast<double>(p.table[p.place(b, p.by_kind.columns[k]) + j] * dy[p.by_kind.edge(k) * p.width + j]);
         }
-        const double total = block_sum(static_cast<double>(sum), block_threads);
+        const double total = block_sum(sum, block_threads);
         if (threadIdx.x == 0) to[cell] = static_cast<T>((add ? static_cast<double>(to[cell]) : 0.0) + total);
     }
 #endif
