@@ -411,6 +411,7 @@ struct NeighbourBackwardBody {
                 const long count = end - at < block ? end - at : block;
                 row_dots<N>(p, dy, j, at, count, padded, dots);
                 if (heads % N == 0) whole<N>(p, shares, j, at, count, dots, scores, weight, own);
+                else if (heads == 1) single<N>(p, shares, j, at, count, dots, scores, weight, own);
                 else some<N>(p, shares, j, at, count, padded, dots, slopes, scores, weight, own);
                 if (dh != nullptr) {
                     ends[0] = static_cast<std::int32_t>(at);
@@ -452,6 +453,42 @@ private:
             }
             total.store(own + h);
         }
+    }
+    // One head: lanes are edges.
+    template <int N, class T, class A>
+    static TENON_ALWAYS_INLINE void single(const NeighbourAttention<T>& p, const A* shares, long j, long at, long count, const A* dots, A* scores, A* weight, A* own) {
+        using V = simd<A, N>;
+        const V source(static_cast<A>(p.source[j])), place = lane_numbers<A, N>();
+        V total(0);
+        for (long k = 0; k < count; k += N) {
+            V raw = source, top, factor, share, keep(1);
+            TENON_UNROLL(8)
+            for (int i = 0; i < N; ++i) {
+                const long edge = k + i < count ? at + k + i : at + k;
+                if (Ahead) prefetch_row(p.a, shares, 4l, edge, 16l);
+                const A* from = shares + 4l * p.a.columns[edge];
+                raw.v[i] += from[0];
+                top.v[i] = from[1];
+                factor.v[i] = from[2];
+                share.v[i] = from[3];
+            }
+            if (p.edge != nullptr || p.kept != nullptr) {
+                TENON_UNROLL(8)
+                for (int i = 0; i < N; ++i) {
+                    const long e = p.a.edge(k + i < count ? at + k + i : at + k);
+                    if (p.edge != nullptr) raw.v[i] += static_cast<A>(p.edge[e]);
+                    keep.v[i] = p.keep(e, 0l);
+                }
+            }
+            const V alpha = math::exp(leaky<A, N>(raw, p.slope) - top) * factor;
+            const V d = alpha * (keep * V::load(dots + k) - share) * select(raw > V(0), V(1), V(p.slope));
+            (alpha * keep).store(weight + k);
+            total += select(place < V(static_cast<A>(count - k)), d, V(0));
+            TENON_UNROLL(8)
+            for (int i = 0; i < N; ++i)
+                if (k + i < count) scores[p.a.edge(at + k + i)] = d[i];
+        }
+        own[0] += reduce_add(total);
     }
     template <int N, class T, class A>
     static TENON_ALWAYS_INLINE void some(const NeighbourAttention<T>& p, const A* shares, long j, long at, long count, long padded, const A* dots, A* slopes, A* scores,
@@ -496,6 +533,7 @@ private:
         if constexpr (N > 4)
             if (heads % N == 0 && width == 4) return head_dots<N, 4>(p, dy, own, at, count, ahead, dots);
         if (heads % N == 0 && width == N) return head_dots<N, N>(p, dy, own, at, count, ahead, dots);
+        if (heads == 1 && width < N) return narrow_dots<N>(p, dy, own, at, count, ahead, dots);
         long k = 0, h = 0;
         const auto operands = [&](long, const T*& from, const T*& with) __attribute__((always_inline)) {
             if (Ahead && h == 0) prefetch_row(p.a, dy, stride, at + k, ahead);
@@ -509,6 +547,26 @@ private:
         // From the back: what is moved lies behind.
         for (long edge = count - 1; padded > heads && edge > 0; --edge)
             for (long q = heads - 1; q >= 0; --q) dots[edge * padded + q] = dots[edge * heads + q];
+    }
+    // Of one head that is less than a vector: its own row is loaded once.
+    template <int N, class T, class A>
+    static TENON_ALWAYS_INLINE void narrow_dots(const NeighbourAttention<T>& p, const T* dy, const T* own, long at, long count, long ahead, A* dots) {
+        using V = simd<A, N>;
+        const long width = p.width, last = last_inside(p.a.width, width, 0l, N);
+        const V zero(0), mine = move_load<A, N>(own, width);
+        const auto inside = lane_numbers<A, N>() < V(static_cast<A>(width));
+        for (long k = 0; k < count; k += N) {
+            V lanes[N];
+            TENON_UNROLL(8)
+            for (int q = 0; q < N; ++q) {
+                lanes[q] = zero;
+                if (k + q >= count) continue;
+                if (Ahead) prefetch_row(p.a, dy, width, at + k + q, ahead);
+                const long i = p.a.columns[at + k + q];
+                lanes[q] = select(inside, mine * load_within<A, N>(dy + i * width, width, i <= last), zero);
+            }
+            lane_sums(lanes).store(dots + k);
+        }
     }
     template <int N, int Width, class T, class A>
     static TENON_ALWAYS_INLINE void head_dots(const NeighbourAttention<T>& p, const T* dy, const T* own, long at, long count, long ahead, A* dots) {
