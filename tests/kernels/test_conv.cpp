@@ -217,6 +217,9 @@ TEMPLATE_TEST_CASE("1x1 convolutions of large images", "[conv]", float, double) 
         }
     check_pointwise<TestType>(1100, 50, 65, 64, false, false);
     check_pointwise<TestType>(48, 33, 64, 64, false, false);
+    // One channel on either side.
+    check_pointwise<TestType>(1, 24, 128, 128, true, true);
+    check_pointwise<TestType>(24, 1, 128, 128, true, true);
 }
 TEMPLATE_TEST_CASE("1x1 convolutions of several images", "[conv]", float, double) {
     check<TestType>(Case<2>{9, 30, 41, 1, {12, 13}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}});
@@ -228,6 +231,8 @@ TEMPLATE_TEST_CASE("convolutions over few pixels", "[conv]", float, double) {
     check<TestType>(Case<2>{2, 66, 140, 1, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}});
     check<TestType>(Case<2>{1, 130, 70, 1, {7, 7}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}});
     check<TestType>(Case<2>{1, 130, 70, 1, {9, 13}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}});
+    // A kernel of more places than are added up apart.
+    check<TestType>(Case<2>{1, 66, 2, 1, {7, 7}, {33, 33}, {1, 1}, {16, 16}, {16, 16}, {1, 1}});
     check<TestType>(Case<3>{1, 68, 72, 1, {2, 3, 3}, {2, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}});
 }
 

@@ -117,7 +117,9 @@ Tensor<T, 3> gat_of(const Graph& g, const Tensor<T, 3>& h, const Tensor<T, 2>& s
     const Tensor<T, 3> y = empty<T>({g.targets(), heads, h.shape(2)}, h.device());
     detail::AnyTensor statistics;
     const long dims[3] = {2, g.targets(), heads};
-    if (recorded) statistics = detail::AnyTensor(detail::new_record(dtype_of<A>, 3, dims, h.device()));
+    // (Of heads without width there is no pass that writes them.)
+    if (recorded && h.shape(2) == 0) statistics = detail::AnyTensor::share(ones<A>({2, g.targets(), heads}, h.device()).record());
+    else if (recorded) statistics = detail::AnyTensor(detail::new_record(dtype_of<A>, 3, dims, h.device()));
     const detail::Record* const given[4] = {h.record(), s.record(), t.record(), e.has_value() ? e.record() : nullptr};
     const detail::AnyTensor kept = kept_weights(g, heads, options);
     const auto p = attention_problem<T>(g, options, given, kept, statistics);

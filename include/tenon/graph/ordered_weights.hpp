@@ -52,27 +52,39 @@ inline OrderedValues ordered_weights(const Graph& g, const detail::Record* w, lo
     if (!g.device().is_cpu() || bytes <= kernels::cpu::impl::near_table || (g.in().in_order && !transposed)) return {};
     const char* const data = w->data();
     const auto& kept = g.attached<OrderedWeights>([](const OrderedWeights&) { return true; }, [] { return new OrderedWeights; });
+    const auto entry = [&]() -> OrderedWeights::Entry* {
+        for (OrderedWeights::Entry& e : kept.entries)
+            if (e.at == data && e.dtype == w->dtype && (!e.copy || e.copy->size == w->size)) return &e;
+        return nullptr;
+    };
+    // Only handles are taken and put back under the lock: no thread waits for another's pass over weights.
+    OrderedWeights::Entry known, next{data, w->dtype, {}, {}, {}};
+    {
+        const detail::FirstUse guard(kept.lock);
+        const OrderedWeights::Entry* const e = entry();
+        if (e == nullptr) {
+            std::swap(kept.entries[kept.oldest], next);
+            kept.oldest = 1 - kept.oldest;
+            return {};
+        }
+        known = *e;
+    }
+    try {
+        if (!known.copy) {
+            next.copy = detail::AnyTensor(detail::new_record(w->dtype, w->rank, w->dims(), w->storage->device));
+            std::memcpy(next.copy->data(), data, static_cast<std::size_t>(bytes));
+        } else if (same_bytes(data, known.copy->data(), bytes)) {
+            next = known;
+            if (!next.by_row && !g.in().in_order) next.by_row = in_order_of(g.in(), w, heads);
+            if (transposed && !next.by_column && !g.out().in_order) next.by_column = in_order_of(g.out(), w, heads);
+        }
+    } catch (const MemoryError&) {
+        // Where there is no room, sums read the weights by number.
+    }
+    const OrderedValues result{next.by_row, transposed ? next.by_column : detail::AnyTensor()};
     const detail::FirstUse guard(kept.lock);
-    OrderedWeights::Entry* found = nullptr;
-    for (OrderedWeights::Entry& e : kept.entries)
-        if (e.at == data && e.dtype == w->dtype && (!e.copy || e.copy->size == w->size)) found = &e;
-    if (found == nullptr) {
-        kept.entries[kept.oldest] = {data, w->dtype, {}, {}, {}};
-        kept.oldest = 1 - kept.oldest;
-        return {};
-    }
-    if (!found->copy) {
-        found->copy = detail::AnyTensor(detail::new_record(w->dtype, w->rank, w->dims(), w->storage->device));
-        std::memcpy(found->copy->data(), data, static_cast<std::size_t>(bytes));
-        return {};
-    }
-    if (!same_bytes(data, found->copy->data(), bytes)) {
-        *found = {data, w->dtype, {}, {}, {}};
-        return {};
-    }
-    if (!found->by_row && !g.in().in_order) found->by_row = in_order_of(g.in(), w, heads);
-    if (transposed && !found->by_column && !g.out().in_order) found->by_column = in_order_of(g.out(), w, heads);
-    return {found->by_row, transposed ? found->by_column : detail::AnyTensor()};
+    if (OrderedWeights::Entry* const e = entry()) std::swap(*e, next);
+    return result;
 }
 
 }  // namespace impl

@@ -58,7 +58,8 @@ struct GATConv {
 
 private:
     // Attention vectors as a matrix [heads * width, heads]: dot products with the heads of all nodes are one product, which takes
-    // less time than sums of short rows, for all that most of it is 0.
+    // less time than sums of short rows of up to 16 heads, for all that most of it is 0 (a node with an infinite feature has no finite
+    // score of any head then).
     static Tensor<T, 2> by_head(const Tensor<T, 3>& att) {
         const long heads = att.shape(1), width = att.shape(2);
         const Tensor<T, 2> own = eye<T>(heads, heads, att.device());
@@ -73,7 +74,7 @@ private:
         const Tensor<T, 3> h = flat.reshape({nodes, heads, width});
         // (On a device the matrix would come from the host, which a captured graph cannot have.)
         const auto scores = [&](const Tensor<T, 3>& att) {
-            return h.device().is_cpu() ? Tensor<T, 2>(matmul(flat, by_head(att))) : Tensor<T, 2>(tenon::sum<-1>(h * att));
+            return h.device().is_cpu() && heads <= 16 ? Tensor<T, 2>(matmul(flat, by_head(att))) : Tensor<T, 2>(tenon::sum<-1>(h * att));
         };
         const Tensor<T, 2> s = scores(att_src), t = scores(att_dst);
         GatOptions o{options.negative_slope, 0, {}};

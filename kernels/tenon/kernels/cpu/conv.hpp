@@ -41,9 +41,9 @@ ConvAlgorithm conv_algorithm(const ConvShape<D>& s, ConvProduct product) {
     return ConvAlgorithm::implicit_gemm;
 }
 
-// y[n, c_out, out...] = conv(x[n, c_in, in...], w[c_out, c_in / groups, kernel...]), then the epilogue. Sums run over (kernel
-// position, channel). Results do not depend on the number of threads. y must not overlap what is read. Throws MemoryError
-// when scratch cannot be had.
+// y[n, c_out, out...] = conv(x[n, c_in, in...], w[c_out, c_in / groups, kernel...]), then the epilogue. The order of the
+// sums depends on the shape, the batch included: results do not depend on the number of threads or on the strides.
+// y must not overlap what is read. Throws MemoryError when scratch cannot be had.
 template <class T, int D>
 void conv_forward(const ConvShape<D>& shape, const T* x, const ImageStrides<D>& x_strides, const T* w, T* y, const ImageStrides<D>& y_strides,
                   const ConvEpilogue<T>& epilogue = {});

@@ -17,19 +17,24 @@ constexpr int few_vectors(int lanes) { return lanes >= 16 ? 4 : 3; }
 constexpr int few_results(int lanes, int vectors) { return (lanes >= 16 ? 24 : 12) / vectors; }
 // Results in a multiple of which tasks are cut.
 inline constexpr long few_unit = 24;
+// Places of a kernel whose sums are kept apart.
+inline constexpr long few_places = 1024;
 
-// The choice is made by sizes alone: for all layouts the sums run in the same order.
+// The choice is made by sizes alone, the batch included: for all layouts the sums run in the same order. Copied are whole images, so
+// those of which most is not read are left to others.
 template <class T>
 bool has_few_pixels(const Pass& pass) {
     const long total = pass.n * pass.pixels();
-    return total > 0 && total <= 144 && 4 * total <= pass.results * 3 && pass.results > 64 && pass.steps() > 0 && total * pass.steps() * long(sizeof(T)) <= 4 << 20;
+    return total > 0 && total <= 144 && 4 * total <= pass.results * 3 && pass.results > 64 && pass.steps() > 0 && total * pass.steps() * long(sizeof(T)) <= 4 << 20 &&
+           pass.axis[0].in <= 2 * pass.axis[0].grid * pass.axis[0].taps && PlanarPlan(pass).phases <= pass.taps();
 }
 
-// The pixels as vectors, and the rest.
+// The pixels as vectors, and the rest, where there may be one. (Its pixels meet all places of the kernel, those without a tap with a 0: that
+// must not be where an infinite weight lies.)
 struct FewPixels {
     long lanes, total, rest, vectors, pitch;
-    FewPixels(long total_, long lanes_) : lanes(lanes_), total(total_), rest(total % lanes) {
-        if (total < lanes || rest > lanes / 8) rest = 0;
+    FewPixels(long total_, long lanes_, bool with_rest) : lanes(lanes_), total(total_), rest(total % lanes) {
+        if (!with_rest || total < lanes || rest > lanes / 8) rest = 0;
         vectors = (total - rest + lanes - 1) / lanes;
         pitch = vectors * lanes;
     }
@@ -192,7 +197,7 @@ struct FewPixelsBody {
                 }
             } else {
                 // A channel's weights of all results lie side by side: a sum for each place in the kernel, added up in the end.
-                constexpr long most = 1024;
+                constexpr long most = few_places;
                 alignas(64) T of_place[most];
                 const long together = kernel * count <= most ? count : most / kernel, step = L % kernel;
                 for (long r = 0; r < count; r += together) {
@@ -248,7 +253,7 @@ void run_few_pixels(const PassJob<T>& job) {
     const PassAxis &x0 = pass.axis[0], &x1 = pass.axis[1], &x2 = pass.axis[2];
     const long n = pass.results, k = pass.steps(), taps = pass.taps(), channels = pass.channels, kernel = job.weights.kernel;
     const PlanarPlan plan(pass);
-    const FewPixels pixels(pass.n * pass.pixels(), gemm_impl::kernels<T>().lanes);
+    const FewPixels pixels(pass.n * pass.pixels(), gemm_impl::kernels<T>().lanes, taps == kernel && kernel <= few_places && !pass.is_identity());
     const long pitch = pixels.pitch + (pixels.rest > 0 ? pixels.lanes : 0), ldc = pitch, plane = plan.plane(x1.grid);
     const bool in_rows = job.weights.source == kernel;
     const long rest_pitch = in_rows ? kernel : kernel + pixels.lanes, rest_apart = channels * rest_pitch;

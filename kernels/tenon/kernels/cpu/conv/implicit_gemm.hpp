@@ -3,7 +3,7 @@
 // its second cache. Images that are not channels-last are copied to and from that form block by block.
 //
 // K, in the sense of gemm/tile.hpp, is (tap, source channel): the bits of a result depend on its own sum alone, neither on
-// threads and batch nor on layouts.
+// threads nor on layouts, and on the batch only in that few pixels in all go another way (few_pixels.hpp).
 #pragma once
 
 #include <tenon/kernels/cpu/conv/patches.hpp>

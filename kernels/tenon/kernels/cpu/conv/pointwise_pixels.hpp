@@ -95,7 +95,7 @@ struct PixelsBody {
         const Panels& panels = *block.panels;
         const T* const x = block.x + first * block.x_pitch;
         T* const y = block.y + first * block.y_pitch;
-        const long slots = panels.count * block.steps / 2, rows = rest < MR ? rest : MR;
+        const long slots = (panels.count * block.steps + 1) / 2, rows = rest < MR ? rest : MR;
         Ahead next_x, next_y;
         if (rest > 0) {
             next_x = Ahead(x + MR * block.x_pitch, block.x_pitch, block.steps, rows, slots);

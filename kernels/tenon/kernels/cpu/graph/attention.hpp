@@ -359,7 +359,7 @@ struct NeighbourShares {
                     from = dy + (i + u) * width;
                     with = y + (i + u) * width;
                 };
-                if (width % N == 0) dot_units<A, N, true>(count, width, dy + all, y + all, operands, static_cast<A*>(dots));
+                if (width > 0 && width % N == 0) dot_units<A, N, true>(count, width, dy + all, y + all, operands, static_cast<A*>(dots));
                 else dot_units<A, N, false>(count, width, dy + all, y + all, operands, static_cast<A*>(dots));
                 long row = i / heads, h = i - row * heads;
                 for (long u = 0; u < count; ++u) {
@@ -542,7 +542,7 @@ private:
             if (++h == heads) h = 0, ++k;
         };
         const T *const end_own = p.h + p.a.rows * stride, *const end_dy = dy + p.a.width * stride;
-        if (width % N == 0) dot_units<A, N, true>(count * heads, width, end_own, end_dy, operands, dots);
+        if (width > 0 && width % N == 0) dot_units<A, N, true>(count * heads, width, end_own, end_dy, operands, dots);
         else dot_units<A, N, false>(count * heads, width, end_own, end_dy, operands, dots);
         // From the back: what is moved lies behind.
         for (long edge = count - 1; padded > heads && edge > 0; --edge)
@@ -609,6 +609,14 @@ void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows&
     using A = typename NeighbourAttention<T>::A;
     const long row_bytes = p.heads * p.width * static_cast<long>(sizeof(T)), heads = p.heads;
     if (heads <= 0) return;
+    if (row_bytes <= 0) {
+        // Scores of nothing.
+        const auto clear = [heads](T* to, bool add, long rows) {
+            for (long i = 0; to != nullptr && !add && i < rows * heads; ++i) to[i] = T(0);
+        };
+        clear(ds, add_s, p.a.width), clear(dt, add_t, p.a.rows), clear(de, add_e, p.a.elements);
+        return;
+    }
     const impl::MoveBuffer<A> shares(p.a.rows * 4 * heads);
     const NeighbourAttention<T>* by_target = &p;
     impl::for_row_pieces(p.a, row_bytes, 0.03 * double(row_bytes) + 4 * double(heads), [&](long first, long last) {
