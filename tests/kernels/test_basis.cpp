@@ -1,11 +1,12 @@
 // Rows of sums of basis matrices against the plain version: odd sizes, several blocks of bases and of elements, threads.
+#include "numbers.hpp"
+
 #include <tenon/kernels/cpu/graph/basis.hpp>
 
 #include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <vector>
 
@@ -14,13 +15,6 @@ using namespace tenon::kernels::cpu;
 
 namespace {
 
-template <class T>
-std::vector<T> numbers(long count, unsigned seed) {
-    std::mt19937 random(seed);
-    std::vector<T> v(static_cast<std::size_t>(count));
-    for (T& x : v) x = static_cast<T>(static_cast<float>(random() % 2001) / 1000 - 1);
-    return v;
-}
 // The largest error, in units of what sums of `terms` numbers of any sign below 1 may be off by, of which at most `chain` are added one
 // after the other: each addition rounds a partial sum, which is hardly ever above three roots of its length.
 template <class T>
@@ -60,7 +54,8 @@ TEMPLATE_TEST_CASE("rows of sums of bases and their derivatives agree with the p
             for (const bool ordered : {true, false}) {
                 INFO(width << " wide, " << bases << " bases" << (ordered ? ", in order" : ""));
                 const Elements e(37, 6, 300, ordered, 3);
-                const auto table = numbers<T>(bases * e.rows * width, 1), weight = numbers<T>(e.kinds * bases, 2), dy = numbers<T>(e.count() * width, 3);
+                const auto table = numbers::random<T>(bases * e.rows * width, 1, -1, 1), weight = numbers::random<T>(e.kinds * bases, 2, -1, 1),
+                           dy = numbers::random<T>(e.count() * width, 3, -1, 1);
                 const BasisProblem<T> p{e.view(), {}, bases, width, table.data(), weight.data()};
                 std::vector<T> y(static_cast<std::size_t>(e.count() * width), T(7)), d_table(table.size(), T(7)), d_weight(weight.size(), T(7));
                 std::vector<double> y_plain(y.size()), table_plain(table.size()), weight_plain(weight.size());
@@ -85,7 +80,8 @@ TEMPLATE_TEST_CASE("rows of sums of bases and their derivatives agree with the p
 TEST_CASE("rows of sums of bases: one thread and two give the same bits, and without elements nothing is left as it was") {
     const Elements e(900, 46, 700, true, 5);
     const long bases = 30, width = 16;
-    const auto table = numbers<float>(bases * e.rows * width, 1), weight = numbers<float>(e.kinds * bases, 2), dy = numbers<float>(e.count() * width, 3);
+    const auto table = numbers::random<float>(bases * e.rows * width, 1, -1, 1), weight = numbers::random<float>(e.kinds * bases, 2, -1, 1),
+               dy = numbers::random<float>(e.count() * width, 3, -1, 1);
     const BasisProblem<float> p{e.view(), {}, bases, width, table.data(), weight.data()};
     const int threads = num_threads();
     std::vector<float> y[2], d_table[2], d_weight[2];
@@ -99,10 +95,9 @@ TEST_CASE("rows of sums of bases: one thread and two give the same bits, and wit
         basis_rows_weight(p, dy.data(), d_weight[run].data(), false);
     }
     set_num_threads(threads);
-    const auto same = [](const std::vector<float>& a, const std::vector<float>& b) { return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0; };
-    CHECK(same(y[0], y[1]));
-    CHECK(same(d_table[0], d_table[1]));
-    CHECK(same(d_weight[0], d_weight[1]));
+    CHECK(numbers::same_bits(y[0], y[1]));
+    CHECK(numbers::same_bits(d_table[0], d_table[1]));
+    CHECK(numbers::same_bits(d_weight[0], d_weight[1]));
 
     const std::vector<std::int32_t> none(901, 0);
     const BasisProblem<float> empty{{900, 46, none.data(), nullptr, nullptr, 0}, {}, bases, width, table.data(), weight.data()};
@@ -116,9 +111,7 @@ TEST_CASE("weights' gradients of very many elements of one kind and one sign kee
     const long rows = 60000, each = 10, width = 8;
     std::vector<std::int32_t> pointers, columns(static_cast<std::size_t>(rows * each), 0);
     for (long r = 0; r <= rows; ++r) pointers.push_back(static_cast<std::int32_t>(r * each));
-    auto table = numbers<float>(rows * width, 1), dy = numbers<float>(rows * each * width, 3);
-    for (float& x : table) x = std::abs(x);
-    for (float& x : dy) x = std::abs(x);
+    const auto table = numbers::random<float>(rows * width, 1, 0, 1), dy = numbers::random<float>(rows * each * width, 3, 0, 1);
     const std::vector<float> weight{1};
     const BasisProblem<float> p{{rows, 1, pointers.data(), columns.data(), nullptr, rows * each}, {}, 1, width, table.data(), weight.data()};
     float got = 0;

@@ -7,6 +7,7 @@
 #include <tenon/runtime/precision.hpp>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 using namespace tenon;
@@ -234,6 +235,20 @@ TEMPLATE_TEST_CASE("convolutions over few pixels", "[conv]", float, double) {
     // A kernel of more places than are added up apart.
     check<TestType>(Case<2>{1, 66, 2, 1, {7, 7}, {33, 33}, {1, 1}, {16, 16}, {16, 16}, {1, 1}});
     check<TestType>(Case<3>{1, 68, 72, 1, {2, 3, 3}, {2, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}});
+}
+
+// Odd columns meet the kernel's second column alone, those left over by vectors too.
+TEMPLATE_TEST_CASE("an infinite weight stays out of few pixels that it does not reach", "[conv]", float, double) {
+    using T = TestType;
+    const ConvShape<2> s = Case<2>{1, 70, 6, 1, {7, 14}, {2, 2}, {1, 2}, {0, 0}, {1, 0}, {1, 1}}.shape();
+    const auto dy = random<T>(6 * s.out_size(), 1, -1, 1);
+    auto weight = random<T>(6 * 70 * 4, 2, -1, 1);
+    weight[0] = std::numeric_limits<T>::infinity();
+    std::vector<T> dx(static_cast<std::size_t>(70 * s.in_size()));
+    conv_backward_data<T, 2>(s, dy.data(), ImageStrides<2>::contiguous(6, s.out), weight.data(), dx.data(), ImageStrides<2>::contiguous(70, s.in));
+    for (std::size_t i = 0; i < dx.size(); ++i)
+        if (i % 2 == 1) CHECK(std::isfinite(dx[i]));
+    CHECK_FALSE(std::isfinite(dx[0]));
 }
 
 // Of every layout the same sums in the same order: rows in several blocks, tiles that are not full, all phases of a stride.
