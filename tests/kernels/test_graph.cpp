@@ -184,7 +184,7 @@ Matrix transposed(const Matrix& a) {
 
 TEMPLATE_TEST_CASE("attention to neighbours and its derivatives agree with the plain ones", "", float, double) {
     using T = TestType;
-    const Size heads_and_widths[] = {{1, 1}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {2, 3}, {3, 17}, {8, 8}, {16, 2}, {8, 4}, {4, 2}, {8, 1}, {9, 1}, {8, 12}, {4, 32}, {8, 0}, {1, 0}};
+    const Size heads_and_widths[] = {{1, 1}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {2, 3}, {3, 17}, {8, 8}, {16, 2}, {8, 4}, {8, 2}, {4, 4}, {4, 2}, {4, 1}, {2, 2}, {2, 1}, {8, 1}, {9, 1}, {8, 12}, {4, 32}, {8, 0}, {1, 0}};
     for (const Size size : heads_and_widths)
         for (const bool with_edges : {true, false})
             for (const bool drops : {true, false})
@@ -233,6 +233,19 @@ TEMPLATE_TEST_CASE("attention to neighbours and its derivatives agree with the p
                     neighbour_attention_backward(p, b.view(), y.data(), dy.data(), again.data(), false, none, false, none, false, none, false, scores.data());
                     for (double& x : h_expected) x -= 1;
                     check(again, h_expected, 4 * bound<T>);
+
+                    // With what forward may keep, and no room for scores of edges.
+                    std::vector<T> bent(y.size(), T(9)), slopes(t.size(), T(9));
+                    p.bent = bent.data(), p.slopes = slopes.data();
+                    y.assign(y.size(), T(4));
+                    neighbour_attention(p, y.data());
+                    check(y, expected, bound<T>);
+                    ds.assign(ds.size(), T(1)), dt.assign(dt.size(), T(5));
+                    neighbour_attention_backward(p, b.view(), y.data(), dy.data(), again.data(), false, ds.data(), true, dt.data(), true, none, false, none);
+                    for (double& x : t_expected) x += 5;
+                    check(again, h_expected, 4 * bound<T>);
+                    check(ds, s_expected, 4 * bound<T>);
+                    if (size.width > 0) check(dt, t_expected, 4 * bound<T>);
                 }
 }
 

@@ -26,6 +26,9 @@ struct SpmmProblem {
     T* y = nullptr;
     bool accumulate = false;
     long weight_stride = 0;  // from one element's weights to the next's; 0: heads
+    const W* scale = nullptr;   // [heads]: factors of the row's result
+    const W* second = nullptr;  // other weights, for a second result
+    T* second_y = nullptr;
 
     TENON_HD long weights_at(long element) const { return element * (weight_stride == 0 ? heads : weight_stride); }
 };
@@ -54,8 +57,9 @@ void spmm(const SpmmProblem<T>& p, Chosen side, double* y) {
 
 namespace impl {
 
-// One tile of columns of a row: Q vectors whose sums stay in registers. Ahead: asks for rows some elements early.
-template <bool Weighted, Chosen Side, bool Ahead>
+// One tile of columns of a row: Q vectors whose sums stay in registers. Ahead: asks for rows some elements early. Twice: with the
+// second weights too.
+template <bool Weighted, Chosen Side, bool Ahead, bool Twice = false>
 struct SpmmBody {
     template <int Lanes, class T>
     static TENON_ALWAYS_INLINE void run(const SpmmProblem<T>* problem, long first, long last) {
@@ -86,8 +90,9 @@ private:
     template <int N, int Reach, class T, class W>
     static TENON_ALWAYS_INLINE void columns(const SpmmProblem<T, W>& p, long r, long j, long end, long head) {
         if constexpr (Side == Chosen::all) {
-            for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Reach, false>(p, r, j, N, head);
-            if (j + 4 * N <= end) tile<N, 4, Reach, false>(p, r, j, N, head), j += 4 * N;
+            if constexpr (!Twice)
+                for (; j + 8 * N <= end; j += 8 * N) tile<N, 8, Reach, false>(p, r, j, N, head);
+            for (; j + 4 * N <= end; j += 4 * N) tile<N, 4, Reach, false>(p, r, j, N, head);
             if (j + 2 * N <= end) tile<N, 2, Reach, false>(p, r, j, N, head), j += 2 * N;
         }
         for (; j + N <= end; j += N) tile<N, 1, Reach, false>(p, r, j, N, head);
@@ -113,14 +118,25 @@ private:
                 if (at == p.width) ++h, at = 0;
             }
         }
+        // What an element's weights are in vector q.
+        const auto of_vector = [&](const W* weights, int q) __attribute__((always_inline)) {
+            if constexpr (Reach > 0) return spread<A, N, Reach>(weights + (j + q * N) / Reach);
+            else return V(static_cast<A>(weights[Reach == weight_of_vector ? heads[q] : head]));
+        };
         const V zero(0);
-        V total[Q], a[Q];
+        V total[Q], a[Q], second_total[Twice ? Q : 1], second[Twice ? Q : 1];
         TENON_UNROLL(8)
-        for (int q = 0; q < Q; ++q) total[q] = zero;
+        for (int q = 0; q < Q; ++q) {
+            total[q] = zero;
+            if constexpr (Twice) second_total[q] = zero;
+        }
         for (long block = begin; block < end; block += scatter_block) {
             const long stop = block + scatter_block < end ? block + scatter_block : end;
             TENON_UNROLL(8)
-            for (int q = 0; q < Q; ++q) a[q] = zero;
+            for (int q = 0; q < Q; ++q) {
+                a[q] = zero;
+                if constexpr (Twice) second[q] = zero;
+            }
             for (long k = block; k < stop; ++k) {
                 const long c = p.a.columns[k];
                 const T* from = p.x + c * stride + j;
@@ -133,8 +149,9 @@ private:
                     }
                 }
                 const long e = Weighted || Side != Chosen::all ? p.a.edge(k) : 0;
-                V w(0);
-                if constexpr (Weighted && Reach == one_weight) w = V(static_cast<A>(p.weight[p.weights_at(e) + head]));
+                V w(0), w2(0);
+                if constexpr (Weighted && Reach == one_weight) w = of_vector(p.weight + p.weights_at(e), 0);
+                if constexpr (Twice && Reach == one_weight) w2 = of_vector(p.second + p.weights_at(e), 0);
                 TENON_UNROLL(8)
                 for (int q = 0; q < Q; ++q) {
                     V x;
@@ -147,19 +164,34 @@ private:
                         else n = simd<std::int32_t, N>::load(names);
                         x = select(convert<P>(n) == simd<P, N>(static_cast<P>(e)), x, zero);
                     }
-                    if constexpr (Weighted && Reach > 0) a[q] += spread<A, N, Reach>(p.weight + p.weights_at(e) + (j + q * N) / Reach) * x;
-                    else if constexpr (Weighted && Reach == weight_of_vector) a[q] += V(static_cast<A>(p.weight[p.weights_at(e) + heads[q]])) * x;
-                    else if constexpr (Weighted) a[q] += w * x;
-                    else a[q] += x;
+                    if constexpr (!Weighted) a[q] += x;
+                    else if constexpr (Reach == one_weight) a[q] += w * x;
+                    else a[q] += of_vector(p.weight + p.weights_at(e), q) * x;
+                    if constexpr (Twice && Reach == one_weight) second[q] += w2 * x;
+                    else if constexpr (Twice) second[q] += of_vector(p.second + p.weights_at(e), q) * x;
                 }
             }
             TENON_UNROLL(8)
-            for (int q = 0; q < Q; ++q) total[q] += a[q];
+            for (int q = 0; q < Q; ++q) {
+                total[q] += a[q];
+                if constexpr (Twice) second_total[q] += second[q];
+            }
         }
         if (p.mean && end > begin) {
             const V factor(static_cast<A>(1.0 / static_cast<double>(end - begin)));
             TENON_UNROLL(8)
             for (int q = 0; q < Q; ++q) total[q] *= factor;
+        }
+        if constexpr (Twice) {
+            TENON_UNROLL(8)
+            for (int q = 0; q < Q; ++q) {
+                second_total[q] *= of_vector(p.scale, q);
+                move_store<A, N>(p.second_y + r * stride + j + q * N, second_total[q], Part ? rest : N);
+            }
+        }
+        if (Weighted && p.scale != nullptr) {
+            TENON_UNROLL(8)
+            for (int q = 0; q < Q; ++q) total[q] *= of_vector(p.scale, q);
         }
         T* to = p.y + r * stride + j;
         TENON_UNROLL(8)
