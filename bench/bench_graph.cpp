@@ -260,8 +260,17 @@ int main(int argc, char** argv) {
     for (const long f : {16l, 64l}) {
         // Forward a neighbour's row and its scores; backward a row of the gradient, and the target's score, maximum, sum and product.
         const double nodes = static_cast<double>(g.nodes()), edges = static_cast<double>(g.edges()), row = 4. * static_cast<double>(f), heads = 4 * 8;
+        const double bytes = edges * (2 * (row + 4) + 5 * heads) + nodes * 8 * row;
+        const std::string size = "/F" + std::to_string(f);
         const Attention attention(g, f);
-        measure(on + "gat_forward_backward/F" + std::to_string(f), [&] { attention.fused(g); }, edges * (2 * (row + 4) + 5 * heads) + nodes * 8 * row);
+        measure(on + "gat_forward_backward" + size, [&] { attention.fused(g); }, bytes);
+        // Without the layer's products: what the bytes are counted for.
+        const auto h = randn<float>({g.nodes(), 8, f / 8}, Key{6}).require_grad(), dy = randn<float>({g.nodes(), 8, f / 8}, Key{7});
+        const auto s = randn<float>({g.nodes(), 8}, Key{8}).require_grad(), t = randn<float>({g.nodes(), 8}, Key{9}).require_grad();
+        measure(on + "gat_aggregate_forward_backward" + size, [&] {
+            h.zero_grad(), s.zero_grad(), t.zero_grad();
+            graph::gat_aggregate(g, h, s, t).backward(dy);
+        }, bytes);
     }
     for (const long f : {16l, 64l, 128l}) measure_sums(on, g, f);
 }

@@ -73,10 +73,13 @@ private:
         const long heads = options.heads, width = att_src.shape(2), nodes = flat.shape(0);
         const Tensor<T, 3> h = flat.reshape({nodes, heads, width});
         // (On a device the matrix would come from the host, which a captured graph cannot have.)
-        const auto scores = [&](const Tensor<T, 3>& att) {
-            return h.device().is_cpu() && heads <= 16 ? Tensor<T, 2>(matmul(flat, by_head(att))) : Tensor<T, 2>(tenon::sum<-1>(h * att));
-        };
-        const Tensor<T, 2> s = scores(att_src), t = scores(att_dst);
+        Tensor<T, 2> s, t;
+        if (h.device().is_cpu() && heads <= 16) {
+            const Tensor<T, 2> both = matmul(flat, tenon::concat<1>(by_head(att_src), by_head(att_dst)));
+            s = both(all, slice(0, heads)), t = both(all, slice(heads, 2 * heads));
+        } else {
+            s = tenon::sum<-1>(h * att_src), t = tenon::sum<-1>(h * att_dst);
+        }
         GatOptions o{options.negative_slope, 0, {}};
         if (context != nullptr) {
             o.dropout = options.dropout;

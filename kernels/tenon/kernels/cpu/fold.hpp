@@ -6,8 +6,8 @@
 #pragma once
 
 #include <tenon/base/dispatch.hpp>
-#include <tenon/base/error.hpp>
 #include <tenon/base/parallel.hpp>
+#include <tenon/base/scratch.hpp>
 #include <tenon/base/simd.hpp>
 #include <tenon/base/simd_math.hpp>
 
@@ -380,22 +380,7 @@ struct FoldColumnsBody {
     }
 };
 
-// Memory for `count` numbers that frees itself.
-template <class T>
-class Scratch {
-public:
-    explicit Scratch(long count) : data_(static_cast<T*>(std::malloc(static_cast<unsigned long>(count > 0 ? count : 1) * sizeof(T)))) {
-        if (data_ == nullptr) fail<MemoryError>("out of memory for ", count, " temporary numbers");
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    ~Scratch() { std::free(data_); }
-    T* data() const { return data_; }
-    T& operator[](long i) const { return data_[i]; }
-
-private:
-    T* data_;
-};
+using detail::Scratch;
 
 // Rows that are visited together, so that a second pass finds them in L1. (A multiple of the lanes where rows are turned.)
 template <class T>

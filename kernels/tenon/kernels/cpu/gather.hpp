@@ -8,6 +8,7 @@
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/error.hpp>
 #include <tenon/base/parallel.hpp>
+#include <tenon/base/scratch.hpp>
 #include <tenon/base/simd.hpp>
 
 namespace tenon {
@@ -52,22 +53,7 @@ namespace impl {
 
 constexpr long move_bytes = 1 << 17;  // per task
 
-// Memory for `count` numbers that frees itself.
-template <class T>
-class MoveBuffer {
-public:
-    explicit MoveBuffer(long count) : data_(static_cast<T*>(std::malloc(static_cast<std::size_t>(count > 0 ? count : 1) * sizeof(T)))) {
-        if (data_ == nullptr) fail<MemoryError>("out of memory for ", count, " temporary numbers");
-    }
-    MoveBuffer(const MoveBuffer&) = delete;
-    MoveBuffer& operator=(const MoveBuffer&) = delete;
-    ~MoveBuffer() { std::free(data_); }
-    T* data() const { return data_; }
-    T& operator[](long i) const { return data_[i]; }
-
-private:
-    T* data_;
-};
+using detail::Scratch;
 
 struct BadIndexBody {
     template <int Lanes, class I>
@@ -196,7 +182,7 @@ void sort_positions(long count, const I* index, long size, std::int64_t* order) 
         return;
     }
     if (size <= 4 * count) {
-        const impl::MoveBuffer<std::int64_t> start(size + 1);
+        const impl::Scratch<std::int64_t> start(size + 1);
         std::memset(start.data(), 0, static_cast<std::size_t>(size + 1) * sizeof(std::int64_t));
         for (long i = 0; i < count; ++i) ++start[static_cast<long>(index[i]) + 1];
         for (long r = 0; r < size; ++r) start[r + 1] += start[r];
@@ -204,7 +190,7 @@ void sort_positions(long count, const I* index, long size, std::int64_t* order) 
         return;
     }
     // Least digit first, 11 bits at a time.
-    const impl::MoveBuffer<std::int64_t> other(count);
+    const impl::Scratch<std::int64_t> other(count);
     std::int64_t* from = order;
     std::int64_t* to = other.data();
     for (long i = 0; i < count; ++i) from[i] = i;
@@ -394,8 +380,8 @@ void add_by_bands(long count, long width, const T* src, const I* index, long row
     long chunk = (count + 63) / 64;
     if (chunk < 8192) chunk = 8192;
     const long chunks = (count + chunk - 1) / chunk;
-    const MoveBuffer<Move> moves(count);
-    const MoveBuffer<long> starts(chunks * bands + 1);
+    const Scratch<Move> moves(count);
+    const Scratch<long> starts(chunks * bands + 1);
     const auto each = [&](long c, auto&& f) {
         const long end = (c + 1) * chunk < count ? (c + 1) * chunk : count;
         for (long i = c * chunk; i < end; ++i) f(i);
@@ -405,7 +391,7 @@ void add_by_bands(long count, long width, const T* src, const I* index, long row
         std::memset(own, 0, static_cast<std::size_t>(bands) * sizeof(long));
         each(c, [&](long i) { ++own[static_cast<long>(index[i]) >> shift]; });
     });
-    const MoveBuffer<long> first(bands + 1);
+    const Scratch<long> first(bands + 1);
     long total = 0;
     for (long b = 0; b < bands; ++b) {
         first[b] = total;
@@ -457,7 +443,7 @@ long scatter_add_rows(long count, long width, const T* src, const I* index, long
             return -1;
         }
     }
-    const impl::MoveBuffer<std::int64_t> order(count), starts(count + 1);
+    const impl::Scratch<std::int64_t> order(count), starts(count + 1);
     sort_positions(count, index, rows, order.data());
     long segments = 0;
     for (long k = 0; k < count; ++k) {

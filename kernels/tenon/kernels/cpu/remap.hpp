@@ -303,7 +303,7 @@ void remap_transposed(int rank, const AxisTable* axes, const T* dy, T* dx, bool 
     // Per outer axis: which positions of y show position j of x, ascending: show[d][start[d][j]] ... show[d][start[d][j + 1]].
     long room = 0;
     for (int d = 0; d < outer; ++d) room += plan.axes[d].from + 1 + plan.axes[d].to;
-    const impl::MoveBuffer<std::int64_t> memory(room);
+    const impl::Scratch<std::int64_t> memory(room);
     std::int64_t *start[remap_max_rank + 1], *show[remap_max_rank + 1], *free = memory.data();
     for (int d = 0; d < outer; ++d) {
         const AxisTable& a = plan.axes[d];

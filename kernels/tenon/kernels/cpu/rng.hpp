@@ -14,6 +14,7 @@
 #include <tenon/base/dispatch.hpp>
 #include <tenon/base/parallel.hpp>
 #include <tenon/base/philox.hpp>
+#include <tenon/base/scratch.hpp>
 #include <tenon/base/simd_math.hpp>
 
 namespace tenon {
@@ -555,17 +556,6 @@ inline void sort_by_draws(long n, std::uint64_t* draws, std::int64_t* order, std
     }
 }
 
-// Memory that is given back when an exception passes.
-struct Scratch {
-    void* memory;
-    explicit Scratch(std::size_t bytes) : memory(std::malloc(bytes)) {
-        if (memory == nullptr) fail<MemoryError>("permutation: no memory for ", static_cast<long>(bytes), " bytes of scratch");
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    ~Scratch() { std::free(memory); }
-};
-
 }  // namespace impl::rng
 
 // ---- Fills ----------------------------------------------------------------------------------------------------------
@@ -622,9 +612,8 @@ inline void integers(Key key, long n, std::int64_t* out, std::int64_t low, std::
 // A permutation of 0 ... n - 1: the stable sort by the key's 64-bit draws. Throws MemoryError (24 n bytes of scratch).
 inline void permutation(Key key, long n, std::int64_t* out) {
     if (n <= 0) return;
-    const std::size_t size = static_cast<std::size_t>(n);
-    impl::rng::Scratch scratch(size * 24);  // draws, and twins of draws and out
-    std::uint64_t* draws = static_cast<std::uint64_t*>(scratch.memory);
+    const detail::Scratch<std::uint64_t> scratch(3 * n);  // draws, and twins of draws and out
+    std::uint64_t* draws = scratch.data();
     impl::rng::in_chunks<impl::rng::WordsBody>(key, 0, 2 * n, reinterpret_cast<std::uint32_t*>(draws));
     for (long i = 0; i < n; ++i) out[i] = i;
     impl::rng::sort_by_draws(n, draws, out, draws + n, reinterpret_cast<std::int64_t*>(draws + 2 * n));

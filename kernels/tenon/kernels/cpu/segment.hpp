@@ -302,9 +302,9 @@ void segment_softmax(long segments, const std::int64_t* pointers, const std::int
         if (count == 0) return;
         if (order == nullptr) return dispatch<impl::SegmentSoftmaxBody, Isa::avx2>(x + first * width, count, width, y + first * width);
         // Scattered rows are brought together first.
-        const impl::MoveBuffer<T> together(count * width);
+        const impl::Scratch<T> together(count * width);
         for (long k = 0; k < count; ++k) __builtin_memcpy(static_cast<void*>(together.data() + k * width), x + order[first + k] * width, bytes);
-        const impl::MoveBuffer<T> result(count * width);
+        const impl::Scratch<T> result(count * width);
         dispatch<impl::SegmentSoftmaxBody, Isa::avx2>(static_cast<const T*>(together.data()), count, width, result.data());
         for (long k = 0; k < count; ++k) __builtin_memcpy(static_cast<void*>(y + order[first + k] * width), result.data() + k * width, bytes);
     });
@@ -321,7 +321,7 @@ void segment_softmax_backward(long segments, const std::int64_t* pointers, const
         if (count == 0) return;
         if (order == nullptr)
             return dispatch<impl::SegmentSoftmaxBackwardBody, Isa::avx2>(y + first * width, dy + first * width, count, width, accumulate, dx + first * width);
-        const impl::MoveBuffer<T> own(count * width), given(count * width), result(count * width);
+        const impl::Scratch<T> own(count * width), given(count * width), result(count * width);
         for (long k = 0; k < count; ++k) {
             __builtin_memcpy(static_cast<void*>(own.data() + k * width), y + order[first + k] * width, bytes);
             __builtin_memcpy(static_cast<void*>(given.data() + k * width), dy + order[first + k] * width, bytes);

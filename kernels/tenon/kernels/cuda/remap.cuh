@@ -239,7 +239,7 @@ public:
         if (inner > 1l << 30) fail<ShapeError>("remap: more than 2^30 elements behind the first axis");
         if (families == 0) return;
         many_ = new Scratch<RemapFamily>(families);
-        const cpu::impl::MoveBuffer<RemapFamily> host(families);
+        const cpu::impl::Scratch<RemapFamily> host(families);
         long at = 0;
         for (int d = 0; d < n; ++d) {
             if (space.axes[d].count <= remap_families) continue;

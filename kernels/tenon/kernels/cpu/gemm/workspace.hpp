@@ -1,9 +1,7 @@
 // Scratch memory of a thread: two aligned buffers that only grow, so that a product allocates nothing after warm-up.
 #pragma once
 
-#include <tenon/base/error.hpp>
-
-#include <sys/mman.h>
+#include <tenon/base/scratch.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -22,14 +20,14 @@ public:
     public:
         Lease(Workspace& owner, std::size_t bytes) : owner_(owner) {
             if (owner.busy_) {
-                memory_ = allocate(bytes);
+                memory_ = detail::allocate_scratch(bytes, "gemm", 4096);
                 return;
             }
             if (owner.size_ < bytes) {
                 std::free(owner.memory_);
                 owner.memory_ = nullptr;
                 owner.size_ = 0;
-                owner.memory_ = allocate(bytes);
+                owner.memory_ = detail::allocate_scratch(bytes, "gemm", 4096);
                 owner.size_ = bytes;
             }
             memory_ = owner.memory_;
@@ -45,15 +43,6 @@ public:
         T* as() const { return static_cast<T*>(memory_); }
 
     private:
-        static void* allocate(std::size_t bytes) {
-            // Huge pages where there are some: panels far apart share an entry of the TLB, and the hardware looks further ahead.
-            constexpr std::size_t huge = std::size_t(1) << 21, page = 4096;
-            const std::size_t unit = bytes >= huge / 2 ? huge : page, rounded = (bytes + unit - 1) / unit * unit;
-            void* memory = std::aligned_alloc(unit, rounded);
-            if (memory != nullptr && unit == huge) madvise(memory, rounded, MADV_HUGEPAGE);
-            if (memory == nullptr) fail<MemoryError>("gemm: no memory for ", static_cast<unsigned long>(bytes), " bytes of scratch");
-            return memory;
-        }
         Workspace& owner_;
         void* memory_ = nullptr;
         bool borrowed_ = false;

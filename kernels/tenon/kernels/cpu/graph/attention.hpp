@@ -28,7 +28,7 @@ void neighbour_attention(const NeighbourAttention<T>& p, T* y) {
     const bool ahead = p.a.width * row_bytes > impl::near_table;
     impl::for_row_pieces(p.a, row_bytes + 16 * p.heads, 0.03 * double(row_bytes) + 4 * double(p.heads), [&](long first, long last) {
         const long apart = (impl::longest_row(p.a, first, last) + 16) * (2 * p.heads + 16);
-        const impl::MoveBuffer<A> room(2 * apart + 8 * p.heads + 64);
+        const impl::Scratch<A> room(2 * apart + 8 * p.heads + 64);
         if (ahead) dispatch<impl::NeighbourForwardBody<true>, impl::graph_isa>(problem, y, first, last, room.data(), apart);
         else dispatch<impl::NeighbourForwardBody<false>, impl::graph_isa>(problem, y, first, last, room.data(), apart);
     });
@@ -51,7 +51,7 @@ void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows&
         clear(ds, add_s, p.a.width), clear(dt, add_t, p.a.rows), clear(de, add_e, p.a.elements);
         return;
     }
-    const impl::MoveBuffer<A> shares(p.a.rows * 4 * heads);
+    const impl::Scratch<A> shares(p.a.rows * 4 * heads);
     const NeighbourAttention<T>* by_target = &p;
     impl::for_row_pieces(p.a, row_bytes, 0.03 * double(row_bytes) + 4 * double(heads), [&](long first, long last) {
         dispatch<impl::NeighbourShares<T>, impl::graph_isa>(by_target, p.a.rows, y, dy, shares.data(), p.bent != nullptr ? dt : nullptr, add_t, first, last);
@@ -65,7 +65,7 @@ void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows&
         // A sum that is rounded to 16 bits is added up at once.
         const long longest = impl::longest_row(by_source, first, last), block = std::is_same_v<A, T> && longest > impl::backward_block ? impl::backward_block : longest;
         const long apart = (block + 16) * (2 * heads + 16);
-        const impl::MoveBuffer<A> room(3 * apart + 2 * heads + 16);
+        const impl::Scratch<A> room(3 * apart + 2 * heads + 16);
         if (ahead) dispatch<impl::NeighbourBackwardBody<true>, impl::graph_isa>(problem, dy, all_shares, dh, add_h, ds, add_s, scores, first, last, block, room.data(), apart);
         else dispatch<impl::NeighbourBackwardBody<false>, impl::graph_isa>(problem, dy, all_shares, dh, add_h, ds, add_s, scores, first, last, block, room.data(), apart);
     });

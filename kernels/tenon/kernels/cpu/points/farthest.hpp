@@ -16,7 +16,7 @@ namespace reference {
 // x [n, dims] of one cloud; chosen [m] begins with the start.
 template <class T>
 void farthest_points(long n, long dims, const T* x, long start, long m, std::int64_t* chosen) {
-    const impl::MoveBuffer<T> nearest(n);
+    const impl::Scratch<T> nearest(n);
     for (long i = 0; i < n; ++i) nearest[i] = static_cast<T>(__builtin_inf());
     long at = start;
     for (long s = 0; s < m; ++s) {
@@ -92,8 +92,8 @@ template <class T>
 void farthest_of_cloud(long n, long dims, const T* x, long start, long m, std::int64_t* chosen, std::int64_t base) {
     if (m <= 0) return;
     const long padded = padded_points(n), parts = (padded + farthest_part - 1) / farthest_part;
-    const MoveBuffer<T> turned(dims * padded), nearest(padded), point(dims), most(parts);
-    const MoveBuffer<long> where(parts);
+    const Scratch<T> turned(dims * padded), nearest(padded), point(dims), most(parts);
+    const Scratch<long> where(parts);
     turn_points(n, dims, x, padded, T(0), turned.data());
     for (long i = 0; i < padded; ++i) nearest[i] = i < n ? static_cast<T>(__builtin_inf()) : T(-1);
     long at = start;

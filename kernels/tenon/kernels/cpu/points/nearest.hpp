@@ -17,7 +17,7 @@ namespace reference {
 // Returns how many there are.
 template <class T>
 long nearest(long n, long dims, const T* x, const T* query, long k, T limit, long skip, std::int64_t* index) {
-    const impl::MoveBuffer<T> away(k);
+    const impl::Scratch<T> away(k);
     long count = 0;
     for (long i = 0; i < n; ++i) {
         T d(0);
@@ -175,7 +175,7 @@ public:
     static constexpr long leaf = point_lanes;
 
     PointTree(long n, const T* x, std::int32_t base) : n_(n), levels_(levels_of(n)), box_(2 * (1l << levels_) * 2 * Dims), leaves_((1l << levels_) * leaf * Dims), index_((1l << levels_) * leaf) {
-        const MoveBuffer<Point> points(n);
+        const Scratch<Point> points(n);
         for (long i = 0; i < n; ++i) {
             for (int d = 0; d < Dims; ++d) points[i].at[d] = x[i * Dims + d];
             points[i].index = base + static_cast<std::int32_t>(i);
@@ -311,8 +311,8 @@ private:
 
     long n_;
     int levels_;
-    MoveBuffer<T> box_, leaves_;
-    MoveBuffer<std::int32_t> index_;
+    Scratch<T> box_, leaves_;
+    Scratch<std::int32_t> index_;
 };
 
 template <int Dims>
@@ -343,7 +343,7 @@ public:
     NearestList<T> lists[nearest_task];
 
 private:
-    MoveBuffer<std::int64_t> memory_;
+    Scratch<std::int64_t> memory_;
 };
 
 template <class T, class F>
@@ -371,7 +371,7 @@ void nearest_by_blocks(long n, long dims, const T* x, std::int64_t base, long qu
                        std::int64_t* index, std::int64_t* count) {
     constexpr long step = 4 * point_lanes;
     const long padded = (n + step - 1) / step * step;
-    const MoveBuffer<T> turned(dims * padded);
+    const Scratch<T> turned(dims * padded);
     turn_points(n, dims, x, padded, static_cast<T>(__builtin_inf()), turned.data());
     long block = nearest_bytes / static_cast<long>(sizeof(T)) / (dims < 1 ? 1 : dims) / step * step;
     if (block < step) block = step;
