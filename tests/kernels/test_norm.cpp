@@ -1,7 +1,8 @@
 // Layer norm, RMS norm and batch norm against the plain loops in double, forward and backward.
 #include "numbers.hpp"
 
-#include <tenon/kernels/cpu/norm.hpp>
+#include <tenon/kernels/cpu/batch_norm.hpp>
+#include <tenon/kernels/cpu/layer_norm.hpp>
 
 #include <cmath>
 #include <cstring>

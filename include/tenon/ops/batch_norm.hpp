@@ -1,6 +1,7 @@
 // Batch norm: every channel (axis 1) over all other axes, from the statistics of the batch or from running ones.
 #pragma once
 
+#include <tenon/kernels/cpu/batch_norm.hpp>
 #include <tenon/ops/layer_norm.hpp>
 #if TENON_CUDA
 #include <tenon/kernels/cuda/channel_norm.cuh>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <tenon/autograd/operation_node.hpp>
-#include <tenon/kernels/cpu/norm.hpp>
+#include <tenon/kernels/cpu/layer_norm.hpp>
 #include <tenon/ops/axis.hpp>
 #include <tenon/ops/copy.hpp>
 #if TENON_CUDA

@@ -1,11 +1,11 @@
 // Group norm: the channels of an image in groups, each normalised by its own mean and variance, then scaled and shifted channel
 // by channel. With one channel per group it is instance norm, with one group layer norm over the image.
 //
-// Statistics as in norm.hpp: float sums for 16-bit types, blocks of them added in double, the variance from squared distances.
+// Statistics as in batch_norm.hpp: float sums for 16-bit types, blocks of them added in double, the variance from squared distances.
 #pragma once
 
+#include <tenon/kernels/cpu/batch_norm.hpp>
 #include <tenon/kernels/cpu/each.hpp>
-#include <tenon/kernels/cpu/norm.hpp>
 
 namespace tenon {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -124,7 +124,7 @@ void group_norm(const GroupShape& s, const T* x, const T* weight, const T* bias,
     const long size = s.row();
     if (s.rows() <= 0 || size <= 0) return;
     const GroupApplyStep<T> apply{s, x, weight, bias, mean, rstd, y};
-    long per = impl::norm_task / size;
+    long per = impl::channel_task / size;
     if (per < 1) per = 1;
     parallel_for((s.rows() + per - 1) / per, [&](long task) {
         for (long row = task * per; row < (task + 1) * per && row < s.rows(); ++row) {
@@ -171,7 +171,7 @@ void group_norm_backward(const GroupShape& s, const T* x, const T* weight, const
     double *planes = workspace, *means = workspace + 2 * s.planes();
     const GroupMeansStep<T> row_means{s, planes, weight, rstd, means};
     const GroupGradientStep<T> gradient{s, x, weight, dy, mean, rstd, means, dx, add_dx};
-    long per = size > 0 ? impl::norm_task / size : 0;
+    long per = size > 0 ? impl::channel_task / size : 0;
     if (per < 1) per = 1;
     if (size > 0)
         parallel_for((s.rows() + per - 1) / per, [&](long task) {

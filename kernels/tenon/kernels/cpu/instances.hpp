@@ -4,6 +4,7 @@
 #pragma once
 
 #include <tenon/kernels/cpu/attention.hpp>
+#include <tenon/kernels/cpu/batch_norm.hpp>
 #include <tenon/kernels/cpu/conv.hpp>
 #include <tenon/kernels/cpu/cross_entropy.hpp>
 #include <tenon/kernels/cpu/gather.hpp>
@@ -11,7 +12,6 @@
 #include <tenon/kernels/cpu/gemm_half.hpp>
 #include <tenon/kernels/cpu/gemm_int8.hpp>
 #include <tenon/kernels/cpu/graph/instances.hpp>
-#include <tenon/kernels/cpu/norm.hpp>
 #include <tenon/kernels/cpu/recurrent.hpp>
 #include <tenon/kernels/cpu/reduce.hpp>
 #include <tenon/kernels/cpu/rng.hpp>

@@ -1,4 +1,4 @@
-// Normalisation of channels: batch norm, forward and backward (cpu/norm.hpp).
+// Normalisation of channels: batch norm, forward and backward (cpu/batch_norm.hpp).
 //
 // The points of each channel are cut into parts by their number; a block sums a part of one channel, or, where few points
 // lie next to one another, of 32 neighbouring columns. Memory moved: x twice and y once; backward x and dy twice, dx once.

@@ -1,4 +1,4 @@
-// Normalisation of rows: layer norm and RMS norm, forward and backward (cpu/norm.hpp).
+// Normalisation of rows: layer norm and RMS norm, forward and backward (cpu/layer_norm.hpp).
 //
 // Memory moved: x and y once (the statistics' passes over a row find it in cache); backward x, dy and dx once, and x and dy
 // once more for the gradients of weight and bias, which are sums over rows in fixed chunks.
