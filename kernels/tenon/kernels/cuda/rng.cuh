@@ -224,9 +224,9 @@ inline void integers(Key key, long n, std::int64_t* out, std::int64_t low, std::
 // Sorted on the host: it is drawn once for an epoch.
 inline void permutation(Key key, long n, std::int64_t* out) {
     if (n <= 0) return;
-    const cpu::impl::rng::Scratch host(static_cast<std::size_t>(n) * sizeof(std::int64_t));
-    cpu::permutation(key, n, static_cast<std::int64_t*>(host.memory));
-    cuda_detail::copy_in(cuda_detail::current_device(), out, host.memory, static_cast<std::size_t>(n) * sizeof(std::int64_t));
+    const tenon::detail::Scratch<std::int64_t> host(n);
+    cpu::permutation(key, n, host.data());
+    cuda_detail::copy_in(cuda_detail::current_device(), out, host.data(), static_cast<std::size_t>(n) * sizeof(std::int64_t));
 }
 template <class T>
 void dropout(Key key, long n, const T* x, T* y, double p, std::uint64_t first = 0) {
