@@ -1,10 +1,13 @@
 // What a training program does, on the CPU or on a GPU: fused formulas and their gradients, reductions, rows, sorts, products,
-// the optimiser, a small network's step. Bandwidths are compared with a copy in the same run; times bear the names of
+// the optimiser, a small network's step, sums and attention over a graph. Bandwidths are compared with a copy in the same run; times bear the names of
 // torch_cuda.py.
 //
 // Usage: bench_device [--device cpu|cuda] [--tiny]
 #include "on_device.hpp"
+#include "rmat.hpp"
 
+#include <tenon/graph/conv/gat.hpp>
+#include <tenon/graph/edges.hpp>
 #include <tenon/ops/matmul_half.hpp>
 #include <tenon/runtime/graph.hpp>
 #include <tenon/runtime/precision.hpp>
@@ -152,6 +155,45 @@ void network(const Cases& c) {
     run("mlp 784-256-128-10 b128 adam step in a graph", true);
 }
 
+// Over a graph that no cache holds: 2^20 nodes, 2^24 edges (on the CPU fewer).
+void graphs(const Cases& c) {
+    const int scale = c.tiny() ? 6 : c.device().is_cpu() ? 16 : 20;
+    const graph::Graph g = graph::Graph::from_edges(rmat::edges(scale), 1l << scale).to(c.device());
+    static_cast<void>(g.out());
+    const std::string on = "rmat" + std::to_string(scale) + " ";
+    const double nodes = static_cast<double>(g.nodes()), edges = static_cast<double>(g.edges());
+    const auto w = uniform<float>({g.edges()}, Key{1}, {0, 1}, c.device());
+    for (const long f : {16l, 64l, 128l}) {
+        const auto x = randn<float>({g.nodes(), f}, Key{2}, c.device()).require_grad(), dy = randn<float>({g.nodes(), f}, Key{3}, c.device());
+        const std::string size = " F" + std::to_string(f);
+        // A neighbour's row, its number and a weight for each edge; the result once.
+        const double row = 4 * static_cast<double>(f), bytes = edges * (row + 8) + nodes * row;
+        c.moves(on + "spmm" + size, bytes, [&] {
+            const no_grad guard;
+            const Tensor<float, 2> y = graph::aggregate<graph::sum>(g, x, w);
+        });
+        c.moves(on + "spmm forward+backward" + size, 2 * bytes, [&] {
+            graph::aggregate<graph::sum>(g, x, w).backward(dy);
+            x.zero_grad();
+        });
+        if (f == 128) continue;  // messages and their gradients would fill the memory
+        c.takes(on + "gather, scatter forward+backward" + size, [&] {
+            const Tensor<float, 2> m = graph::gather_sources(g, x) * w.reshape({g.edges(), 1});
+            Tensor<float, 2>(graph::aggregate_edges(graph::sum, g, m)).backward(dy);
+            x.zero_grad();
+        });
+        const graph::GATConv<float> gat = to(graph::GATConv<float>(f, f / 8, Key{5}, {.heads = 8, .add_self_loops = false}), c.device());
+        c.takes(on + "gat of 8 heads forward" + size, [&] {
+            const no_grad guard;
+            const Tensor<float, 2> y = gat(x, g);
+        });
+        c.takes(on + "gat of 8 heads forward+backward" + size, [&] {
+            Tensor<float, 2>(gat(x, g)).backward(dy);
+            x.zero_grad();
+        });
+    }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -163,4 +205,5 @@ int main(int count, char** arguments) {
     products(cases);
     optimisers(cases);
     network(cases);
+    graphs(cases);
 }

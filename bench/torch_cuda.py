@@ -1,6 +1,8 @@
 """PyTorch's side of bench_device, on a GPU: the same cases under the same names, one JSON line each. Called by bench/run.sh --cuda.
 
     torch_cuda.py [--tiny]      with --tiny also on a machine without a GPU, to see that everything runs
+
+Attention over a graph needs torch_geometric; without it those cases are left out.
 """
 
 import json
@@ -9,6 +11,8 @@ import time
 
 import torch
 import torch.nn.functional as F
+
+import rmat
 
 tiny = "--tiny" in sys.argv
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -120,7 +124,51 @@ def network():
     takes("adam 64M parameters", torch.optim.Adam([p], fused=True).step)
 
 
+def graphs():
+    scale = 6 if tiny else 20
+    nodes, on = 1 << scale, f"rmat{scale} "
+    source, target = edges = torch.from_numpy(rmat.edges(scale)).to(device)
+    w = torch.rand(edges.shape[1], device=device)
+
+    def csr(rows, columns):
+        """With every edge: coalesce() would make one of those between the same nodes."""
+        order = torch.argsort(rows * nodes + columns, stable=True)
+        pointers = torch.cat([torch.zeros(1, dtype=torch.long, device=device), torch.bincount(rows, minlength=nodes).cumsum(0)])
+        return torch.sparse_csr_tensor(pointers.int(), columns[order].int(), w[order], (nodes, nodes))
+
+    matrix, transposed = csr(target, source), csr(source, target)
+    try:
+        from torch_geometric.nn import GATConv
+    except ImportError:
+        GATConv = None
+    for f in (16, 64, 128):
+        x, dy = torch.randn(nodes, f, device=device), torch.randn(nodes, f, device=device)
+        leaf = x.clone().requires_grad_()
+        takes(f"{on}spmm F{f}", lambda: matrix @ x)
+        takes(f"{on}spmm forward+backward F{f}", lambda: (matrix @ x, transposed @ dy))
+        if f == 128:
+            continue
+
+        def backward(result):
+            result.backward(dy)
+            leaf.grad = None
+
+        takes(f"{on}gather, scatter forward+backward F{f}",
+              lambda: backward(torch.zeros(nodes, f, device=device).index_add(0, target, leaf.index_select(0, source) * w[:, None])))
+        if GATConv is None:
+            continue
+        layer = GATConv(f, f // 8, heads=8, add_self_loops=False).to(device)
+
+        def forward():
+            with torch.no_grad():
+                layer(leaf, edges)
+
+        takes(f"{on}gat of 8 heads forward F{f}", forward)
+        takes(f"{on}gat of 8 heads forward+backward F{f}", lambda: backward(layer(leaf, edges)))
+
+
 formulas()
 sorting()
 products()
 network()
+graphs()

@@ -46,7 +46,7 @@ elif [ "${1:-}" = --cuda ]; then
     run_suite cuda build/cuda -- "$@"
     command -v compute-sanitizer > /dev/null || { echo "tests/run.sh --cuda: this toolkit has no compute-sanitizer, which comes next" >&2; exit 2; }
     for tool in memcheck racecheck initcheck synccheck; do
-        for program in expressions memory softmax reduce scatter matmul; do
+        for program in expressions memory softmax reduce scatter matmul segment message layers pools points; do
             echo "compute-sanitizer --tool $tool: $program"
             options=(--tool "$tool" --error-exitcode 1 --print-limit 5)
             # Some tests provoke errors of the runtime, such as memory that there is not.

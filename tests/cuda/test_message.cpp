@@ -2,6 +2,7 @@
 #include "device_agreement.hpp"
 
 #include <tenon/graph/attention.hpp>
+#include <tenon/graph/basis.hpp>
 #include <tenon/graph/message.hpp>
 
 using namespace tenon;
@@ -90,6 +91,45 @@ TEST_CASE("attention with targets and sources of ten thousand edges") {
     close(dh1, dh, 1e-10);
     close(ds1, ds, 1e-9);
     close(dt1, dt, 1e-9);
+}
+
+// Every way of sharing out columns: neighbouring ones, every 32nd, one each; tiles that begin within a head.
+TEMPLATE_TEST_CASE("sums and attention of odd widths, with long rows and empty ones", "", float, double, half) {
+    using T = TestType;
+    const Graph g = hubs(40, 150, 530), there = g.to(gpu);
+    for (const auto& [heads, width] : {std::pair{1l, 1l}, {1l, 3l}, {1l, 7l}, {1l, 16l}, {1l, 33l}, {1l, 100l}, {1l, 129l}, {3l, 1l},
+                                       {40l, 1l}, {11l, 3l}, {5l, 7l}, {2l, 8l}, {3l, 12l}, {7l, 33l}}) {
+        CAPTURE(heads, width);
+        const auto h = device_agreement::eighths<T>({40, heads, width}, 1);
+        const auto w = device_agreement::eighths<T>({g.edges(), heads}, 2);
+        const auto s = device_agreement::eighths<T>({40, heads}, 3), t = device_agreement::eighths<T>({40, heads}, 4);
+        // Sums of eighths' products are exact, those of ten thousands in half, too, as they are added in float.
+        CHECK(device_agreement::same(graph::aggregate<graph::sum>(there, h.to(gpu), w.to(gpu)), graph::aggregate<graph::sum>(g, h, w)));
+        CHECK(device_agreement::same(graph::aggregate<graph::sum>(there, h.to(gpu)), graph::aggregate<graph::sum>(g, h)));
+        device_agreement::agree([&](Device d, const auto& a, const auto& b) { return graph::aggregate<graph::mean>(d.is_cpu() ? g : there, a, b); }, h, w);
+        device_agreement::agree([&](Device d, const auto& a, const auto& b, const auto& c) { return graph::gat_aggregate(d.is_cpu() ? g : there, a, b, c); }, h, s, t);
+    }
+}
+
+TEST_CASE("rows of a table that lies one element off are no vectors") {
+    const Graph g = hubs(40, 150, 30), there = g.to(gpu);
+    const auto all_of = device_agreement::eighths<float>({40 * 16 + 1}, 1);
+    const auto off = [&](Device d) { return Tensor<float, 1>(all_of.to(d)(slice(1, 641))).reshape({40, 16}); };
+    CHECK(device_agreement::same(graph::aggregate<graph::sum>(there, off(gpu)), graph::aggregate<graph::sum>(g, off(cpu))));
+}
+
+TEST_CASE("rows of sums of bases on the device, of odd sizes") {
+    for (const auto& [kinds, rows, edges, bases, width] :
+         {std::tuple{1l, 1l, 0l, 1l, 1l}, {1l, 2l, 5l, 1l, 3l}, {3l, 7l, 40l, 9l, 1l}, {46l, 30l, 700l, 30l, 17l}, {2l, 3l, 900l, 5l, 33l}}) {
+        CAPTURE(kinds, rows, edges, bases, width);
+        const auto index = empty<std::int64_t>({2, edges});
+        for (long e = 0; e < edges; ++e) index.data()[e] = e * e % 101 % kinds, index.data()[edges + e] = (e * 37 + 5) % 211 % rows;
+        const Graph g = Graph::bipartite(index, kinds, rows), there = g.to(gpu);
+        const auto run = [&](Device d, const auto& weight, const auto& table) { return graph::basis_rows(d.is_cpu() ? g : there, weight, table); };
+        device_agreement::agree(1e-11, run, device_agreement::fiftieths<double>({kinds, bases}), device_agreement::fiftieths<double>({bases, rows, width}, 2));
+        // Sums of eighths' products are exact.
+        device_agreement::agree(0.0, run, device_agreement::eighths<float>({kinds, bases}, 1), device_agreement::eighths<float>({bases, rows, width}, 2));
+    }
 }
 
 TEST_CASE("messages that are formulas") {

@@ -1,157 +1,28 @@
 // What must hold of every convolution: of batches, threads, orders of nodes and edges, and of graphs with next to nothing in them.
-#include <tenon/graph/conv/agnn.hpp>
-#include <tenon/graph/conv/appnp.hpp>
-#include <tenon/graph/conv/arma.hpp>
-#include <tenon/graph/conv/cheb.hpp>
-#include <tenon/graph/conv/edge_conv.hpp>
-#include <tenon/graph/conv/gated_graph.hpp>
-#include <tenon/graph/conv/gatv2.hpp>
-#include <tenon/graph/conv/gcn.hpp>
-#include <tenon/graph/conv/gin.hpp>
-#include <tenon/graph/conv/gmm.hpp>
-#include <tenon/graph/conv/graph_conv.hpp>
-#include <tenon/graph/conv/nn_conv.hpp>
-#include <tenon/graph/conv/rgcn.hpp>
-#include <tenon/graph/conv/sage.hpp>
-#include <tenon/graph/conv/sg.hpp>
-#include <tenon/graph/conv/spline.hpp>
-#include <tenon/graph/conv/transformer.hpp>
-#include <tenon/tenon.hpp>
+#include "every_layer.hpp"
 
 #include <catch2/catch.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <string>
-#include <vector>
 
-using namespace tenon;
-using graph::Graph;
+using namespace every_layer;
 
 namespace {
 
-using X = Tensor<float, 2>;
-
-constexpr long in = 5, relations = 3;
-
-// A graph, features of its nodes, and two numbers between 0 and 1, a positive weight and a type for each edge.
-struct Input {
-    Graph g;
-    X x, e;
-    Tensor<float, 1> w;
-    Tensor<std::int64_t, 1> types;
-};
-struct Layer {
-    std::string name;
-    std::function<X(const Input&)> run;
-    bool extremes = false;  // of several edges the largest: duplicates change nothing
-};
-
-const std::vector<Layer>& layers() {
-    static const std::vector<Layer> all_layers = [] {
+const Layers& layers() {
+    static const Layers all_layers = [] {
         const Key key{11};
-        std::vector<Layer> list;
-        const auto plain = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g)); }});
-        };
-        const auto weighted = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.w)); }});
-        };
-        const auto attributed = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.e)); }});
-        };
-        const auto typed = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.types)); }});
-        };
-        weighted("GCN", graph::GCNConv<>(in, 4, key));
-        weighted("GCN that widens", graph::GCNConv<>(in, 9, key));
-        weighted("SGC", graph::SGConv<>(in, 4, 2, key));
-        weighted("APPNP", graph::APPNP<>(3, 0.1));
-        weighted("Cheb", graph::ChebConv<>(in, 4, 3, key));
-        weighted("TAG", graph::TAGConv<>(in, 4, 2, key));
-        graph::ArmaOptions arma;
-        arma.stacks = arma.layers = 2;
-        weighted("ARMA", graph::ARMAConv<>(in, 4, key, arma));
-        graph::GatConvOptions gat;
-        gat.heads = 2;
-        plain("GAT", graph::GATConv<>(in, 4, key, gat));
-        plain("GATv2", graph::GATv2Conv<>(in, 4, key, gat));
-        gat.edge_dim = 2, gat.concat = false;
-        attributed("GAT with edges", graph::GATConv<>(in, 4, key, gat));
-        attributed("GATv2 with edges", graph::GATv2Conv<>(in, 4, key, gat));
-        graph::TransformerConvOptions transformer;
-        transformer.heads = 2;
-        plain("Transformer", graph::TransformerConv<>(in, 4, key, transformer));
-        transformer.edge_dim = 2;
-        attributed("Transformer with edges", graph::TransformerConv<>(in, 4, key, transformer));
-        plain("AGNN", graph::AGNNConv<>());
-        plain("SAGE", graph::SAGEConv<>(in, 4, key));
-        graph::SageOptions sage;
-        sage.aggregation = graph::max, sage.project = true, sage.normalize = true;
-        plain("SAGE of maxima", graph::SAGEConv<>(in, 4, key, sage));
-        list.back().extremes = true;
-        weighted("GraphConv", graph::GraphConv<>(in, 4, key));
-        weighted("GraphConv of means", graph::GraphConv<>(in, 4, key, graph::mean));
-        plain("GIN", graph::GINConv<nn::Linear<>>(nn::Linear<>(in, 4, key), 0.2, true));
-        attributed("GINE", graph::GINEConv<nn::Linear<>>(nn::Linear<>(in, 4, key), 2, in, key.split(1)));
-        weighted("GatedGraph", graph::GatedGraphConv<>(6, 2, key));
-        attributed("NNConv", graph::NNConv<nn::Linear<>>(in, 4, nn::Linear<>(2, 3, key), 3, key.split(1)));
-        attributed("GMM", graph::GMMConv<>(in, 4, 2, 3, key));
-        plain("EdgeConv", graph::EdgeConv<nn::Linear<>>(nn::Linear<>(2 * in, 4, key)));
-        list.back().extremes = true;
-        const graph::PointNetConv<nn::Linear<>> point(nn::Linear<>(in + 2, 4, key));
-        list.push_back({"PointNet", [point](const Input& i) { return point(i.x, X(i.x(all, slice(0, 2)) * 0.5f), i.g); }, true});
-        typed("RGCN", graph::RGCNConv<>(in, 4, relations, key));
-        typed("RGCN of bases", graph::RGCNConv<>(in, 4, relations, 2, key));
-        graph::RgcnOptions maxima;
-        maxima.aggregation = graph::max;
-        typed("RGCN of maxima", graph::RGCNConv<>(in, 4, relations, key, maxima));
-        list.back().extremes = true;
-        graph::RgcnOptions blocks;
-        blocks.blocks = 5;
-        typed("RGCN of blocks", graph::RGCNConv<>(in, 10, relations, key, blocks));
-        attributed("Spline", graph::SplineConv<>(in, 4, {5, 3}, key));
-        graph::SplineConvOptions closed;
-        closed.open = false, closed.degree = 2, closed.aggregation = graph::sum;
-        attributed("Spline, closed", graph::SplineConv<>(in, 4, {4, 5}, key, closed));
+        Layers list;
+        add_products(list, key);
+        add_attention(list, key);
+        add_edge_networks(list, key);
+        add_kinds(list, key);
         return list;
     }();
     return all_layers;
 }
 
-// Numbers for each edge that depend on its ends alone.
-Input make(long nodes, const std::vector<std::pair<long, long>>& edges, Key key) {
-    Input i;
-    const long count = static_cast<long>(edges.size());
-    const auto index = empty<std::int64_t>({2, count});
-    i.e = empty<float>({count, 2});
-    i.w = empty<float>({count});
-    i.types = empty<std::int64_t>({count});
-    for (long k = 0; k < count; ++k) {
-        const auto [a, b] = edges[static_cast<std::size_t>(k)];
-        index.data()[k] = a;
-        index.data()[count + k] = b;
-        i.e.data()[2 * k] = static_cast<float>((7 * a + 3 * b) % 11) / 11;
-        i.e.data()[2 * k + 1] = static_cast<float>((5 * a + 2 * b) % 13) / 12;
-        i.w.data()[k] = static_cast<float>(1 + (a + 2 * b) % 4) / 2;
-        i.types.data()[k] = (a + b) % relations;
-    }
-    i.g = Graph::from_edges(index, nodes);
-    i.x = randn<float>({nodes, in}, key);
-    return i;
-}
-// Pairs without repetition, some of them loops.
-std::vector<std::pair<long, long>> some_edges(long nodes, long count, Key key) {
-    const auto draw = uniform<double>({count, 2}, key);
-    const auto node = [&](long k) { return static_cast<long>(draw.data()[k] * static_cast<double>(nodes)); };
-    std::vector<std::pair<long, long>> edges;
-    for (long k = 0; k < count; ++k) edges.push_back({node(2 * k), node(2 * k + 1)});
-    std::sort(edges.begin(), edges.end());
-    edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
-    return edges;
-}
 // Edges in another order.
 Input reordered(const Input& i, const std::vector<long>& order) {
     Input o = i;

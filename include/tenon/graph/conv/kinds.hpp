@@ -56,39 +56,64 @@ inline KindPlaces kind_places(long count, const std::int64_t* source, const std:
     return result;
 }
 
-// The last places that were made for a graph, kept with it: found again by the tensor that names the kinds (its storage, place and
-// version) and some numbers.
-struct KeptPlaces final : graph_detail::Attachment {
+// The last values that were made for a graph from tensors and numbers, kept with it: found again by the tensors (their storage, place and
+// version) and the numbers. What takes a walk on the host is done once, and nothing waits for a device in every call.
+template <class Value, int Many>
+struct KeptValues final : graph_detail::Attachment {
     struct Entry {
-        detail::AnyTensor of;  // held, so that no other tensor can come to lie there
-        unsigned version = 0;
+        bool made = false;
+        std::vector<detail::AnyTensor> of;  // held, so that no other tensors can come to lie there
+        std::vector<unsigned> versions;
         std::vector<long> key;
-        KindPlaces places;
+        Value value;
     };
-    KeptPlaces() : Attachment(Graph::kind_of<KeptPlaces>()) {}
+    KeptValues() : Attachment(Graph::kind_of<KeptValues>()) {}
     mutable int lock = 0;
-    mutable Entry entries[4];
+    mutable Entry entries[Many];
     mutable int oldest = 0;
 };
+inline bool same_place(const detail::Record* a, const detail::Record* b) {
+    bool same = a->storage == b->storage && a->offset == b->offset && a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; ++i) same = a->dims()[i] == b->dims()[i] && a->strides()[i] == b->strides()[i];
+    return same;
+}
+template <class Value, int Many = 4, class Make>
+Value kept(const Graph& g, const std::vector<detail::AnyTensor>& of, const std::vector<long>& key, Make make) {
+    using Values = KeptValues<Value, Many>;
+    const Values& all_kept = g.attached<Values>([](const Values&) { return true; }, [] { return new Values; });
+    const auto fits = [&](const typename Values::Entry& entry) {
+        bool same = entry.made && entry.key == key && entry.of.size() == of.size();
+        for (std::size_t i = 0; same && i < of.size(); ++i)
+            same = entry.versions[i] == of[i]->storage->version && same_place(entry.of[i].get(), of[i].get());
+        return same;
+    };
+    {
+        const detail::FirstUse guard(all_kept.lock);
+        for (const auto& entry : all_kept.entries)
+            if (fits(entry)) return entry.value;
+    }
+    std::vector<unsigned> versions;
+    for (const detail::AnyTensor& x : of) versions.push_back(x->storage->version);
+    const Value value = make();
+    const detail::FirstUse guard(all_kept.lock);
+    all_kept.entries[all_kept.oldest] = {true, of, versions, key, value};
+    all_kept.oldest = (all_kept.oldest + 1) % Many;
+    return value;
+}
 template <class X, class Make>
 KindPlaces kept_places(const Graph& g, const X& of, const std::vector<long>& key, Make make) {
-    const KeptPlaces& kept = g.attached<KeptPlaces>([](const KeptPlaces&) { return true; }, [] { return new KeptPlaces; });
-    const detail::Record* const now = of.record();
-    {
-        const detail::FirstUse guard(kept.lock);
-        for (const KeptPlaces::Entry& entry : kept.entries) {
-            if (!entry.of || entry.key != key || entry.version != now->storage->version) continue;
-            bool same = entry.of->storage == now->storage && entry.of->offset == now->offset && entry.of->rank == now->rank;
-            for (int i = 0; same && i < now->rank; ++i)
-                same = entry.of->dims()[i] == now->dims()[i] && entry.of->strides()[i] == now->strides()[i];
-            if (same) return entry.places;
-        }
-    }
-    const KindPlaces places = make();
-    const detail::FirstUse guard(kept.lock);
-    kept.entries[kept.oldest] = {of.detach().any(), now->storage->version, key, places};
-    kept.oldest = (kept.oldest + 1) % 4;
-    return places;
+    return kept<KindPlaces>(g, {of.detach().any()}, key, make);
+}
+
+// 1 / the number of edges of every target (1 without any), [targets, 1].
+template <class T>
+Tensor<T, 2> mean_shares(const Graph& g) {
+    return kept<Tensor<T, 2>>(g, {}, {}, [&] {
+        const no_grad guard;
+        const Tensor<std::int32_t, 1> begins = g.in().pointers, count = begins(slice(1, g.targets() + 1)) - begins(slice(0, g.targets()));
+        const Tensor<T, 1> share = T(1) / maximum(cast<T>(count), T(1));
+        return share.reshape({g.targets(), 1});
+    });
 }
 
 // At every target the sum over its places of times(rows of a kind, kind), rows [places, in] -> [targets, out].

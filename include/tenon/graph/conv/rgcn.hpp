@@ -81,8 +81,8 @@ struct RgcnOptions {
 // out / blocks]; all, comp [relations, bases] and root [in, out] begin as glorot, bias zeros. x [N, in], or an empty handle: nodes without
 // features, whose rows of the matrices stand for them (in = N; not with blocks): looked up, and with bases only those that are looked up
 // are made. What is stored beyond that is a row of x for each pair of a target and a relation. Extremes are those of x_j, before the
-// matrix. norm, of a mean: relation_norm, computed once; empty: in every call that needs it. How the edges are sorted by relation is kept
-// with the graph. Throws ShapeError, ValueError, IndexError.
+// matrix. norm, of a mean: relation_norm; empty: computed where it is needed. That and how the edges are sorted by relation are
+// found on the host once and kept with the graph. Throws ShapeError, ValueError, IndexError.
 template <class T = float>
 struct RGCNConv {
     Tensor<T, 3> weight;
@@ -171,6 +171,10 @@ private:
             return contiguous(y.template permute<1, 0, 2>()).reshape({count, out});
         });
     }
+    Tensor<T, 1> kept_norm(const Graph& g, const Tensor<std::int64_t, 1>& edge_type) const {
+        const auto make = [&] { return relation_norm<T>(g, edge_type, relations); };
+        return impl::kept<Tensor<T, 1>>(g, {edge_type.detach().any()}, {relations}, make);
+    }
     // Without features: a row for each pair of a node and a relation of an edge of its, which its edges of that relation share.
     Tensor<T, 2> rows_of_bases(const Graph& g, const Tensor<std::int64_t, 1>& edge_type, const Tensor<T, 1>& norm) const {
         const impl::KindPlaces places = impl::kept_places(g, edge_type, {relations, 2}, [&] {
@@ -181,7 +185,7 @@ private:
         });
         const Tensor<T, 2> rows = basis_rows(places.near, comp, weight);
         if (options.aggregation == Aggregation::sum) return aggregate<sum>(places.far, rows);
-        return aggregate<sum>(places.far, rows, norm.has_value() ? norm : relation_norm<T>(g, edge_type, relations));
+        return aggregate<sum>(places.far, rows, norm.has_value() ? norm : kept_norm(g, edge_type));
     }
 };
 

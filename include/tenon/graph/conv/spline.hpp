@@ -21,6 +21,7 @@ struct SplineKernel {
     Tensor<std::uint8_t, 1> open;
     long degree = 1, dim = 0, functions = 1;
 
+    SplineKernel() = default;
     SplineKernel(const Tensor<std::int64_t, 1>& kernel_size, const Tensor<std::uint8_t, 1>& is_open, long of_degree)
         : sizes(contiguous(kernel_size).to(cpu)), open(contiguous(is_open).to(cpu)), degree(of_degree), dim(kernel_size.size()) {
         if (degree < 1 || degree > 3) fail<ValueError>("spline_basis: degree ", degree, ", expected 1, 2 or 3");
@@ -36,19 +37,23 @@ struct SplineKernel {
     // Between knots, from coordinate 0 to 1.
     long steps(long d) const { return open.data()[d] != 0 ? size(d) - degree : size(d); }
 
-    // Coordinates in units of knots.
+    // What makes coordinates units of knots, [dim].
     template <class T>
-    Tensor<T, 2> stretched(const Tensor<T, 2>& pseudo) const {
-        if (pseudo.shape(1) != dim)
-            fail<ShapeError>("spline_basis: pseudo-coordinates ", pseudo.record()->description(), " for a kernel of ", dim, " axes");
-        const Tensor<T, 1> scale = empty<T>({dim});
-        for (long d = 0; d < dim; ++d) scale.data()[d] = static_cast<T>(steps(d));
-        return pseudo * scale.to(pseudo.device());
+    Tensor<T, 1> scale(Device device) const {
+        const Tensor<T, 1> result = empty<T>({dim});
+        for (long d = 0; d < dim; ++d) result.data()[d] = static_cast<T>(steps(d));
+        return result.to(device);
     }
     template <class T>
-    Tensor<std::int64_t, 2> index(const Tensor<T, 2>& pseudo) const {
+    Tensor<T, 2> stretched(const Tensor<T, 2>& pseudo, const Tensor<T, 1>& by) const {
+        if (pseudo.shape(1) != dim)
+            fail<ShapeError>("spline_basis: pseudo-coordinates ", pseudo.record()->description(), " for a kernel of ", dim, " axes");
+        return pseudo * by;
+    }
+    template <class T>
+    Tensor<std::int64_t, 2> index(const Tensor<T, 2>& pseudo, const Tensor<T, 1>& by) const {
         const long edges = pseudo.shape(0);
-        const Tensor<T, 2> given = contiguous(pseudo.detach()).to(cpu), below = Tensor<T, 2>(floor(stretched(pseudo.detach()))).to(cpu);
+        const Tensor<T, 2> given = contiguous(pseudo.detach()).to(cpu), below = Tensor<T, 2>(floor(stretched(pseudo.detach(), by))).to(cpu);
         const Tensor<std::int64_t, 2> result = empty<std::int64_t>({edges, functions});
         for (long e = 0; e < edges; ++e) {
             for (long d = 0; d < dim; ++d)
@@ -68,9 +73,9 @@ struct SplineKernel {
         return result;
     }
     template <class T>
-    Tensor<T, 2> weights(const Tensor<T, 2>& pseudo) const {
+    Tensor<T, 2> weights(const Tensor<T, 2>& pseudo, const Tensor<T, 1>& by) const {
         const long edges = pseudo.shape(0);
-        const Tensor<T, 2> v = stretched(pseudo), f = v - floor(v.detach());
+        const Tensor<T, 2> v = stretched(pseudo, by), f = v - floor(v.detach());
         const T sixth = static_cast<T>(1.0 / 6), two_thirds = static_cast<T>(2.0 / 3);
         std::vector<Tensor<T, 2>> pieces;
         if (degree == 1) {
@@ -103,8 +108,9 @@ template <class T>
 [[nodiscard]] SplineBasis<T> spline_basis(const Tensor<T, 2>& pseudo, const Tensor<std::int64_t, 1>& kernel_size,
                                           const Tensor<std::uint8_t, 1>& open, long degree) {
     const impl::SplineKernel kernel(kernel_size, open, degree);
-    const Tensor<std::int64_t, 2> index = kernel.index(pseudo);
-    return {kernel.weights(pseudo), index};
+    const Tensor<T, 1> scale = kernel.template scale<T>(pseudo.device());
+    const Tensor<std::int64_t, 2> index = kernel.index(pseudo, scale);
+    return {kernel.weights(pseudo, scale), index};
 }
 
 }  // namespace TENON_CONFIG_NAMESPACE
@@ -117,7 +123,8 @@ struct SplineConvOptions {
 };
 
 // y_i = mean over the edges j -> i of x_j times the sum over s of B_s(e_ji) weight[s], + x_i W_root' + b; B as in spline_basis at the
-// edge's pseudo-coordinates e [edges, dim], between 0 and 1; which matrices they choose is kept with the graph. weight [product of
+// edge's pseudo-coordinates e [edges, dim], between 0 and 1; which matrices they choose is found on the host once and kept with the
+// graph, until other coordinates come or these are written to. weight [product of
 // kernel_size, in, out] uniform in +-1 / sqrt(product * in), lin: PyTorch's default, bias zeros. Stored are the rows that come together
 // at one matrix and target, never edges x features. Throws ShapeError, ValueError. Derivatives of x, e and the weights.
 template <class T = float>
@@ -172,12 +179,18 @@ private:
         if (o.aggregation != Aggregation::sum && o.aggregation != Aggregation::mean)
             fail<ValueError>("SplineConv: the aggregation is neither the sum nor the mean");
     }
+    // (Of sizes on a device nothing is read in every call; those on the host may have been written to behind the tensor's back.)
+    impl::SplineKernel sizes_on_host(const Graph& g) const {
+        const auto read = [&] { return impl::SplineKernel(kernel_size, is_open_spline, options.degree); };
+        if (kernel_size.device().is_cpu() && is_open_spline.device().is_cpu()) return read();
+        return impl::kept<impl::SplineKernel, 16>(g, {kernel_size.detach().any(), is_open_spline.detach().any()}, {options.degree}, read);
+    }
     Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& own, const Graph& g, const Tensor<T, 2>& edge_attr) const {
         const long in = weight.shape(1), out = weight.shape(2), matrices = weight.shape(0), edges = g.edges();
         if (x.shape(1) != in) fail<ShapeError>("SplineConv: x is ", x.record()->description(), ", expected ", in, " features");
         if (edge_attr.shape(0) != edges)
             fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
-        const impl::SplineKernel kernel(kernel_size, is_open_spline, options.degree);
+        const impl::SplineKernel kernel = sizes_on_host(g);
         const long functions = kernel.functions;
         // All three are open to whoever loads a checkpoint or writes to them.
         long sizes = 1;
@@ -186,8 +199,9 @@ private:
         check(options);
         std::vector<long> key{-options.degree};
         for (long d = 0; d < kernel.dim; ++d) key.push_back(2 * kernel.size(d) + (kernel.open.data()[d] != 0 ? 1 : 0));
+        const Tensor<T, 1> scale = impl::kept<Tensor<T, 1>>(g, {}, key, [&] { return kernel.template scale<T>(g.device()); });
         const impl::KindPlaces places = impl::kept_places(g, edge_attr, key, [&] {
-            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu), matrix = kernel.index(edge_attr);
+            const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu), matrix = kernel.index(edge_attr, scale);
             std::vector<std::int64_t> source(static_cast<std::size_t>(edges * functions)), target(source.size());
             for (long e = 0; e < edges; ++e)
                 for (long s = 0; s < functions; ++s) {
@@ -198,19 +212,11 @@ private:
             return impl::kind_places(edges * functions, source.data(), target.data(), matrix.data(), g.sources(), g.targets(), matrices,
                                      g.device());
         });
-        const Tensor<T, 2> near = aggregate<sum>(places.near, x, kernel.weights(edge_attr).reshape({edges * functions}));
+        const Tensor<T, 2> near = aggregate<sum>(places.near, x, kernel.weights(edge_attr, scale).reshape({edges * functions}));
         Tensor<T, 2> y = impl::sum_of_kinds(places, near, out, [&](const Tensor<T, 2>& rows, long k) {
             return Tensor<T, 2>(matmul(rows, Tensor<T, 2>(weight(k))));
         });
-        if (options.aggregation == Aggregation::mean) {
-            const CsrPattern arriving = g.in().to(cpu);
-            const Tensor<T, 2> share = empty<T>({g.targets(), 1});
-            for (long i = 0; i < g.targets(); ++i) {
-                const long count = static_cast<long>(arriving.pointers.data()[i + 1] - arriving.pointers.data()[i]);
-                share.data()[i] = T(1) / static_cast<T>(count > 0 ? count : 1);
-            }
-            y = eval(y * share.to(y.device()));
-        }
+        if (options.aggregation == Aggregation::mean) y = eval(y * impl::mean_shares<T>(g));
         if (options.root_weight) return y + lin(own) + bias;
         return y + bias;
     }

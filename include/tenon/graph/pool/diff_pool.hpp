@@ -43,7 +43,7 @@ inline Tensor<std::int64_t, 1> dense_places(const char* operation, const Segment
 }  // namespace impl_pool
 
 // auto [x, mask] = to_dense_batch(x, batch, n): the rows of each graph beside those of the others, padded with zeros to n rows (-1:
-// the most that a graph has). Throws ShapeError where a graph has more. Derivative: the rows' own.
+// the most that a graph has). Throws ShapeError where a graph has more. Derivative: the rows' own. (The host works out their places.)
 template <class T>
 [[nodiscard]] DenseNodes<T> to_dense_batch(const Tensor<T, 2>& x, const Segments& given = {}, long n = -1) {
     const Segments batch = impl_pool::batch_of("to_dense_batch", x, given);
@@ -56,6 +56,7 @@ template <class T>
 
 // to_dense_adj(g, batch, n, weight): [graphs, n, n]: element (source, target) of a graph's matrix is the sum of the weights (1
 // without any) of its edges. An edge between two graphs throws ValueError. Derivative: to the weights.
+// (The host works out the elements.)
 template <class T>
 [[nodiscard]] Tensor<T, 3> to_dense_adj(const Graph& g, const Segments& given = {}, long n = -1, const Tensor<T, 1>& weight = {}) {
     const Segments batch =

@@ -1,6 +1,7 @@
 // Edge pooling: contracts the edges with the largest scores (Diehl, "Edge contraction pooling for graph neural networks", 2019).
 #pragma once
 
+#include <tenon/graph/edges.hpp>
 #include <tenon/graph/pool/cluster.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
@@ -54,11 +55,10 @@ private:
     PooledByEdges<T> run(const Tensor<T, 2>& x, const Graph& g, const Segments& given, const nn::Context* context) const {
         if (g.nodes() != x.shape(0)) fail<ShapeError>("EdgePooling: ", x.record()->description(), " for a graph of ", g.nodes(), " nodes");
         const Segments batch = impl_pool::batch_of("EdgePooling", x, given);
-        const Tensor<std::int64_t, 1> source = contiguous(g.edge_index()(0, all)), target = contiguous(g.edge_index()(1, all));
-        const Tensor<T, 2> raw = lin(concat<1>({index_select<0>(x, source), index_select<0>(x, target)}));
+        const Tensor<T, 2> raw = lin(concat<1>({gather_sources(g, x), gather_targets(g, x)}));
         Tensor<T, 1> score = raw.template squeeze<1>();
         if (context != nullptr) score = Tensor<T, 1>(dropout(score, *context));
-        score = Tensor<T, 1>(segment_softmax(score, Segments::from_indices(target, g.nodes())) + static_cast<T>(add));
+        score = Tensor<T, 1>(edge_softmax(g, score) + static_cast<T>(add));
 
         const Tensor<std::int64_t, 1> by_score = argsort(score.detach(), {.descending = true}).to(cpu);
         const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);

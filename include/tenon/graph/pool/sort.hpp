@@ -8,8 +8,8 @@
 namespace tenon::graph {
 
 // sort_pool(x, k, batch): x [nodes, F] -> [graphs, k F]: of each graph the k nodes with the largest last feature, largest first (of
-// equal ones the first), one after the other, and zeros where it has fewer. Derivative: to the nodes that were kept. Throws
-// ShapeError, and ValueError for k < 1.
+// equal ones the first), one after the other, and zeros where it has fewer. Derivative: to the nodes that were kept. (Sorted on the
+// device; the host reads how many nodes each graph has.) Throws ShapeError, and ValueError for k < 1.
 template <class T>
 [[nodiscard]] Tensor<T, 2> sort_pool(const Tensor<T, 2>& x, long k, const Segments& given = {}) {
     if (k < 1) fail<ValueError>("sort_pool: k is ", k, ", expected at least 1");

@@ -88,7 +88,8 @@ PooledNodes<T> pool_selected(const char* operation, const SelectTopK<T>& select,
 }  // namespace impl_pool
 
 // pool(x, g, batch): the nodes with the largest scores, their features times their scores, and the edges between them: see
-// PooledNodes. Parameter "select.weight". Derivative: to the kept rows of x and, through their scores, to all that the score reads.
+// PooledNodes. (Of a device the host reads which are kept, and makes the graph.) Parameter "select.weight". Derivative: to the kept
+// rows of x and, through their scores, to all that the score reads.
 template <class T = float>
 struct TopKPooling {
     SelectTopK<T> select;

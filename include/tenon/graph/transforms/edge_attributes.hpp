@@ -25,14 +25,13 @@ Tensor<T, 2> ends(const char* operation, const Tensor<T, 2>& pos, const Graph& g
         fail<ShapeError>(operation, ": ", pos.record()->description(), ", expected points in ", dims, " dimensions");
     return index_select<0>(pos, contiguous(g.edge_index()(row, all)));
 }
-// 1 / the largest magnitude (1 where all is 0), or that of the options.
+// 1 / the largest magnitude (1 where all is 0), or that of the options. The host does not wait for it.
 template <class T>
-T scale_of(const Tensor<T, 2>& x, const EdgeAttributeOptions& o) {
-    if (o.max > 0) return static_cast<T>(1 / o.max);
-    if (x.size() == 0) return T(1);
+Tensor<T, 0> scale_of(const Tensor<T, 2>& x, const EdgeAttributeOptions& o) {
+    if (o.max > 0 || x.size() == 0) return full<T>({}, o.max > 0 ? static_cast<T>(1 / o.max) : T(1), x.device());
     const no_grad guard;
-    const T most = Tensor<T, 0>(amax(abs(x.detach()))).item();
-    return most > T(0) ? T(1) / most : T(1);
+    const Tensor<T, 0> most = amax(abs(x.detach()));
+    return where(most > T(0), T(1) / most, T(1));
 }
 template <class T>
 Tensor<T, 2> angle(const Tensor<T, 2>& away) {

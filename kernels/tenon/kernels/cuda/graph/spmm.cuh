@@ -4,7 +4,7 @@
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
 #include <tenon/kernels/cuda/each.cuh>
-#include <tenon/kernels/cuda/graph/fold_rows.cuh>
+#include <tenon/kernels/cuda/graph/sum_rows.cuh>
 #include <tenon/kernels/cuda/sum.cuh>
 
 namespace tenon {
@@ -27,19 +27,24 @@ struct SpmmFold {
         const State x = static_cast<State>(p.x[c * stride + j]);
         s += p.weight == nullptr ? x : static_cast<State>(p.weight[e * p.heads + j / p.width]) * x;
     }
+    TENON_FUNCTOR State weight(long, long, long e, long h) const {
+        return p.weight == nullptr ? State(1) : static_cast<State>(p.weight[e * p.heads + h]);
+    }
     TENON_FUNCTOR void join(State& total, const State& part) const { total += part; }
-    TENON_FUNCTOR void finish(State total, long r, long j) const {
+    TENON_FUNCTOR T result(State total, long r, long j) const {
         const long begin = p.a.begin(r), end = p.a.end(r);
         if (p.mean && end > begin) total *= static_cast<State>(1.0 / static_cast<double>(end - begin));
-        T& to = p.y[r * p.heads * p.width + j];
-        if (p.accumulate) total += static_cast<State>(to);
-        to = static_cast<T>(total);
+        if (p.accumulate) total += static_cast<State>(p.y[r * p.heads * p.width + j]);
+        return static_cast<T>(total);
     }
+    TENON_FUNCTOR void finish(const State& total, long r, long j) const { p.y[r * p.heads * p.width + j] = result(total, r, j); }
 };
 // y[r, h, c] = (accumulate ? y : 0) + (sum | mean) over the elements k of row r of weight[edge, h] * x[column, h, c].
 template <Chosen Side = Chosen::all, class T>
 void spmm(const SpmmProblem<T>& p) {
-    fold_rows("spmm", SpmmFold<Side, T>{p}, p.a, p.heads * p.width);
+    const SpmmFold<Side, T> fold{p};
+    if constexpr (Side == Chosen::all) sum_rows("spmm", fold, p.a, RowTable<T>{p.heads, p.width, p.x, p.y});
+    else fold_rows("spmm", fold, p.a, p.heads * p.width);
 }
 
 template <bool Max, class T>
@@ -77,32 +82,32 @@ void spmm_extreme(const SpmmProblem<T>& p, std::int32_t* at) {
     fold_rows("spmm_extreme", SpmmExtremeFold<Max, T>{p, at}, p.a, p.heads * p.width);
 }
 
-// A warp takes elements; its lanes share out the columns of one's dot product.
+// A group of lanes takes an element and a head; they share out the columns of the dot product.
 template <class T>
-__global__ void sddmm_elements(SddmmProblem<T> p) {
+__global__ void sddmm_elements(SddmmProblem<T> p, int threads) {
 #if TENON_DEVICE_CODE
     using A = typename cpu::impl::sum_type<T>::type;
-    const long stride = p.heads * p.width, lane = threadIdx.x % 32;
-    each_element(p.a, [&](long r, long k) {
-        const long e = p.a.edge(k);
-        for (long h = 0; h < p.heads; ++h) {
-            A sum = 0;
-            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += 32)
+    const long stride = p.heads * p.width, lane = threadIdx.x % static_cast<unsigned>(threads);
+    each_head(p.a, p.heads, threads, [&](long r, long k, long h) {
+        const long e = k < 0 ? 0 : p.a.edge(k);
+        A sum = 0;
+        if (k >= 0)
+            for (long c = h * p.width + lane; c < (h + 1) * p.width; c += threads)
                 if (p.chosen == nullptr || p.chosen[r * stride + c] == e)
                     sum += static_cast<A>(p.u[r * stride + c]) * static_cast<A>(p.v[p.a.columns[k] * stride + c]);
-            sum = warp_sum(sum);
-            if (lane != 0) continue;
-            T& to = p.to[e * p.heads + h];
-            if (p.accumulate) sum += static_cast<A>(to);
-            to = static_cast<T>(sum);
-        }
+        sum = group_sum(sum, threads);
+        if (k < 0 || lane != 0) return;
+        T& to = p.to[e * p.heads + h];
+        if (p.accumulate) sum += static_cast<A>(to);
+        to = static_cast<T>(sum);
     });
 #endif
 }
 // to[edge, h] = (accumulate ? to : 0) + u[row, h, :] . v[column, h, :], of the columns whose chosen number is the edge's.
 template <class T>
 void sddmm(const SddmmProblem<T>& p) {
-    if (p.a.elements > 0 && p.heads > 0) launch("sddmm", sddmm_elements<T>, blocks_for_elements(p.a), block_threads, p);
+    if (p.a.elements > 0 && p.heads > 0)
+        launch("sddmm", sddmm_elements<T>, blocks_for_elements(p.a), block_threads, p, threads_of_row(p.width));
 }
 
 template <class T>
