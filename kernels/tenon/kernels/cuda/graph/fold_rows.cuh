@@ -41,33 +41,35 @@ TENON_FUNCTOR typename Fold::State fold_block(const Fold& fold, long r, long beg
 }
 #endif
 
-// f(row, begin, end, part) for every row that is not long, where part is -1, and for every block of the long ones, where it is the
-// place of the block's partial result: there are two for each `row_block` elements of the matrix. A block belongs to the piece of the
+// f(row, begin, end, part) for every row that is not long, where part is negative, and for every block of the long ones, where it is
+// the place of the block's partial result: there are two for each `row_block` elements of the matrix. A block belongs to the piece of the
 // matrix in which it begins; of the rows there, only the first and the last can be long. Every group of `threads` lanes has ranges of
 // its own, but the lanes of a warp make the same calls: a group that has none left gets row -1 and an empty range.
 #if TENON_DEVICE_CODE
 template <class F>
 TENON_FUNCTOR void each_row_block(const CsrRows& a, int threads, bool split, F&& f) {
+    constexpr int block_of = static_cast<int>(row_block), most = static_cast<int>(long_row);
     const long groups = static_cast<long>(gridDim.x) * blockDim.x / threads, own = (threadIdx.x % 32) / static_cast<unsigned>(threads),
-               first_of_warp = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32 * (32 / threads);
-    for (long base = first_of_warp; base < a.rows; base += groups) {
-        const long r = base + own, begin = r < a.rows ? a.begin(r) : 0, end = r < a.rows ? a.end(r) : 0;
-        const bool mine = r < a.rows && end - begin <= long_row;
-        f(mine ? r : -1l, begin, mine ? end : begin, -1l);
-    }
-    if (!split) return;
-    const long pieces = (a.elements + row_block - 1) / row_block;
-    for (long base = first_of_warp; base < pieces; base += groups) {
-        const long piece = base + own, first = piece * row_block, stop = first + row_block < a.elements ? first + row_block : a.elements;
-        const long rows[2] = {piece < pieces ? row_of(a, first) : 0, piece < pieces ? row_of(a, stop - 1) : 0};
-        for (int slot = 0; slot < 2; ++slot) {
-            const long r = rows[slot], begin = a.begin(r), end = a.end(r);
-            const long block = begin >= first ? begin : begin + (first - begin + row_block - 1) / row_block * row_block;
+               first_of_warp = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32 * (32 / threads),
+               units = a.rows + (split ? (a.elements + row_block - 1) / row_block * 2 : 0);
+    for (long base = first_of_warp; base < units; base += groups) {
+        const long unit = base + own, part = unit - a.rows;
+        int r = -1, begin = 0, end = 0;
+        if (part < 0) {
+            begin = a.pointers[unit], end = a.pointers[unit + 1];
+            if (end - begin <= most) r = static_cast<int>(unit);
+        } else if (unit < units) {
+            const int first = static_cast<int>(part / 2 * row_block), slot = static_cast<int>(part % 2);
+            const int stop = a.elements - first < block_of ? static_cast<int>(a.elements) : first + block_of;
+            const long row = row_of(a, slot == 0 ? first : stop - 1);
+            const int row_begin = a.pointers[row], row_end = a.pointers[row + 1];
             // (A row that begins here is in the second place, unless it begins with the piece.)
-            const bool mine = piece < pieces && end - begin > long_row && (slot == 0 || r != rows[0]) && block < stop && block < end;
-            const long last = block + row_block < end ? block + row_block : end;
-            f(mine ? r : -1l, block, mine ? last : block, 2 * piece + slot);
+            const bool mine = row_end - row_begin > most && (slot == 0 || row != row_of(a, first));
+            begin = row_begin >= first ? row_begin : first + (block_of - (first - row_begin) % block_of) % block_of;
+            end = row_end - begin < block_of ? row_end : begin + block_of;
+            if (mine && begin < stop && begin < row_end) r = static_cast<int>(row);
         }
+        f(r, begin, r < 0 ? begin : end, part);
     }
 }
 #endif
@@ -76,7 +78,7 @@ template <class Fold>
 __global__ void fold_row_blocks(Fold fold, CsrRows a, long columns, int threads, typename Fold::State* parts) {
 #if TENON_DEVICE_CODE
     const long lane = threadIdx.x % static_cast<unsigned>(threads);
-    each_row_block(a, threads, parts != nullptr, [&](long r, long begin, long end, long part) {
+    each_row_block(a, threads, parts != nullptr, [&](int r, int begin, int end, long part) {
         if (r < 0) return;
         for (long j = lane; j < columns; j += threads) {
             typename Fold::State total = fold.start();
@@ -95,9 +97,9 @@ __global__ void fold_narrow_row_blocks(Fold fold, CsrRows a, int columns, int th
     const int lane = static_cast<int>(threadIdx.x) % threads, slots = threads / columns, slot = lane / columns, j = lane % columns;
     int half = 1;
     while (2 * half < slots) half *= 2;
-    each_row_block(a, threads, parts != nullptr, [&](long r, long begin, long end, long part) {
+    each_row_block(a, threads, parts != nullptr, [&](int r, int begin, int end, long part) {
         typename Fold::State s = fold.start();
-        for (long k = begin + slot; k < end && slot < slots; k += slots) fold.step(s, r, k, j);
+        for (int k = slot; k < end - begin && slot < slots; k += slots) fold.step(s, r, begin + k, j);
         for (int d = half; d > 0; d /= 2) {
             const typename Fold::State other = shuffle_down(s, static_cast<unsigned>(d * columns));
             if (slot < d && slot + d < slots) fold.join(s, other);

@@ -26,39 +26,41 @@ struct alignas(Q * sizeof(T) < 16 ? Q * sizeof(T) : 16) TableVector {
 // A thread has Q columns: neighbouring ones (Vectors), or every threads-th. fold is as for fold_rows, without step: weight(row, column,
 // edge, head) is an element's, result(total, row, j) what is written.
 template <int Q, bool Vectors, class Fold, class T>
-__global__ void sum_row_blocks(Fold fold, RowTable<T> table, CsrRows a, int threads, typename Fold::State* parts) {
+__global__ void __launch_bounds__(block_threads, sizeof(typename Fold::State) == 8 ? 2 : Q == 1 || Vectors ? 4 : 3)
+sum_row_blocks(Fold fold, RowTable<T> table, CsrRows a, int threads, typename Fold::State* parts) {
 #if TENON_DEVICE_CODE
     using State = typename Fold::State;
     using Vector = TableVector<T, Q>;
     constexpr unsigned everyone = 0xffffffffu;
-    constexpr int at_once = 4, weights = Vectors ? 1 : Q;  // at_once: elements whose rows a thread waits for together
+    constexpr int weights = Vectors ? 1 : Q, block_of = static_cast<int>(row_block);
+    constexpr int at_once = Q == 1 || (Vectors && sizeof(State) == 4) ? 4 : 2;  // elements whose rows a thread waits for together
     const int lane = static_cast<int>(threadIdx.x) % threads, step = Vectors ? 1 : threads;
-    const long columns = table.heads * table.width;
-    each_row_block(a, threads, parts != nullptr, [&](long r, long begin, long end, long part) {
-        for (long tile = 0; tile < columns; tile += Q * threads) {
-            const long last = tile + Q * threads < columns ? tile + Q * threads : columns, first_head = tile / table.width;
-            const int heads = static_cast<int>((last - 1) / table.width - first_head) + 1, round = threads / heads;  // elements of a round
-            const int own_element = lane / heads;
-            const long own_head = first_head + lane % heads, first = tile + (Vectors ? Q * lane : lane);
+    const int width = static_cast<int>(table.width), columns = static_cast<int>(table.heads) * width;
+    each_row_block(a, threads, parts != nullptr, [&](int r, int begin, int end, long part) {
+        const int count = end - begin;
+        for (int tile = 0; tile < columns; tile += Q * threads) {
+            const int last = tile + Q * threads < columns ? tile + Q * threads : columns, first_head = tile / width;
+            const int heads = (last - 1) / width - first_head + 1, round = threads / heads;  // elements of a round
+            const int own_element = lane / heads, own_head = first_head + lane - own_element * heads;
+            const int first = tile + (Vectors ? Q * lane : lane);
             const bool there = first < last;
             int slot[weights];  // which lane of an element's has the weight
             TENON_UNROLL(4)
-            for (int q = 0; q < weights; ++q)
-                slot[q] = first + q * step < last ? static_cast<int>((first + q * step) / table.width - first_head) : 0;
+            for (int q = 0; q < weights; ++q) slot[q] = first + q * step < last ? (first + q * step) / width - first_head : 0;
             State total[Q];
             TENON_UNROLL(4)
             for (int q = 0; q < Q; ++q) total[q] = fold.start();
-            for (long block = begin; __any_sync(everyone, block < end); block += row_block) {
-                const long stop = block + row_block < end ? block + row_block : end;
+            for (int block = 0; __any_sync(everyone, block < count); block += block_of) {
+                const int stop = block + block_of < count ? block + block_of : count;
                 State sum[Q];
                 TENON_UNROLL(4)
                 for (int q = 0; q < Q; ++q) sum[q] = fold.start();
-                for (long k = block; __any_sync(everyone, k < stop); k += round) {
+                for (int k = block; __any_sync(everyone, k < stop); k += round) {
                     int column = 0;
                     State weight(0);
                     if (own_element < round && k + own_element < stop) {
-                        column = a.columns[k + own_element];
-                        weight = fold.weight(r, column, a.edge(k + own_element), own_head);
+                        column = a.columns[begin + k + own_element];
+                        weight = fold.weight(r, column, a.edge(begin + k + own_element), own_head);
                     }
                     for (int i = 0; i < round && __any_sync(everyone, k + i < stop); i += at_once) {
                         Vector x[at_once];
@@ -67,14 +69,9 @@ __global__ void sum_row_blocks(Fold fold, RowTable<T> table, CsrRows a, int thre
                         for (int u = 0; u < at_once; ++u) {
                             const int from = i + u < round ? (i + u) * heads : 0;
                             const long row = __shfl_sync(everyone, column, from, threads);
-                            if (heads == 1) {
-                                w[u][0] = __shfl_sync(everyone, weight, from, threads);
-                                TENON_UNROLL(4)
-                                for (int q = 1; q < weights; ++q) w[u][q] = w[u][0];
-                            } else {
-                                TENON_UNROLL(4)
-                                for (int q = 0; q < weights; ++q) w[u][q] = __shfl_sync(everyone, weight, from + slot[q], threads);
-                            }
+                            TENON_UNROLL(4)
+                            for (int q = 0; q < weights; ++q)
+                                w[u][q] = q > 0 && heads == 1 ? w[u][0] : __shfl_sync(everyone, weight, from + slot[q], threads);
                             if (!there || i + u >= round || k + i + u >= stop) continue;
                             const T* const at = table.x + row * columns + first;
                             if constexpr (Vectors) {
@@ -106,7 +103,7 @@ __global__ void sum_row_blocks(Fold fold, RowTable<T> table, CsrRows a, int thre
                 Vector y;
                 TENON_UNROLL(4)
                 for (int q = 0; q < Q; ++q) y.v[q] = fold.result(total[q], r, first + q);
-                *reinterpret_cast<Vector*>(table.y + r * columns + first) = y;
+                *reinterpret_cast<Vector*>(table.y + static_cast<long>(r) * columns + first) = y;
             } else {
                 TENON_UNROLL(4)
                 for (int q = 0; q < Q; ++q)
