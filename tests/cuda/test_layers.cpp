@@ -65,9 +65,12 @@ TEST_CASE("layers on the device: relations and splines", "[cuda]") {
         for (const graph::Aggregation how : {graph::mean, graph::sum}) {
             graph::RgcnOptions options;
             options.bases = bases, options.aggregation = how;
-            // Without features the weights stand for the nodes: as many as the first graph has.
-            add(layers, "RGCN without features", graph::RGCNConv<float>(24, 3, relations, Key{12}, options),
-                [](const auto& layer, const Input& i) { return i.g.nodes() == 24 ? layer({}, i.g, i.types) : layer(X(matmul(i.x, zeros<float>({in, 24}, i.x.device()))), i.g, i.types); });
+            // Without features the weights stand for the nodes: as many as the first graph has. (The other has features, of zeros.)
+            const auto call = [](const auto& layer, const Input& i) {
+                if (i.g.nodes() == 24) return layer({}, i.g, i.types);
+                return layer(X(matmul(i.x, zeros<float>({in, 24}, i.x.device()))), i.g, i.types);
+            };
+            add(layers, "RGCN without features", graph::RGCNConv<float>(24, 3, relations, Key{12}, options), call);
         }
     check(layers);
 }

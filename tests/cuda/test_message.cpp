@@ -103,11 +103,13 @@ TEMPLATE_TEST_CASE("sums and attention of odd widths, with long rows and empty o
         const auto h = device_agreement::eighths<T>({40, heads, width}, 1);
         const auto w = device_agreement::eighths<T>({g.edges(), heads}, 2);
         const auto s = device_agreement::eighths<T>({40, heads}, 3), t = device_agreement::eighths<T>({40, heads}, 4);
-        // Sums of eighths' products are exact, those of ten thousands in half, too, as they are added in float.
+        // Sums of eighths' products are exact, those of 16 bits, too, which are added in float.
         CHECK(device_agreement::same(graph::aggregate<graph::sum>(there, h.to(gpu), w.to(gpu)), graph::aggregate<graph::sum>(g, h, w)));
         CHECK(device_agreement::same(graph::aggregate<graph::sum>(there, h.to(gpu)), graph::aggregate<graph::sum>(g, h)));
-        device_agreement::agree([&](Device d, const auto& a, const auto& b) { return graph::aggregate<graph::mean>(d.is_cpu() ? g : there, a, b); }, h, w);
-        device_agreement::agree([&](Device d, const auto& a, const auto& b, const auto& c) { return graph::gat_aggregate(d.is_cpu() ? g : there, a, b, c); }, h, s, t);
+        const auto on_graph = [&](Device d) { return d.is_cpu() ? g : there; };
+        device_agreement::agree([&](Device d, const auto& a, const auto& b) { return graph::aggregate<graph::mean>(on_graph(d), a, b); }, h, w);
+        device_agreement::agree(
+            [&](Device d, const auto& a, const auto& b, const auto& c) { return graph::gat_aggregate(on_graph(d), a, b, c); }, h, s, t);
     }
 }
 

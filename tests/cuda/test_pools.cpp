@@ -106,7 +106,6 @@ TEST_CASE("pooling layers and read-outs on the device, with their parameters", "
         check_module("AttentionalAggregation",
                      graph::AttentionalAggregation<nn::Linear<float>, nn::Linear<float>>(nn::Linear<float>(4, 1, Key{4}), nn::Linear<float>(4, 3, Key{5})), x,
                      [&](const auto& m, const X& v, Device d) { return m(v, batch_on(d)); });
-        // By edges inside of graphs alone: every node's own graph is that of its cluster.
         check_module("SAGPooling", graph::SAGPooling<graph::GraphConv<float>>(graph::GraphConv<float>(4, 1, Key{6}), Key{7}), x,
                      [&](const auto& m, const X& v, Device d) { return m(v, graph_on(d), batch_on(d)).x; });
         graph::TopKOptions by_score;

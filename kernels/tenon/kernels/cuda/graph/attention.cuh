@@ -81,8 +81,8 @@ template <class T>
 __global__ void neighbour_shares(NeighbourAttention<T> p, const T* y, const T* dy, int threads, typename NeighbourAttention<T>::A* shares) {
 #if TENON_DEVICE_CODE
     using A = typename NeighbourAttention<T>::A;
-    const long total = p.a.rows * p.heads, groups = static_cast<long>(gridDim.x) * blockDim.x / threads,
-               lane = threadIdx.x % static_cast<unsigned>(threads), own = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads;
+    const long total = p.a.rows * p.heads, groups = static_cast<long>(gridDim.x) * blockDim.x / threads;
+    const long lane = threadIdx.x % static_cast<unsigned>(threads), own = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / threads;
     for (long base = own - own % (32 / threads); base < total; base += groups) {  // (as often in every lane of a warp)
         const long at = base + own % (32 / threads);
         A sum = 0;
