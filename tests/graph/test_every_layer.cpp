@@ -47,24 +47,25 @@ struct Layer {
     std::string name;
     std::function<X(const Input&)> run;
     bool extremes = false;  // of several edges the largest: duplicates change nothing
+    // Of sources and targets that are different nodes: their features, and a bipartite graph with the features of its edges.
+    std::function<X(const X&, const X&, const Input&)> between{};
+    bool loops = false;  // adds self-loops, which are between the same nodes only
 };
 
 const std::vector<Layer>& layers() {
     static const std::vector<Layer> all_layers = [] {
         const Key key{11};
         std::vector<Layer> list;
-        const auto plain = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g)); }});
+        // A layer, and, where it has one, its call with sources and targets.
+        const auto put = [&](const char* name, const auto& layer, auto... field) {
+            list.push_back({name, [layer, field...](const Input& i) { return X(layer(i.x, i.g, i.*field...)); }});
+            if constexpr (requires(const X& x, const Input& i) { layer(x, x, i.g, i.*field...); })
+                list.back().between = [layer, field...](const X& s, const X& t, const Input& i) { return X(layer(s, t, i.g, i.*field...)); };
         };
-        const auto weighted = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.w)); }});
-        };
-        const auto attributed = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.e)); }});
-        };
-        const auto typed = [&](const char* name, const auto& layer) {
-            list.push_back({name, [layer](const Input& i) { return X(layer(i.x, i.g, i.types)); }});
-        };
+        const auto plain = [&](const char* name, const auto& layer) { put(name, layer); };
+        const auto weighted = [&](const char* name, const auto& layer) { put(name, layer, &Input::w); };
+        const auto attributed = [&](const char* name, const auto& layer) { put(name, layer, &Input::e); };
+        const auto typed = [&](const char* name, const auto& layer) { put(name, layer, &Input::types); };
         weighted("GCN", graph::GCNConv<>(in, 4, key));
         weighted("GCN that widens", graph::GCNConv<>(in, 9, key));
         weighted("SGC", graph::SGConv<>(in, 4, 2, key));
@@ -76,11 +77,17 @@ const std::vector<Layer>& layers() {
         weighted("ARMA", graph::ARMAConv<>(in, 4, key, arma));
         graph::GatConvOptions gat;
         gat.heads = 2;
-        plain("GAT", graph::GATConv<>(in, 4, key, gat));
-        plain("GATv2", graph::GATv2Conv<>(in, 4, key, gat));
-        gat.edge_dim = 2, gat.concat = false;
-        attributed("GAT with edges", graph::GATConv<>(in, 4, key, gat));
-        attributed("GATv2 with edges", graph::GATv2Conv<>(in, 4, key, gat));
+        graph::GatConvOptions with_edges = gat;
+        with_edges.edge_dim = 2, with_edges.concat = false;
+        for (const bool loops : {true, false}) {
+            gat.add_self_loops = with_edges.add_self_loops = loops;
+            const std::size_t first = list.size();
+            plain(loops ? "GAT" : "GAT without loops", graph::GATConv<>(in, 4, key, gat));
+            plain(loops ? "GATv2" : "GATv2 without loops", graph::GATv2Conv<>(in, 4, key, gat));
+            attributed(loops ? "GAT with edges" : "GAT with edges, without loops", graph::GATConv<>(in, 4, key, with_edges));
+            attributed(loops ? "GATv2 with edges" : "GATv2 with edges, without loops", graph::GATv2Conv<>(in, 4, key, with_edges));
+            for (std::size_t k = first; k < list.size(); ++k) list[k].loops = loops;
+        }
         graph::TransformerConvOptions transformer;
         transformer.heads = 2;
         plain("Transformer", graph::TransformerConv<>(in, 4, key, transformer));
@@ -260,6 +267,45 @@ TEST_CASE("layers: permuted nodes have permuted results", "[graph]") {
         INFO(layer.name);
         CHECK(near(index_select<0>(layer.run(p), back), layer.run(i), 2e-5));
     }
+}
+
+TEST_CASE("layers: sources and targets apart are what they are as nodes of one graph", "[graph]") {
+    // Edges from 12 nodes to 7 others, also as one graph of 19, in which these follow those.
+    const long sources = 12, targets = 7;
+    std::vector<std::pair<long, long>> edges;
+    for (const auto& [a, b] : some_edges(sources, 60, Key{1}))
+        if (b < targets - 1) edges.push_back({a, sources + b});
+    const Input whole = make(sources + targets, edges, Key{2}), square = make(20, some_edges(20, 70, Key{3}), Key{4});
+    Input apart = whole;
+    const auto index = clone(whole.g.edge_index());
+    for (long e = 0; e < whole.g.edges(); ++e) index.data()[whole.g.edges() + e] -= sources;
+    apart.g = Graph::bipartite(index, sources, targets);
+    const X s = clone(whole.x(slice(0, sources))), t = clone(whole.x(slice(sources, sources + targets)));
+    long count = 0;
+    for (const Layer& layer : layers()) {
+        if (!layer.between) continue;
+        INFO(layer.name);
+        CHECK(near(layer.between(square.x, square.x, square), layer.run(square), 2e-5));
+        if (layer.loops) {
+            CHECK_THROWS_AS(layer.between(s, t, apart), ValueError);
+            continue;
+        }
+        ++count;
+        const X y = layer.run(whole);
+        CHECK(near(layer.between(s, t, apart), clone(y(slice(sources, sources + targets))), 2e-5));
+        CHECK_THROWS_AS(layer.between(t, s, apart), ShapeError);
+        CHECK_THROWS_AS(layer.between(s, clone(t(slice(0, 1))), apart), ShapeError);  // one row is not meant for all
+        // The gradients as well.
+        Input own = whole;
+        own.x = clone(whole.x).require_grad();
+        tenon::sum(tenon::square(X(layer.run(own)(slice(sources, sources + targets))))).backward();
+        const X s2 = clone(s).require_grad(), t2 = clone(t).require_grad();
+        tenon::sum(tenon::square(layer.between(s2, t2, apart))).backward();
+        const X dx = contiguous(own.x.grad());
+        CHECK(near(contiguous(s2.grad()), clone(dx(slice(0, sources))), 2e-4));
+        if (t2.has_grad()) CHECK(near(contiguous(t2.grad()), clone(dx(slice(sources, sources + targets))), 2e-4));
+    }
+    CHECK(count >= 19);
 }
 
 TEST_CASE("layers: a ring of six is two rings of three to them", "[graph]") {
