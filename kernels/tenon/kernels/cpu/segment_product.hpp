@@ -104,7 +104,7 @@ void segment_product_backward(long segments, const std::int64_t* pointers, const
     impl::for_segments(segments, pointers, width * static_cast<long>(sizeof(T)) * 4, [&](long s) {
         const long first = static_cast<long>(pointers[s]), count = static_cast<long>(pointers[s + 1]) - first;
         if (count == 0) return;
-        const impl::MoveBuffer<A> before(count * 16);  // of 16 lanes at most
+        const impl::Scratch<A> before(count * 16);  // of 16 lanes at most
         dispatch<impl::SegmentProductBackwardBody, Isa::avx2>(x, dy + s * width, width, order, first, count, accumulate, before.data(), dx);
     });
 }
