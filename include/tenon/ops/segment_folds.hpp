@@ -79,7 +79,8 @@ template <Expression X>
         impl::check_segmented<Own>();
         impl::check_segments("segment_std", x.record(), segments);
         const Own average = segment_mean(x, segments);
-        const Own apart = x - Own(impl::apply_map<T>("segment_std", average.record(), impl::SegmentSumMap(x.record(), segments, false), true));
+        const impl::SegmentSumMap of_rows(x.record(), segments, false);
+        const Own apart = x - Own(impl::apply_map<T>("segment_std", average.record(), of_rows, true));
         const Own variance = segment_mean(square(apart), segments);
         // As far from the mean as rounding takes equal numbers.
         const Own least = square(T(sizeof(T) == 4 ? 0x1p-21 : 0x1p-50) * average.detach());

@@ -6,8 +6,9 @@
 
 namespace tenon::graph {
 
-// y_i = sum over the edges j -> i of softmax(beta cos(x_i, x_j)) x_j, with one self-loop at every node; beta [1] is trained from 1. x [N, F];
-// result [N, F]. A few numbers for each edge are stored, nothing of size edges x features. Throws ShapeError. Derivatives of x and beta.
+// y_i = sum over the edges j -> i of softmax(beta cos(x_i, x_j)) x_j, with one self-loop at every node; beta [1] is trained from 1.
+// x [N, F]; result [N, F]. A few numbers for each edge are stored, nothing of size edges x features. Throws ShapeError. Derivatives of x
+// and beta.
 template <class T = float>
 struct AGNNConv {
     Tensor<T, 1> beta;

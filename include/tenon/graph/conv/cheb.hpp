@@ -30,11 +30,12 @@ struct SourceNorm final : graph_detail::Attachment {
 }  // namespace impl
 }  // namespace TENON_CONFIG_NAMESPACE
 
-// y = sum over k < K of T_k(L) x W_k' + b with T_0 = 1, T_1(L) = L, T_k = 2 L T_{k-1} - T_{k-2} and L = 2 / lambda_max (I - D^-1/2 A D^-1/2)
-// - I, self-loops left out, degrees of sources (as PyTorch Geometric). K = 1 is a linear layer. x [N, in] dense or Csr, weights of the edges
-// [E] or none, lambda_max the Laplacian's largest eigenvalue or a bound of it; result [N, out], an expression. lins.k.weight [out, in]
-// glorot, bias zeros; with form_of_2019 both are uniform in +-1 / sqrt(K in). Propagates on whichever side of the products is narrower;
-// nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of x, the weights and the parameters.
+// y = sum over k < K of T_k(L) x W_k' + b with T_0 = 1, T_1(L) = L, T_k = 2 L T_{k-1} - T_{k-2} and
+// L = 2 / lambda_max (I - D^-1/2 A D^-1/2) - I, self-loops left out, degrees of sources (as PyTorch Geometric). K = 1 is a linear layer.
+// x [N, in] dense or Csr, weights of the edges [E] or none, lambda_max the Laplacian's largest eigenvalue or a bound of it; result
+// [N, out], an expression. lins.k.weight [out, in] glorot, bias zeros; with form_of_2019 both are uniform in +-1 / sqrt(K in). Propagates
+// on whichever side of the products is narrower; nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of
+// x, the weights and the parameters.
 template <class T = float>
 struct ChebConv {
     std::vector<nn::Linear<T, false>> lins;

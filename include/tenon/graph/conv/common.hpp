@@ -50,8 +50,8 @@ template <class T>
 void check_edge_attr(const char* layer, const Graph& g, const Tensor<T, 2>& edge_attr, long edge_dim) {
     if (!edge_attr.has_value()) {
         if (edge_dim > 0)
-            fail<ValueError>(layer, ": no features of the edges came, but edge_dim is ", edge_dim, ": expected [", g.edges(), ", ", edge_dim,
-                             "]");
+            fail<ValueError>(layer, ": no features of the edges came, but edge_dim is ", edge_dim, ": expected [", g.edges(), ", ",
+                             edge_dim, "]");
         return;
     }
     if (edge_dim == 0)

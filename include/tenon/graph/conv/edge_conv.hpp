@@ -35,7 +35,8 @@ struct EdgeConv {
     template <Expression X, Expression Y, class Context>
         requires requires(const Module& m, const std::remove_cvref_t<X>& x, const Context& c) { m(x, c); }
     auto operator()(X&& sources, Y&& targets, const Graph& g, const Context& context) const {
-        return aggregate_edges(aggregation, g, nn(pairs(features(static_cast<X&&>(sources)), features(static_cast<Y&&>(targets)), g), context));
+        const auto both = pairs(features(static_cast<X&&>(sources)), features(static_cast<Y&&>(targets)), g);
+        return aggregate_edges(aggregation, g, nn(both, context));
     }
     static void visit(auto& self, auto&& f) { f("nn", self.nn); }
 
@@ -53,9 +54,9 @@ struct NoModule {
     static void visit(auto&, auto&&) {}
 };
 
-// y_i = global_nn(max over the edges j -> i of local_nn([x_j, p_j - p_i])). x [N, in], positions [N, D]; x may be empty (has_value() false):
-// positions alone. With add_self_loops every node is its own neighbour once. What local_nn reads and gives is stored for every edge.
-// Throws ShapeError. Derivatives of x, the positions and the networks' parameters.
+// y_i = global_nn(max over the edges j -> i of local_nn([x_j, p_j - p_i])). x [N, in], positions [N, D]; x may be empty (has_value()
+// false): positions alone. With add_self_loops every node is its own neighbour once. What local_nn reads and gives is stored for every
+// edge. Throws ShapeError. Derivatives of x, the positions and the networks' parameters.
 template <class Local, class Global = NoModule>
 struct PointNetConv {
     Local local_nn;

@@ -10,7 +10,7 @@ namespace tenon::graph {
 
 struct NegativeOptions {
     bool loops = false;       // whether a node may be paired with itself (bipartite graphs: always)
-    bool undirected = false;  // negative_sampling: pairs without a direction, the smaller node first, between which no edge leads either way
+    bool undirected = false;  // negative_sampling: pairs in no direction, the smaller node first, between which no edge leads either way
 };
 
 // negative_sampling(g, count, key): distinct pairs (source, target) that are no edges, int64 [2, count], uniform among all of them, in
