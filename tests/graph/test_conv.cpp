@@ -297,6 +297,14 @@ TEST_CASE("dropout in APPNP and ARMA: over many keys the mean is what comes with
         o.stacks = 2, o.layers = 2, o.relu = false, o.dropout = 0.4, o.form_of_2019 = form;
         check_dropout(graph::ARMAConv<double>(3, 2, Key{2}, o), x, g, w);
     }
+    // Of GAT between sources and targets the same mask falls on the same edges.
+    graph::GatConvOptions o;
+    o.heads = 2, o.dropout = 0.4;
+    const graph::GATConv<double> layer(3, 2, Key{3}, o);
+    const nn::Context context{Key{4}};
+    const Tensor<double, 2> apart = layer(x, x, g, context), together = layer(x, g, context);
+    CHECK(max(abs(apart - together)).item() < 1e-14);
+    CHECK(max(abs(apart - Tensor<double, 2>(layer(x, g)))).item() > 1e-3);
 }
 
 TEST_CASE("features of the edges are there where a layer was made for them, and only there") {

@@ -176,6 +176,13 @@ TEST_CASE("dropout of attention: over many keys the mean is what comes without, 
     check_dropout(graph::TransformerConv<double>(3, 2, Key{1}, t), x, g);
     t.edge_dim = 2;
     check_dropout(graph::TransformerConv<double>(3, 2, Key{1}, t), x, g, e);
+    // Between sources and targets the same mask falls on the same edges.
+    const nn::Context context{Key{4}};
+    o.add_self_loops = false;
+    const graph::GATv2Conv<double> gat(3, 2, Key{1}, o);
+    const graph::TransformerConv<double> transformer(3, 2, Key{1}, t);
+    CHECK(max(abs(Tensor<double, 2>(gat(x, x, g, context, e)) - Tensor<double, 2>(gat(x, g, context, e)))).item() == 0);
+    CHECK(max(abs(transformer(x, x, g, context, e) - transformer(x, g, context, e))).item() == 0);
 }
 
 TEST_CASE("more layers say which features of the edges do not fit") {
@@ -239,6 +246,24 @@ TEST_CASE("networks inside of layers train: they are handed the context") {
     const Tensor<double, 2> pos = randn<double>({5, 2}, Key{4});
     trains(point.local_nn, [&](const nn::Context& c) { return point(x, pos, g, c); }, [&] { return point(x, pos, g); });
     CHECK(point.global_nn.get<1>().num_batches_tracked.item() == 1);
+    // Between different nodes the same.
+    const Graph apart = Graph::bipartite(from<std::int64_t>({2, 6}, {0, 4, 1, 2, 3, 2, 1, 0, 2, 1, 2, 2}), 5, 3);
+    const Tensor<double, 2> t = randn<double>({3, 3}, Key{6});
+    const auto rests = [&](const Net& inner, auto&& call, auto&& plain) {
+        const double before = static_cast<double>(inner.template get<1>().num_batches_tracked.item());
+        CHECK(max(abs(Tensor<double, 2>(call(resting)) - Tensor<double, 2>(plain()))).item() == 0);
+        CHECK(Tensor<double, 2>(call(context)).shape(0) == 3);
+        CHECK(static_cast<double>(inner.template get<1>().num_batches_tracked.item()) == before + 1);
+    };
+    rests(edges.nn, [&](const nn::Context& c) { return edges(x, t, apart, c, e); }, [&] { return edges(x, t, apart, e); });
+    rests(gine.nn, [&](const nn::Context& c) { return gine(x, t, apart, c, e); }, [&] { return gine(x, t, apart, e); });
+    const Tensor<double, 2> centres = randn<double>({3, 2}, Key{7});
+    rests(point.local_nn, [&](const nn::Context& c) { return point(x, pos, centres, apart, c); },
+          [&] { return point(x, pos, centres, apart); });
+    const graph::GINConv<Net, double> gin(net(3, 4, 1));
+    rests(gin.nn, [&](const nn::Context& c) { return gin(x, t, apart, c); }, [&] { return gin(x, t, apart); });
+    const graph::EdgeConv<Net> pairs_of(net(6, 4, 1));
+    rests(pairs_of.nn, [&](const nn::Context& c) { return pairs_of(x, t, apart, c); }, [&] { return pairs_of(x, t, apart); });
     // A network that takes no context is called without.
     const graph::PointNetConv<nn::Linear<double>> bare(nn::Linear<double>(5, 2, Key{1}));
     CHECK(max(abs(bare(x, pos, g, context) - bare(x, pos, g))).item() == 0);
