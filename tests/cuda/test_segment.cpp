@@ -1,6 +1,7 @@
 // Segments and bags on the device against the CPU.
 #include "device_agreement.hpp"
 
+#include <tenon/ops/segment_folds.hpp>
 #include <tenon/tenon.hpp>
 
 using namespace tenon;
@@ -50,6 +51,9 @@ TEMPLATE_TEST_CASE("reductions of segments", "", float, double, bf16) {
                 agree([&](Device d, const auto& a) { return segment_mean(a, on(d)); }, x);
                 agree([&](Device d, const auto& a) { return segment_max(a, on(d)).values; }, x);
                 agree([&](Device d, const auto& a) { return segment_softmax(a, on(d)); }, x);
+                const auto near_one = eval(x * T(0.01f) + T(1.f));
+                agree([&](Device d, const auto& a) { return segment_product(a, on(d)); }, near_one);
+                agree([&](Device d, const auto& a) { return segment_std(a, on(d)); }, x);
                 check_close(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
             }
         }
@@ -66,6 +70,12 @@ TEST_CASE("the special values of segments") {
     check_close(segment_max(x.to(gpu), there).indices, segment_max(x, s).indices);
     check_close(segment_min(x.to(gpu), there).indices, segment_min(x, s).indices);
     check_close(segment_mean(x.to(gpu), there), segment_mean(x, s));
+    check_close(segment_product(x.to(gpu), there), segment_product(x, s));
+    // The derivative of a product beside one zero, and beside two.
+    const auto zeros_among = from({0.f, 2.f, 3.f, 0.f, 5.f, 0.f, 7.f});
+    const auto three = Segments::from_sorted(from({std::int64_t(0), std::int64_t(0), std::int64_t(0), std::int64_t(1), std::int64_t(1), std::int64_t(1),
+                                                   std::int64_t(2)}), 4);
+    agree([&](Device d, const auto& a) { return segment_product(a, d.is_cpu() ? three : three.to(gpu)); }, zeros_among);
 }
 
 TEMPLATE_TEST_CASE("bags of embeddings", "", float, half) {

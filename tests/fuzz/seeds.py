@@ -195,6 +195,7 @@ put("tu", "all", b"---\n".join([b"1\n1\n2\n", b"1, 2\n2, 1\n3, 3\n", b"1\n-1\n",
 put("tu", "few", b"1\n1\n---\n1, 2\n---\n5\n")
 put("ogb_csv", "all", b"---\n".join([b"2\n1\n", b"2\n0\n", b"0,1\n1,1\n", b"1,2\n3,4\n5,6\n", b"0.5\n1\n", b"1\nnan\n2\n", b"0\n1\n"]))
 put("ogb_csv", "few", b"2\n---\n1\n---\n0,1\n")
+put("ogb_csv", "split", b"---\n".join([b"1\n", b"0\n"] + [b""] * 5 + [b"0\n3\n", b"1\n", b"-2\n4\n"]))
 stream = io.BytesIO()
 with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
     for name, content in {"adj_data": npy("<f4", (2,), struct.pack("<2f", 1, 1)), "adj_indices": npy("<i4", (2,), ints(1, 0)), "adj_indptr": npy("<i4", (3,), ints(0, 1, 2)),

@@ -23,6 +23,16 @@ def softmax(x, index, count):
     return y
 
 
+def spread(x, index, count):
+    """Of the population; a segment of one row has none, and no gradient."""
+    y = torch.zeros(count, *x.shape[1:])
+    for s in range(count):
+        rows = x[index == s]
+        if len(rows) > 1:
+            y = y.index_copy(0, torch.tensor([s]), rows.var(0, unbiased=False).sqrt().unsqueeze(0))
+    return y + 0 * x.sum()
+
+
 with Family("segment") as f:
     unsorted, ascending = t(2, 0, 2, 5, 0, 2), t(0, 0, 1, 3, 3, 3)
     for name, how in (("sum", "sum"), ("mean", "mean"), ("max", "amax"), ("min", "amin")):
@@ -48,3 +58,13 @@ with Family("segment") as f:
         f.case(f"embedding_bag_rows/{mode}", {"table": r(5, 3), "indices": t([4, 1], [1, 1], [0, 3])}, lambda table, indices: F.embedding_bag(indices, table, mode=mode))
     f.case("embedding_bag_weighted", {"table": r(5, 3), "indices": t(4, 1, 1, 0, 3, 1), "offsets": t(0, 2, 2, 5), "weights": r(6)},
            lambda table, indices, offsets, weights: F.embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=weights))
+    f.case("segment_product/unsorted", {"x": r(6, 3), "indices": unsorted}, lambda x, indices: reduce(x, indices, 6, "prod"))
+    f.case("segment_product/unsorted/vector", {"x": r(6, 1), "indices": unsorted}, lambda x, indices: reduce(x, indices, 6, "prod"))
+    f.case("segment_product/unsorted/empty", {"x": r(0, 3), "indices": integers(0, 6, (0,))}, lambda x, indices: reduce(x, indices, 6, "prod"))
+    f.case("segment_product/unsorted/zeros", {"x": t([0.0, 2.0], [0.0, -3.0], [0.5, 0.0], [0.0, 1.0], [4.0, 0.0], [0.0, 5.0]), "indices": unsorted},
+           lambda x, indices: reduce(x, indices, 6, "prod"))
+    f.case("segment_product/pointers", {"x": r(6, 5), "pointers": t(0, 2, 3, 3, 6)}, lambda x, pointers: reduce(x, ascending, 4, "prod"))
+    f.case("segment_std/unsorted", {"x": r(6, 3), "indices": unsorted}, lambda x, indices: spread(x, indices, 6))
+    f.case("segment_std/unsorted/vector", {"x": r(6, 1), "indices": unsorted}, lambda x, indices: spread(x, indices, 6))
+    f.case("segment_std/unsorted/empty", {"x": r(0, 3), "indices": integers(0, 6, (0,))}, lambda x, indices: spread(x, indices, 6))
+    f.case("segment_std/pointers", {"x": r(6, 5), "pointers": t(0, 2, 3, 3, 6)}, lambda x, pointers: spread(x, ascending, 4))

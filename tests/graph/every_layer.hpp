@@ -54,6 +54,9 @@ struct Layer {
     std::string name;
     std::function<X(const Input&)> run;
     bool extremes = false;  // of several edges the largest: duplicates change nothing
+    bool loops = false;     // adds self-loops, which are between the same nodes only
+    // Of sources and targets that are different nodes: their features, and a bipartite graph with the features of its edges.
+    std::function<X(const X&, const X&, const Input&)> between = nullptr;
     // Of the layer on a device: its result, and the gradients of x and of the parameters by the sum of the result times numbers in it.
     std::function<std::vector<Numbers>(const Input&, Device)> gradients = nullptr;
     // Its result there, and that of a captured call.
@@ -69,7 +72,10 @@ Numbers numbers_of(const char* name, const Tensor<T, R>& given) {
 template <class Module, class Call>
 void add(Layers& list, const char* name, const Module& layer, Call call) {
     list.push_back({name, [layer, call](const Input& i) { return X(call(layer, i)); }});
-#if TENON_CUDA
+#if !TENON_CUDA
+    if constexpr (requires(const X& x, const Input& i) { call(layer, x, x, i); })
+        list.back().between = [layer, call](const X& s, const X& t, const Input& i) { return X(call(layer, s, t, i)); };
+#else
     list.back().gradients = [layer, call](const Input& given, Device device) {
         const Module there = to(layer, device);
         Input i = given.to(device);
@@ -97,10 +103,18 @@ void add(Layers& list, const char* name, const Module& layer, Call call) {
     };
 #endif
 }
-inline constexpr auto plain = [](const auto& layer, const Input& i) { return layer(i.x, i.g); };
-inline constexpr auto weighted = [](const auto& layer, const Input& i) { return layer(i.x, i.g, i.w); };
-inline constexpr auto attributed = [](const auto& layer, const Input& i) { return layer(i.x, i.g, i.e); };
-inline constexpr auto typed = [](const auto& layer, const Input& i) { return layer(i.x, i.g, i.types); };
+// With the features of nodes, or, where a layer has such a call, of sources and targets.
+template <auto... Field>
+struct Call {
+    auto operator()(const auto& layer, const Input& i) const { return layer(i.x, i.g, i.*Field...); }
+    auto operator()(const auto& layer, const X& s, const X& t, const Input& i) const -> decltype(layer(s, t, i.g, i.*Field...)) {
+        return layer(s, t, i.g, i.*Field...);
+    }
+};
+inline constexpr Call<> plain;
+inline constexpr Call<&Input::w> weighted;
+inline constexpr Call<&Input::e> attributed;
+inline constexpr Call<&Input::types> typed;
 
 // (Templates: what a program does not call it does not compile.)
 template <class Float = float>
@@ -127,11 +141,17 @@ template <class Float = float>
 void add_attention(Layers& list, Key key) {
     graph::GatConvOptions gat;
     gat.heads = 2;
-    add(list, "GAT", graph::GATConv<Float>(in, 4, key, gat), plain);
-    add(list, "GATv2", graph::GATv2Conv<Float>(in, 4, key, gat), plain);
-    gat.edge_dim = 2, gat.concat = false;
-    add(list, "GAT with edges", graph::GATConv<Float>(in, 4, key, gat), attributed);
-    add(list, "GATv2 with edges", graph::GATv2Conv<Float>(in, 4, key, gat), attributed);
+    graph::GatConvOptions with_edges = gat;
+    with_edges.edge_dim = 2, with_edges.concat = false;
+    for (const bool loops : {true, false}) {
+        gat.add_self_loops = with_edges.add_self_loops = loops;
+        const std::size_t first = list.size();
+        add(list, loops ? "GAT" : "GAT without loops", graph::GATConv<Float>(in, 4, key, gat), plain);
+        add(list, loops ? "GATv2" : "GATv2 without loops", graph::GATv2Conv<Float>(in, 4, key, gat), plain);
+        add(list, loops ? "GAT with edges" : "GAT with edges, without loops", graph::GATConv<Float>(in, 4, key, with_edges), attributed);
+        add(list, loops ? "GATv2 with edges" : "GATv2 with edges, without loops", graph::GATv2Conv<Float>(in, 4, key, with_edges), attributed);
+        for (std::size_t k = first; k < list.size(); ++k) list[k].loops = loops;
+    }
     graph::TransformerConvOptions transformer;
     transformer.heads = 2;
     add(list, "Transformer", graph::TransformerConv<Float>(in, 4, key, transformer), plain);

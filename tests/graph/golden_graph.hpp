@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tenon/graph/conv/common.hpp>
+#include <tenon/nn/context.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -43,6 +44,31 @@ void check(const Tensor<T, R>& got, const std::vector<double>& expected) {
         INFO("element " << i << ": got " << y.data()[i] << ", expected " << expected[i]);
         CHECK(std::abs(static_cast<double>(y.data()[i]) - expected[i]) <= bound<T>);
     }
+}
+
+// Of a layer that is linear in what it drops the mean over keys is what it gives without dropping, to five standard errors; the same
+// key gives the same bits, and without training nothing is dropped.
+template <class Layer, class... Rest>
+void check_dropout(const Layer& layer, const Tensor<double, 2>& x, const Graph& g, const Rest&... rest) {
+    const auto call = [&](const nn::Context& context) { return Tensor<double, 2>(layer(x, g, context, rest...)); };
+    const nn::Context fixed{Key{1}};
+    const Tensor<double, 2> exact = layer(x, g, rest...), resting = call({Key{1}, false}), one = call(fixed), again = call(fixed);
+    const std::size_t size = static_cast<std::size_t>(exact.size());
+    std::vector<double> total(size, 0), squares(size, 0);
+    const int keys = 3000;
+    for (int k = 0; k < keys; ++k) {
+        const Tensor<double, 2> y = call({Key{static_cast<std::uint64_t>(k)}});
+        for (std::size_t i = 0; i < size; ++i) total[i] += y.data()[i], squares[i] += y.data()[i] * y.data()[i];
+    }
+    bool varies = false;
+    for (std::size_t i = 0; i < size; ++i) {
+        CHECK((one.data()[i] == again.data()[i] && resting.data()[i] == exact.data()[i]));
+        const double mean = total[i] / keys, variance = std::max(0.0, squares[i] / keys - mean * mean);
+        varies = varies || variance > 1e-3;
+        INFO("element " << i << ": " << mean << " instead of " << exact.data()[i]);
+        CHECK(std::abs(mean - exact.data()[i]) <= 5 * std::sqrt(variance / keys) + 1e-12);
+    }
+    CHECK(varies);
 }
 
 }  // namespace golden_graph

@@ -145,6 +145,18 @@ TEMPLATE_TEST_CASE("convolutions have the golden vectors", "", float, double) {
                0.211465,  -0.141601, -0.5,     0.55,      0.2,      -0.4,      1.625,    -0.025,    -1.1,     1.7});
         check(Tensor<T, 2>(gat<T>(2, false)(x, g)),
               {-0.212665, 0.091010, 0.405753, -1.232062, 0.251763, -0.713922, -0.15, 0.075, 0.2625, 0.8375});
+        // The weights, row by row of the targets: what is summed up of the identity's rows. (The order of the edges is that of `kept`.)
+        const auto layer = gat<T>(1, true);
+        const Tensor<T, 2> h = linear(x, layer.lin.weight), s = matmul(h, layer.att_src.reshape({2, 1})),
+                           t = matmul(h, layer.att_dst.reshape({2, 1}));
+        const Graph& looped = graph::with_self_loops(g);
+        const Tensor<T, 3> identity = Tensor<T, 2>(eye<T>(5)).reshape({5, 1, 5});
+        check(Tensor<T, 3>(graph::gat_aggregate(looped, identity, s, t)),
+              {0.475644, 0.524356, 0,        0,        0, 0.060583, 0.066787, 0.87263, 0, 0, 0, 0.225855, 0.555513,
+               0.218632, 0,        0,        0,        0, 1,        0,        0,       0, 0, 0, 1});
+        const Tensor<T, 2> score = leaky_relu(graph::gather_sources(looped, s) + graph::gather_targets(looped, t), T(0.2));
+        check(Tensor<T, 2>(graph::edge_softmax(looped, score)),
+              {0.060583, 0.524356, 0.225855, 0.87263, 0.218632, 0.475644, 0.066787, 0.555513, 1, 1});
     }
     SECTION("gradients of GCN") {
         auto layer = gcn<T>();
@@ -200,6 +212,117 @@ TEST_CASE("convolutions pass the gradient check") {
         const auto x = randn<double>({6, 3}, Key{5});
         CHECK_NOTHROW(testing::gradcheck([&](const auto& v) { return tenon::sum(square(layer(x, g, Tensor<double, 1>(v * 1.0)))); }, w));
     }
+}
+
+TEST_CASE("the forms of 2019 have the vectors that their definitions give by hand") {
+    const Graph g = make_graph();
+    const auto x = features<double>();
+    // x W: (-.75 .7)(-.375 .475)(.875 -2.725)(-.5 .55)(1.625 -.025); x V: (-.1 -.4)(.35 -.4)(.1 .3)(.2 -.4)(-1.1 1.7).
+    SECTION("SAGE: means of a node and its neighbours by one matrix, rows of length 1") {
+        graph::SAGEConv<double> sage(3, 2, Key{1}, {.normalize = true, .form_of_2019 = true});
+        set(sage.lin_l.weight, turned(w_matrix<double>()));
+        sage.lin_l.bias.fill(0);
+        const double a = std::sqrt(0.6615625), b = std::sqrt(2.465), c = std::sqrt(0.5525), d = std::sqrt(2.64125);
+        check(sage(x, g), {-0.5625 / a, 0.5875 / a, -0.25 / b, -1.55 / b, 0, -1, -0.5 / c, 0.55 / c, 1.625 / d, -0.025 / d});
+        sage.options.normalize = false;
+        check(sage(x, g), {-0.5625, 0.5875, -0.25 / 3, -1.55 / 3, 0, -1.7 / 3, -0.5, 0.55, 1.625, -0.025});
+        int parameters = 0;
+        nn::for_each_tensor(sage, [&](const char*, nn::Kind, const auto&) { ++parameters; });
+        CHECK(parameters == 2);
+    }
+    SECTION("ARMA: the propagated term comes with a minus sign") {
+        graph::ARMAConv<double> arma(3, 2, Key{1}, {.relu = false, .form_of_2019 = true});
+        arma.init_weight(0).copy_from(w_matrix<double>());
+        arma.root_weight(0, 0).copy_from(v_matrix<double>());
+        // Degrees 1, 2, 3, 0, 0.
+        const double r2 = std::sqrt(2.0), r6 = std::sqrt(6.0);
+        const std::vector<double> y = {-0.1 + 0.375 / r2, -0.4 - 0.475 / r2, 0.35 + 0.75 / r2 - 0.875 / r6, -0.4 - 0.7 / r2 + 2.725 / r6,
+                                       0.1 + 0.375 / r6 - 0.875 / 3, 0.3 - 0.475 / r6 + 2.725 / 3, 0.2, -0.4, -1.1, 1.7};
+        check(arma(x, g), y);
+        arma.options.relu = true;
+        std::vector<double> positive = y;
+        for (double& v : positive) v = std::max(v, 0.0);
+        check(arma(x, g), positive);
+    }
+    SECTION("GIN: without self-loops") {
+        nn::Linear<double, false> plain(3, 2, Key{1});
+        set(plain.weight, turned(w_matrix<double>()));
+        check(Tensor<double, 2>(graph::GINConv<nn::Linear<double, false>, double>(plain, 0.5, false, true)(x, g)),
+              {-1.5, 1.525, -0.4375, -1.3125, 0.4375, -3.0625, -0.75, 0.825, 2.4375, -0.0375});
+    }
+    SECTION("GraphConv: the bias is the root's") {
+        graph::GraphConv<double> conv(3, 2, Key{1}, graph::sum, true);
+        set(conv.lin_rel.weight, turned(w_matrix<double>()));
+        set(conv.lin_root.weight, turned(v_matrix<double>()));
+        std::string names;
+        nn::for_each_tensor(conv, [&](const char* name, nn::Kind, const auto& p) {
+            (names += name) += ' ';
+            if constexpr (std::remove_cvref_t<decltype(p)>::rank == 1) p.detach().copy_from(from<double>({1, -1}));
+        });
+        CHECK(names == "lin_rel.weight lin_root.weight lin_root.bias ");
+        check(Tensor<double, 2>(conv(x, g, edge_weights<double>())),
+              {0.525, -0.925, 1.0375, -2.0625, 2.225, -7.1, 1.2, -1.4, -0.1, 0.7});
+    }
+    SECTION("Cheb: uniform in +-1 / sqrt(K in), the bias too; GAT: attention vectors in +-sqrt(6 / (H + 2 C))") {
+        const auto largest = [](const auto& p) {
+            double most = 0;
+            for (long i = 0; i < p.size(); ++i) most = std::max(most, std::abs(p.data()[i]));
+            return most;
+        };
+        const graph::ChebConv<double> cheb(50, 40, 3, Key{1}, true);
+        const double bound = 1 / std::sqrt(150.0);
+        for (const auto& lin : cheb.lins) CHECK((largest(lin.weight) <= bound && largest(lin.weight) > 0.99 * bound));
+        CHECK((largest(cheb.bias) <= bound && largest(cheb.bias) > 0.8 * bound));
+        graph::GatConvOptions o;
+        o.heads = 8, o.form_of_2019 = true;
+        const graph::GATConv<double> layer(5, 32, Key{1}, o);
+        const double narrow = std::sqrt(6.0 / (8 + 64));
+        for (const auto* att : {&layer.att_src, &layer.att_dst}) {
+            CHECK((att->requires_grad() && att->shape() == Shape<3>{{1, 8, 32}}));
+            CHECK((largest(*att) <= narrow && largest(*att) > 0.95 * narrow));
+        }
+        CHECK(layer.att_src.data()[0] != layer.att_dst.data()[0]);
+    }
+}
+
+TEST_CASE("dropout in APPNP and ARMA: over many keys the mean is what comes without, the same key gives the same bits") {
+    const Graph g = make_graph();
+    const auto x = features<double>();
+    const auto w = edge_weights<double>();
+    graph::AppnpOptions appnp;
+    appnp.dropout = 0.4;
+    check_dropout(graph::APPNP<double>(3, 0.2, appnp, Key{1}), x, g, w);
+    for (const bool form : {false, true}) {
+        graph::ArmaOptions o;
+        o.stacks = 2, o.layers = 2, o.relu = false, o.dropout = 0.4, o.form_of_2019 = form;
+        check_dropout(graph::ARMAConv<double>(3, 2, Key{2}, o), x, g, w);
+    }
+    // Of GAT between sources and targets the same mask falls on the same edges.
+    graph::GatConvOptions o;
+    o.heads = 2, o.dropout = 0.4;
+    const graph::GATConv<double> layer(3, 2, Key{3}, o);
+    const nn::Context context{Key{4}};
+    const Tensor<double, 2> apart = layer(x, x, g, context), together = layer(x, g, context);
+    CHECK(max(abs(apart - together)).item() < 1e-14);
+    CHECK(max(abs(apart - Tensor<double, 2>(layer(x, g)))).item() > 1e-3);
+}
+
+TEST_CASE("features of the edges are there where a layer was made for them, and only there") {
+    const Graph g = make_graph();
+    const auto x = features<double>();
+    const auto e = randn<double>({6, 2}, Key{1});
+    graph::GatConvOptions o;
+    const graph::GATConv<double> plain(3, 2, Key{1}, o);
+    o.edge_dim = 2;
+    const graph::GATConv<double> attributed(3, 2, Key{1}, o);
+    CHECK_THROWS_WITH(plain(x, g, e), Catch::Contains("GATConv: features of the edges, double[6, 2] on cpu, came, but edge_dim is 0"));
+    CHECK_THROWS_WITH(attributed(x, g),
+                      Catch::Contains("GATConv: no features of the edges came, but edge_dim is 2: expected [6, 2]"));
+    CHECK_THROWS_WITH(attributed(x, g, nn::Context{Key{1}}), Catch::Contains("GATConv: no features of the edges came"));
+    CHECK_THROWS_WITH(attributed(x, g, randn<double>({11, 2}, Key{1})),
+                      Catch::Contains("GATConv: double[11, 2] on cpu has 11 rows, but the graph has 6 edges"));
+    CHECK_THROWS_WITH(attributed(x, g, nn::Context{Key{1}}, randn<double>({6, 3}, Key{1})),
+                      Catch::Contains("GATConv: features of the edges are double[6, 3] on cpu, but edge_dim is 2"));
 }
 
 TEST_CASE("convolutions without edges, of one node, permuted") {

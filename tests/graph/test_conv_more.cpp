@@ -5,10 +5,13 @@
 #include <tenon/graph/conv/edge_conv.hpp>
 #include <tenon/graph/conv/gated_graph.hpp>
 #include <tenon/graph/conv/gatv2.hpp>
+#include <tenon/graph/conv/gin.hpp>
 #include <tenon/graph/conv/gmm.hpp>
 #include <tenon/graph/conv/nn_conv.hpp>
 #include <tenon/graph/conv/rgcn.hpp>
 #include <tenon/graph/conv/transformer.hpp>
+#include <tenon/nn/activation.hpp>
+#include <tenon/nn/norm.hpp>
 #include <tenon/testing/gradcheck.hpp>
 
 using namespace golden_graph;
@@ -160,4 +163,108 @@ TEST_CASE("more convolutions pass the gradient check") {
         const auto one = bare(Tensor<double, 2>(), g, types), other = bare(eye<double>(6), g, types);
         check(one, std::vector<double>(other.data(), other.data() + 12));
     }
+}
+
+TEST_CASE("dropout of attention: over many keys the mean is what comes without, the same key gives the same bits") {
+    const Graph g = make_graph();
+    const auto x = features<double>(), e = randn<double>({6, 2}, Key{3});
+    graph::GatConvOptions o;
+    o.heads = 2, o.dropout = 0.4, o.edge_dim = 2;
+    check_dropout(graph::GATv2Conv<double>(3, 2, Key{1}, o), x, g, e);
+    graph::TransformerConvOptions t;
+    t.heads = 2, t.dropout = 0.4;
+    check_dropout(graph::TransformerConv<double>(3, 2, Key{1}, t), x, g);
+    t.edge_dim = 2;
+    check_dropout(graph::TransformerConv<double>(3, 2, Key{1}, t), x, g, e);
+    // Between sources and targets the same mask falls on the same edges.
+    const nn::Context context{Key{4}};
+    o.add_self_loops = false;
+    const graph::GATv2Conv<double> gat(3, 2, Key{1}, o);
+    const graph::TransformerConv<double> transformer(3, 2, Key{1}, t);
+    CHECK(max(abs(Tensor<double, 2>(gat(x, x, g, context, e)) - Tensor<double, 2>(gat(x, g, context, e)))).item() == 0);
+    CHECK(max(abs(transformer(x, x, g, context, e) - transformer(x, g, context, e))).item() == 0);
+}
+
+TEST_CASE("more layers say which features of the edges do not fit") {
+    const Graph g = make_graph();
+    const auto x = features<double>(), e = randn<double>({6, 2}, Key{3}), short_e = randn<double>({1, 2}, Key{3});
+    graph::GatConvOptions o;
+    graph::TransformerConvOptions t;
+    const graph::GATv2Conv<double> gat(3, 2, Key{1}, o);
+    const graph::TransformerConv<double> transformer(3, 2, Key{1}, t);
+    o.edge_dim = t.edge_dim = 2;
+    const graph::GATv2Conv<double> gat_edges(3, 2, Key{1}, o);
+    const graph::TransformerConv<double> transformer_edges(3, 2, Key{1}, t);
+    CHECK_THROWS_WITH(gat(x, g, e), Catch::Contains("GATv2Conv: features of the edges, double[6, 2] on cpu, came, but edge_dim is 0"));
+    CHECK_THROWS_WITH(gat_edges(x, g), Catch::Contains("GATv2Conv: no features of the edges came, but edge_dim is 2"));
+    CHECK_THROWS_WITH(gat_edges(x, g, randn<double>({11, 2}, Key{3})), Catch::Contains("has 11 rows, but the graph has 6 edges"));
+    CHECK_THROWS_WITH(transformer(x, g, e), Catch::Contains("TransformerConv: features of the edges, double[6, 2] on cpu, came"));
+    CHECK_THROWS_WITH(transformer_edges(x, g), Catch::Contains("TransformerConv: no features of the edges came, but edge_dim is 2"));
+    CHECK_THROWS_WITH(transformer_edges(x, g, short_e), Catch::Contains("has 1 rows, but the graph has 6 edges"));
+    // A single row is not meant for all of the edges.
+    const graph::GINEConv<Same, double> gine(Same(), 2, 3, Key{1});
+    CHECK_THROWS_WITH(gine(x, g, short_e), Catch::Contains("GINEConv: double[1, 2] on cpu has 1 rows, but the graph has 6 edges"));
+    CHECK_THROWS_WITH(gine(x, g, x), Catch::Contains("GINEConv: double[5, 3] on cpu has 5 rows, but the graph has 6 edges"));
+    const graph::GMMConv<double> gmm(3, 2, 2, 2, Key{1});
+    CHECK_THROWS_WITH(gmm(x, g, short_e), Catch::Contains("GMMConv: double[1, 2] on cpu has 1 rows, but the graph has 6 edges"));
+    CHECK_THROWS_WITH(gmm(x, g, Tensor<double, 2>()), Catch::Contains("GMMConv: no features of the edges came"));
+    const graph::NNConv<Same, double> edges(3, 2, Same(), 2, Key{1});
+    CHECK_THROWS_WITH(edges(x, g, randn<double>({6, 3}, Key{1})),
+                      Catch::Contains("NNConv: the network gives double[6, 3] on cpu, expected 2 numbers for each edge"));
+    // Self-loops are between the same nodes.
+    const Graph between = Graph::bipartite(from<std::int64_t>({2, 2}, {0, 4, 1, 0}), 5, 2);
+    CHECK_THROWS_WITH(gat(x, Tensor<double, 2>(x(slice(0, 2))), between),
+                      Catch::Contains("GATv2Conv: no self-loops can be added between 5 sources and 2 targets"));
+}
+
+TEST_CASE("networks inside of layers train: they are handed the context") {
+    using Net = nn::Sequential<nn::Linear<double>, nn::BatchNorm1d<double>>;
+    const Graph g = make_graph();
+    const auto x = features<double>(), e = randn<double>({6, 2}, Key{3});
+    const nn::Context context{Key{5}}, resting{Key{5}, false};
+    const auto net = [](long in, long out, std::uint64_t k) {
+        return Net(nn::Linear<double>(in, out, Key{k}), nn::BatchNorm1d<double>(out));
+    };
+    // Normalised by the batch while training, by the running statistics else; these have seen one batch then.
+    const auto trains = [&](const Net& inner, auto&& call, auto&& plain) {
+        const Tensor<double, 2> inference = plain(), same = call(resting);
+        CHECK(max(abs(inference - same)).item() == 0);
+        CHECK(inner.template get<1>().num_batches_tracked.item() == 0);
+        const Tensor<double, 2> trained = call(context);
+        CHECK(max(abs(inference - trained)).item() > 1e-3);
+        CHECK(inner.template get<1>().num_batches_tracked.item() == 1);
+        tenon::sum(square(trained)).backward();
+        CHECK(inner.template get<0>().weight.has_grad());
+        CHECK(max(abs(inner.template get<1>().weight.grad())).item() > 0);
+    };
+    const graph::NNConv<Net, double> edges(3, 2, net(2, 4, 1), 4, Key{2});
+    trains(edges.nn, [&](const nn::Context& c) { return edges(x, g, c, e); }, [&] { return edges(x, g, e); });
+    const graph::GINEConv<Net, double> gine(net(3, 4, 1), 2, 3, Key{2});
+    trains(gine.nn, [&](const nn::Context& c) { return Tensor<double, 2>(gine(x, g, c, e)); },
+           [&] { return Tensor<double, 2>(gine(x, g, e)); });
+    const graph::PointNetConv<Net, Net> point(net(5, 4, 1), net(4, 2, 2));
+    const Tensor<double, 2> pos = randn<double>({5, 2}, Key{4});
+    trains(point.local_nn, [&](const nn::Context& c) { return point(x, pos, g, c); }, [&] { return point(x, pos, g); });
+    CHECK(point.global_nn.get<1>().num_batches_tracked.item() == 1);
+    // Between different nodes the same.
+    const Graph apart = Graph::bipartite(from<std::int64_t>({2, 6}, {0, 4, 1, 2, 3, 2, 1, 0, 2, 1, 2, 2}), 5, 3);
+    const Tensor<double, 2> t = randn<double>({3, 3}, Key{6});
+    const auto rests = [&](const Net& inner, auto&& call, auto&& plain) {
+        const double before = static_cast<double>(inner.template get<1>().num_batches_tracked.item());
+        CHECK(max(abs(Tensor<double, 2>(call(resting)) - Tensor<double, 2>(plain()))).item() == 0);
+        CHECK(Tensor<double, 2>(call(context)).shape(0) == 3);
+        CHECK(static_cast<double>(inner.template get<1>().num_batches_tracked.item()) == before + 1);
+    };
+    rests(edges.nn, [&](const nn::Context& c) { return edges(x, t, apart, c, e); }, [&] { return edges(x, t, apart, e); });
+    rests(gine.nn, [&](const nn::Context& c) { return gine(x, t, apart, c, e); }, [&] { return gine(x, t, apart, e); });
+    const Tensor<double, 2> centres = randn<double>({3, 2}, Key{7});
+    rests(point.local_nn, [&](const nn::Context& c) { return point(x, pos, centres, apart, c); },
+          [&] { return point(x, pos, centres, apart); });
+    const graph::GINConv<Net, double> gin(net(3, 4, 1));
+    rests(gin.nn, [&](const nn::Context& c) { return gin(x, t, apart, c); }, [&] { return gin(x, t, apart); });
+    const graph::EdgeConv<Net> pairs_of(net(6, 4, 1));
+    rests(pairs_of.nn, [&](const nn::Context& c) { return pairs_of(x, t, apart, c); }, [&] { return pairs_of(x, t, apart); });
+    // A network that takes no context is called without.
+    const graph::PointNetConv<nn::Linear<double>> bare(nn::Linear<double>(5, 2, Key{1}));
+    CHECK(max(abs(bare(x, pos, g, context) - bare(x, pos, g))).item() == 0);
 }

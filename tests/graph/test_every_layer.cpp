@@ -133,6 +133,45 @@ TEST_CASE("layers: permuted nodes have permuted results", "[graph]") {
     }
 }
 
+TEST_CASE("layers: sources and targets apart are what they are as nodes of one graph", "[graph]") {
+    // Edges from 12 nodes to 7 others, also as one graph of 19, in which these follow those.
+    const long sources = 12, targets = 7;
+    std::vector<std::pair<long, long>> edges;
+    for (const auto& [a, b] : some_edges(sources, 60, Key{1}))
+        if (b < targets - 1) edges.push_back({a, sources + b});
+    const Input whole = make(sources + targets, edges, Key{2}), square = make(20, some_edges(20, 70, Key{3}), Key{4});
+    Input apart = whole;
+    const auto index = clone(whole.g.edge_index());
+    for (long e = 0; e < whole.g.edges(); ++e) index.data()[whole.g.edges() + e] -= sources;
+    apart.g = Graph::bipartite(index, sources, targets);
+    const X s = clone(whole.x(slice(0, sources))), t = clone(whole.x(slice(sources, sources + targets)));
+    long count = 0;
+    for (const Layer& layer : layers()) {
+        if (!layer.between) continue;
+        INFO(layer.name);
+        CHECK(near(layer.between(square.x, square.x, square), layer.run(square), 2e-5));
+        if (layer.loops) {
+            CHECK_THROWS_AS(layer.between(s, t, apart), ValueError);
+            continue;
+        }
+        ++count;
+        const X y = layer.run(whole);
+        CHECK(near(layer.between(s, t, apart), clone(y(slice(sources, sources + targets))), 2e-5));
+        CHECK_THROWS_AS(layer.between(t, s, apart), ShapeError);
+        CHECK_THROWS_AS(layer.between(s, clone(t(slice(0, 1))), apart), ShapeError);  // one row is not meant for all
+        // The gradients as well.
+        Input own = whole;
+        own.x = clone(whole.x).require_grad();
+        tenon::sum(tenon::square(X(layer.run(own)(slice(sources, sources + targets))))).backward();
+        const X s2 = clone(s).require_grad(), t2 = clone(t).require_grad();
+        tenon::sum(tenon::square(layer.between(s2, t2, apart))).backward();
+        const X dx = contiguous(own.x.grad());
+        CHECK(near(contiguous(s2.grad()), clone(dx(slice(0, sources))), 2e-4));
+        if (t2.has_grad()) CHECK(near(contiguous(t2.grad()), clone(dx(slice(sources, sources + targets))), 2e-4));
+    }
+    CHECK(count >= 19);
+}
+
 TEST_CASE("layers: a ring of six is two rings of three to them", "[graph]") {
     std::vector<std::pair<long, long>> six, threes;
     for (long v = 0; v < 6; ++v) {

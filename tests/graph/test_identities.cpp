@@ -89,6 +89,47 @@ TEST_CASE("propagation: K times the normalised adjacency, or none of it", "[grap
     CHECK(near(cheb(x, g), X(linear(x, cheb.lins[0].weight))));
 }
 
+TEST_CASE("Chebyshev polynomials are those of the dense Laplacian, whatever its largest eigenvalue", "[graph]") {
+    // A self-loop, which is left out, and nodes without edges.
+    const Graph g = Graph::from_edges(from<std::int64_t>({2, 8}, {0, 1, 1, 2, 3, 2, 4, 0, 1, 0, 2, 1, 2, 2, 3, 4}), 7);
+    const auto w = from<double>({1, 0.5, 2, 1.5, 0.7, 3, 0.2, 1.1});
+    const X x = randn<double>({7, 3}, Key{1});
+    for (const bool weighted : {false, true}) {
+        X adjacency = zeros<double>({7, 7});
+        std::vector<double> degree(7, 0);
+        for (long e = 0; e < 8; ++e) {
+            const std::int64_t from_node = g.edge_index().data()[e], to = g.edge_index().data()[8 + e];
+            if (from_node == to) continue;
+            adjacency.data()[7 * to + from_node] += weighted ? w.data()[e] : 1;
+            degree[static_cast<std::size_t>(from_node)] += weighted ? w.data()[e] : 1;
+        }
+        for (const double lambda : {2.0, 1.3, 3.7})
+            for (const long out : {2l, 5l}) {
+                X laplacian = zeros<double>({7, 7});
+                for (std::size_t i = 0; i < 7; ++i)
+                    for (std::size_t j = 0; j < 7; ++j) {
+                        const double d = degree[i] * degree[j], a = d > 0 ? adjacency.data()[7 * i + j] / std::sqrt(d) : 0;
+                        laplacian.data()[7 * i + j] = 2 / lambda * ((i == j ? 1 : 0) - a) - (i == j ? 1 : 0);
+                    }
+                const graph::ChebConv<double> cheb(3, out, 4, key);
+                X before = x, now = matmul(laplacian, x), y = linear(x, cheb.lins[0].weight) + linear(now, cheb.lins[1].weight);
+                for (std::size_t k = 2; k < 4; ++k) {
+                    const X next = 2.0 * X(matmul(laplacian, now)) - before;
+                    before = now, now = next;
+                    y = y + linear(now, cheb.lins[k].weight);
+                }
+                INFO("lambda " << lambda << ", weights " << weighted << ", " << out << " columns");
+                CHECK(near(cheb(x, g, weighted ? w : Tensor<double, 1>(), lambda), y));
+            }
+    }
+    const graph::ChebConv<double> cheb(3, 2, 3, key);
+    for (const double lambda : {0.0, -2.0, std::nan(""), HUGE_VAL})
+        CHECK_THROWS_WITH(cheb(x, g, w, lambda), Catch::Contains("ChebConv: lambda_max is "));
+    CHECK_THROWS_WITH(cheb(x, g, from<double>({1, 2, 3})), Catch::Contains("ChebConv: double[3] on cpu has 3 rows, but the graph has 8 edges"));
+    // Fewer edges than weights: the kept ones would all be there.
+    CHECK_THROWS_AS(cheb(x, g, ones<double>({9})), ShapeError);
+}
+
 TEST_CASE("attention that scores nothing is a mean, and its weights add up to one", "[graph]") {
     const Graph g = some(), looped = graph::with_self_loops(g);
     const X x = randn<double>({7, 3}, Key{1});

@@ -1,4 +1,5 @@
 // Messages as formulas: the fused loops against gathers, the formula over all edges, and segments.
+#include <tenon/graph/edge_folds.hpp>
 #include <tenon/graph/message.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/ops/second_order.hpp>
@@ -49,16 +50,7 @@ Graph some_graph(long nodes, long edges, long hub) {
 
 template <Aggregation How, class T>
 Tensor<T, 2> folded(const Graph& g, const Tensor<T, 2>& m) {
-    const Segments& s = graph::target_segments(g);
-    if constexpr (How == graph::std_dev) {
-        const Tensor<T, 2> apart = m - graph::gather_targets(g, Tensor<T, 2>(segment_mean(m, s)));
-        const Tensor<T, 2> variance = segment_mean(square(apart), s);
-        return where(variance > T(0), sqrt(where(variance > T(0), variance, T(1))), T(0));
-    } else if constexpr (How == graph::softmax_sum) {
-        return segment_sum(Tensor<T, 2>(segment_softmax(m, s) * m), s);
-    } else {
-        return graph::aggregate_edges(How, g, m);
-    }
+    return graph::aggregate_edges<How>(g, m);
 }
 
 template <Aggregation How, class T>
@@ -118,6 +110,7 @@ TEST_CASE("messages are what gathers, the formula and segments give", "[graph]")
         compare<graph::min, double>(g, features, 1e-12);
         compare<graph::std_dev, double>(g, features, 1e-9);
         compare<graph::softmax_sum, double>(g, features, 1e-12);
+        if (features <= 8) compare<graph::product, double>(some_graph(40, 150, 0), features, 1e-12);
         compare<graph::sum, float>(g, features, 3e-4);
         compare<graph::max, float>(g, features, 1e-5);
     }

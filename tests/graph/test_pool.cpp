@@ -13,6 +13,8 @@
 #include <tenon/graph/pool/set2set.hpp>
 #include <tenon/graph/pool/sort.hpp>
 #include <tenon/graph/pool/voxel.hpp>
+#include <tenon/nn/norm.hpp>
+#include <tenon/nn/sequential.hpp>
 #include <tenon/ops/pad.hpp>
 #include <tenon/testing/gradcheck.hpp>
 
@@ -120,6 +122,15 @@ struct Convolution {
     }
 };
 
+// A layer that takes a context.
+using Net = nn::Sequential<nn::Linear<double>, nn::BatchNorm1d<double>>;
+struct Noisy {
+    Net inner;
+    Tensor<double, 2> operator()(const Tensor<double, 2>& x, const Graph&) const { return inner(x); }
+    Tensor<double, 2> operator()(const Tensor<double, 2>& x, const Graph&, const nn::Context& context) const { return inner(x, context); }
+    static void visit(auto&, auto&&) {}
+};
+
 const double five_nodes[] = {-1.5, -1, -.5, 0, .5, 1, 1.5, -1.5, -1, -.5, 0, .5, 1, 1.5, -1.5};
 Graph five_graph() { return Graph::from_edges(from<std::int64_t>({2, 6}, {0, 1, 1, 2, 3, 2, 1, 0, 2, 1, 2, 2}), 5); }
 }  // namespace
@@ -209,6 +220,93 @@ TEST_CASE("top-k and self-attention pooling are PyTorch Geometric's", "[graph]")
     compare(seven, "top_k_sigmoid");
     graph::SAGPooling<Convolution<double>, double> sag(Convolution<double>(4, 1, Key{1}), Key{2}, {.ratio = 0.5});
     compare(sag, "sag");
+}
+
+TEST_CASE("self-attention pooling as in 2019: the gate of the layer's scores alone", "[graph]") {
+    const Segments batch = stored_batch();
+    const Graph g = stored_graph();
+    const auto x = reals<2>("x");
+    const Convolution<double> layer(4, 1, Key{1});
+    const Tensor<double, 1> y = layer(x, g).squeeze<1>();
+    for (const auto gate : {graph::Gate::tanh, graph::Gate::sigmoid, graph::Gate::none}) {
+        const graph::SAGPooling<Convolution<double>, double> pool(layer, Key{2}, {.ratio = 0.5, .gate = gate}, true);
+        const auto pooled = pool(x, g, batch);
+        CHECK(pooled.x.shape(0) == 5);  // 2 of 4, 3 of 5
+        for (long i = 0; i < 5; ++i) {
+            const std::int64_t from_node = pooled.perm.data()[i];
+            const double v = y.data()[from_node], score = gate == graph::Gate::tanh      ? std::tanh(v)
+                                                          : gate == graph::Gate::sigmoid ? 1 / (1 + std::exp(-v))
+                                                                                         : v;
+            CHECK(std::abs(pooled.score.data()[i] - score) < 1e-14);
+            for (long f = 0; f < 4; ++f) CHECK(std::abs(pooled.x.data()[4 * i + f] - x.data()[4 * from_node + f] * score) < 1e-14);
+            // Nobody of its graph that is left out has a larger one.
+            for (std::int64_t k = from_node < 4 ? 0 : 4; k < (from_node < 4 ? 4 : 9); ++k)
+                if (std::count(pooled.perm.data(), pooled.perm.data() + 5, k) == 0) CHECK(y.data()[k] <= v);
+        }
+        std::string names;
+        nn::for_each_tensor(pool, [&](const char* name, nn::Kind, const auto&) { (names += name) += ' '; });
+        CHECK(names == "gnn.lin_rel.weight gnn.lin_rel.bias gnn.lin_root.weight ");
+    }
+}
+
+TEST_CASE("networks inside of read-outs and pooling train: they are handed the context", "[graph]") {
+    const auto x = reals<2>("x");
+    const nn::Context context{Key{5}};
+    const auto net = [](long out) { return Net(nn::Linear<double>(4, out, Key{1}), nn::BatchNorm1d<double>(out)); };
+    const auto seen = [](const Net& n) { return n.get<1>().num_batches_tracked.item(); };
+    const graph::AttentionalAggregation pool(net(1), net(3));
+    const Tensor<double, 2> inference = pool(x, stored_batch());
+    CHECK(max(abs(inference - pool(x, nn::Context{Key{5}, false}, stored_batch()))).item() == 0);
+    CHECK(seen(pool.gate_nn) == 0);
+    const Tensor<double, 2> trained = pool(x, context, stored_batch());
+    CHECK((seen(pool.gate_nn) == 1 && seen(pool.nn) == 1));
+    CHECK(max(abs(inference - trained)).item() > 1e-3);
+    weighted(trained).backward();
+    CHECK(max(abs(pool.gate_nn.get<1>().weight.grad())).item() > 0);
+    const graph::AttentionalAggregation half{nn::Linear<double>(4, 1, Key{1})};
+    CHECK(max(abs(half(x, context) - half(x))).item() == 0);
+
+    const graph::SAGPooling<Noisy, double> sag(Noisy{net(1)}, Key{2});
+    static_cast<void>(sag(x, stored_graph(), stored_batch()));
+    CHECK(seen(sag.gnn.inner) == 0);
+    const auto pooled = sag(x, stored_graph(), context, stored_batch());
+    CHECK(seen(sag.gnn.inner) == 1);
+    weighted(pooled.x).backward();
+    CHECK(max(abs(sag.gnn.inner.get<1>().weight.grad())).item() > 0);
+    const graph::SAGPooling<Convolution<double>, double> plain(Convolution<double>(4, 1, Key{1}), Key{2});
+    CHECK(max(abs(plain(x, stored_graph(), context).x - plain(x, stored_graph()).x)).item() == 0);
+}
+
+TEST_CASE("dropout in edge pooling: raw scores are dropped, each by the probability given", "[graph]") {
+    // Two edges into node 2: one of them is contracted, with the larger softmax and a half.
+    const Graph g = Graph::from_edges(from<std::int64_t>({2, 2}, {0, 1, 2, 2}), 3);
+    const auto x = from<double>({3, 1}, {1, 2.5, 0.5});
+    graph::EdgePooling<double> pool(1, Key{1}, {.dropout = 0.4});
+    pool.lin.weight.copy_from(from<double>({1, 2}, {0.6, 0.1}));
+    pool.lin.bias.fill(0.05);
+    const double keep = 1 / 0.6, a = 0.6 + 0.05 + 0.05, b = 1.5 + 0.05 + 0.05;
+    const auto larger = [](double u, double v) { return std::max(1 / (1 + std::exp(v - u)), 1 / (1 + std::exp(u - v))) + 0.5; };
+    const double values[] = {larger(0, 0), larger(a * keep, 0), larger(0, b * keep), larger(a * keep, b * keep)},
+                 shares[] = {0.16, 0.24, 0.24, 0.36};
+    const Segments whole;
+    const int keys = 4000;
+    double times[4] = {};
+    for (int k = 0; k < keys; ++k) {
+        const nn::Context context{Key{static_cast<std::uint64_t>(k)}};
+        const auto pooled = pool(x, g, whole, context);
+        const double score = pooled.score.data()[0];
+        if (k < 50) {
+            CHECK(score == pool(x, g, whole, context).score.data()[0]);
+            CHECK(pool(x, g, whole, {context.key, false}).score.data()[0] == pool(x, g).score.data()[0]);
+        }
+        int which = -1;
+        for (int i = 0; i < 4; ++i)
+            if (std::abs(score - values[i]) < 1e-13) which = i;
+        REQUIRE(which >= 0);
+        ++times[which];
+    }
+    for (int i = 0; i < 4; ++i) CHECK(std::abs(times[i] / keys - shares[i]) < 4.5 * std::sqrt(shares[i] * (1 - shares[i]) / keys));
+    CHECK(std::abs(pool(x, g).score.data()[0] - larger(a, b)) < 1e-13);
 }
 
 TEST_CASE("DiffPool is PyTorch Geometric's", "[graph]") {

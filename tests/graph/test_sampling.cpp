@@ -126,6 +126,45 @@ TEST_CASE("every neighbour is as likely as any other", "[graph]") {
     CHECK(chi_square(counts, samples / 56.0) < 98);
 }
 
+TEST_CASE("draws with replacement: every neighbour is as likely in every draw, whatever the others were", "[graph]") {
+    // Node 0 has 5 neighbours, 3 are drawn: 125 lists, all equally likely.
+    const Graph star = Graph::from_edges(from<std::int64_t>({2, 5}, {1, 2, 3, 4, 5, 0, 0, 0, 0, 0}), 6);
+    const long samples = 25000;
+    std::vector<double> counts(125, 0);
+    for (long k = 0; k < samples; ++k) {
+        const auto s = graph::neighbour_sample(star, from<std::int64_t>({0}), {3}, Key{k}, {.replace = true});
+        REQUIRE(s.edges.size() == 3);
+        ++counts[static_cast<std::size_t>((s.edges.data()[0] * 5 + s.edges.data()[1]) * 5 + s.edges.data()[2])];
+    }
+    // Beyond this value chance goes once in ten thousand times: 124 degrees of freedom.
+    CHECK(chi_square(counts, static_cast<double>(samples) / 125) < 190);
+}
+
+TEST_CASE("large fan-outs: the draws of Floyd's algorithm, in time linear in them", "[graph]") {
+    const auto plain = [](Key key, long degree, long count) {
+        std::vector<std::int64_t> to;
+        std::set<std::int64_t> drawn;
+        for (long k = 0; k < count; ++k) {
+            const std::int64_t last = degree - count + k;
+            std::int64_t place = static_cast<std::int64_t>(
+                scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(last + 1)));
+            if (!drawn.insert(place).second) drawn.insert(place = last);
+            to.push_back(1000 + place);
+        }
+        return to;
+    };
+    // (Looking through all earlier draws would be 2 * 10^10 steps for the last.)
+    for (const auto& [degree, count] : {std::pair{40l, 31l}, {40l, 32l}, {40l, 33l}, {40l, 39l}, {1000l, 500l}, {500000l, 200000l}}) {
+        INFO(count << " of " << degree);
+        std::vector<std::int64_t> to(static_cast<std::size_t>(count));
+        graph::impl_sampling::draw_places(Key{3}, degree, count, false, 1000, to.data());
+        CHECK(to == plain(Key{3}, degree, count));
+        CHECK(static_cast<long>(std::set<std::int64_t>(to.begin(), to.end()).size()) == count);
+        CHECK(*std::min_element(to.begin(), to.end()) >= 1000);
+        CHECK(*std::max_element(to.begin(), to.end()) < 1000 + degree);
+    }
+}
+
 TEST_CASE("sampling: the key decides, threads and other seeds do not", "[graph]") {
     const Graph g = random_graph(2000, 30000, Key{3});
     const auto seeds = arange<std::int64_t>(0, 900);
@@ -207,6 +246,17 @@ TEST_CASE("random walks follow edges", "[graph]") {
     CHECK_THROWS_WITH(graph::random_walk(g, starts, 3, Key{1}, {.p = 0}), Catch::Contains("random_walk: p is 0"));
 }
 
+TEST_CASE("whether there is an edge", "[graph]") {
+    const Graph g = Graph::bipartite(from<std::int64_t>({2, 4}, {0, 2, 2, 1, 0, 1, 1, 1}), 3, 2);
+    CHECK(graph::has_edge(g, 0, 0));
+    CHECK(graph::has_edge(g, 2, 1));
+    CHECK(!graph::has_edge(g, 2, 0));
+    CHECK_THROWS_WITH(graph::has_edge(g, 3, 0), Catch::Contains("has_edge: 3 -> 0 in a graph of 3 sources and 2 targets"));
+    CHECK_THROWS_AS(graph::has_edge(g, 0, 2), IndexError);
+    CHECK_THROWS_AS(graph::has_edge(g, -1, 0), IndexError);
+    CHECK_THROWS_AS(graph::has_edge(g, 0, -1), IndexError);
+}
+
 TEST_CASE("pairs without an edge", "[graph]") {
     for (const long edges : {20, 200, 1500}) {
         const Graph g = random_graph(40, edges, Key{10});
@@ -236,6 +286,23 @@ TEST_CASE("pairs without an edge", "[graph]") {
     CHECK(graph::negative_sampling(complete, 5, Key{1}).shape(1) == 0);
     CHECK_THROWS_WITH(graph::structured_negative_sampling(complete, Key{1}),
                       Catch::Contains("node 0, the source of edge 0, has an edge to every target"));
+    // Without a direction: no edge leads either way.
+    for (const long edges : {20, 200, 1500})
+        for (const bool loops : {false, true}) {
+            const Graph g = random_graph(40, edges, Key{10});
+            std::set<Pair> there;
+            for (const auto& p : pairs(g.edge_index())) there.insert(std::minmax(p.first, p.second));
+            if (!loops)
+                for (long v = 0; v < 40; ++v) there.erase({v, v});
+            const long left = 40 * 39 / 2 + (loops ? 40 : 0) - static_cast<long>(there.size());
+            for (const long wanted : {30l, left, left + 100}) {
+                const auto found = pairs(graph::negative_sampling(g, wanted, Key{1}, {.loops = loops, .undirected = true}));
+                CHECK(static_cast<long>(found.size()) == std::min(wanted, left));
+                CHECK(std::set<Pair>(found.begin(), found.end()).size() == found.size());
+                for (const auto& p : found) REQUIRE((p.first < p.second + (loops ? 1 : 0) && there.count(p) == 0));
+            }
+        }
+    CHECK_THROWS_AS(graph::negative_sampling(bipartite, 1, Key{1}, {.undirected = true}), ShapeError);
     // All pairs are equally likely.
     std::vector<double> counts(12, 0);
     const Graph none = Graph::from_edges(zeros<std::int64_t>({2, 0}), 4);
@@ -244,6 +311,12 @@ TEST_CASE("pairs without an edge", "[graph]") {
         ++counts[static_cast<std::size_t>(p.first * 3 + p.second - (p.second > p.first))];
     }
     CHECK(chi_square(counts, 1000) < 34);
+    std::vector<double> undirected(6, 0);
+    for (long k = 0; k < 6000; ++k) {
+        const auto p = pairs(graph::negative_sampling(none, 1, Key{k}, {.undirected = true}))[0];
+        ++undirected[static_cast<std::size_t>(p.first * (5 - p.first) / 2 + p.second - 1)];
+    }
+    CHECK(chi_square(undirected, 1000) < 26);
 }
 
 TEST_CASE("GraphSAINT's weights undo what sampling prefers", "[graph]") {
@@ -279,6 +352,58 @@ TEST_CASE("GraphSAINT's weights undo what sampling prefers", "[graph]") {
     CHECK_THROWS_WITH(graph::GraphSaint(g, {.size = 0}, Key{1}), Catch::Contains("GraphSaint: size is 0"));
 }
 
+TEST_CASE("GraphSAINT: the mean over keys of weighted sums is the sum over the whole graph", "[graph]") {
+    // Every node has edges both ways, so that all come; some have many.
+    const long nodes = 60;
+    std::vector<std::int64_t> source, target;
+    const auto more = integers({400}, Key{21}, 0, nodes);
+    for (long v = 0; v < nodes; ++v) source.push_back(v), target.push_back((v + 1) % nodes);
+    for (long k = 0; k < 200; ++k) source.push_back(k % 3 == 0 ? k % 4 : more.data()[2 * k]), target.push_back(more.data()[2 * k + 1]);
+    const Graph g = Graph::from_edges(graph::impl_sampling::pairs_of(source, target), nodes);
+    const Tensor<double, 1> value = uniform<double>({nodes}, Key{22}, {1., 3.});
+    // Of node i alone, and of its incoming edges: what the sums over all of a node's edges are to a layer.
+    double of_nodes = 0, of_edges = 0;
+    for (long i = 0; i < nodes; ++i) of_nodes += value.data()[i] / nodes;
+    for (long e = 0; e < g.edges(); ++e) of_edges += value.data()[source[static_cast<std::size_t>(e)]] / nodes;
+    for (const auto sampler : {graph::SaintSampler::node, graph::SaintSampler::edge, graph::SaintSampler::walk}) {
+        INFO("sampler " << static_cast<int>(sampler));
+        // The weights are counts themselves, over about as many samples as there are here.
+        const long samples = 4000;
+        const graph::GraphSaint saint(g, {.sampler = sampler, .size = 8, .coverage = 600}, Key{23});
+        const auto spread = [&](auto&& f, double expected) {
+            double first = 0, second = 0;
+            for (long k = 0; k < samples; ++k) {
+                const double v = f(saint.sample(Key{5000 + k}));
+                first += v;
+                second += v * v;
+            }
+            const double mean = first / samples, deviation = std::sqrt((second / samples - mean * mean) / samples);
+            INFO(mean << " +- " << deviation << " for " << expected);
+            CHECK(std::abs(mean - expected) < 5 * deviation);
+            CHECK(deviation < 0.02 * expected);
+        };
+        spread(
+            [&](const graph::Sampled& s) {
+                double total = 0;
+                for (long i = 0; i < s.nodes.size(); ++i)
+                    total += static_cast<double>(saint.node_weight.data()[s.nodes.data()[i]]) * value.data()[s.nodes.data()[i]];
+                return total;
+            },
+            of_nodes);
+        spread(
+            [&](const graph::Sampled& s) {
+                double total = 0;
+                for (long e = 0; e < s.edges.size(); ++e) {
+                    const std::size_t own = static_cast<std::size_t>(s.edges.data()[e]);
+                    total += static_cast<double>(saint.node_weight.data()[target[own]]) *
+                             static_cast<double>(saint.edge_weight.data()[own]) * value.data()[source[own]];
+                }
+                return total;
+            },
+            of_edges);
+    }
+}
+
 TEST_CASE("partitions are balanced and cut few edges", "[graph]") {
     // Eight groups of 50 nodes with many edges inside and few between.
     std::vector<std::int64_t> source, target;
@@ -299,6 +424,20 @@ TEST_CASE("partitions are balanced and cut few edges", "[graph]") {
     CHECK(*std::max_element(sizes.begin(), sizes.end()) <= 53);
     const auto chance = integers({400}, Key{2}, 0, 8);
     CHECK(graph::edge_cut(g, part) < graph::edge_cut(g, chance) / 2);
+    // The groups themselves, from two of three random starts at least, but for a few nodes: as few edges as between the groups, and a tenth.
+    Tensor<std::int64_t, 1> group = empty<std::int64_t>({400});
+    for (long v = 0; v < 400; ++v) group.data()[name.data()[v]] = v / 50;
+    const long between = graph::edge_cut(g, group);
+    long found = 0;
+    for (long k = 0; k < 3; ++k) found += 10 * graph::edge_cut(g, graph::partition(g, 8, Key{k})) <= 11 * between ? 1 : 0;
+    CHECK(found >= 2);
+    // Sweeps never cut more.
+    CHECK(graph::edge_cut(g, part) <= graph::edge_cut(g, graph::partition(g, 8, Key{1}, {.sweeps = 0})));
+    // No slack: all parts of the same size.
+    const auto even = graph::partition(g, 8, Key{1}, {.slack = 0});
+    std::vector<long> same(8, 0);
+    for (long v = 0; v < 400; ++v) ++same[static_cast<std::size_t>(even.data()[v])];
+    CHECK(same == std::vector<long>(8, 50));
     CHECK(list(part) == list(graph::partition(g, 8, Key{1})));
     const auto batch = graph::parts_graph(g, part, {3, 1});
     check_sampled(batch, g);
@@ -308,10 +447,29 @@ TEST_CASE("partitions are balanced and cut few edges", "[graph]") {
     CHECK(graph::partition(Graph::from_edges(zeros<std::int64_t>({2, 0}), 7), 3, Key{1}).size() == 7);
     CHECK_THROWS_WITH(graph::partition(g, 0, Key{1}), Catch::Contains("partition: 0 parts"));
     CHECK_THROWS_WITH(graph::parts_graph(g, part, {1, 1}), Catch::Contains("parts_graph: part 1 is chosen twice"));
+    CHECK_THROWS_WITH(graph::parts_graph(g, part, {1, 8}), Catch::Contains("parts_graph: there is no part 8: nodes are in parts up to 7"));
+    CHECK_THROWS_AS(graph::parts_graph(g, part, {-1}), IndexError);
+    // Parts that do not lie one behind the other in memory, and one without nodes.
+    Tensor<std::int64_t, 2> both = full<std::int64_t>({400, 2}, 2);
+    for (long v = 0; v < 400; ++v) both.data()[2 * v] = part.data()[v] == 5 ? 4 : part.data()[v];
+    const Tensor<std::int64_t, 1> strided = both(all, 0);
+    CHECK(list(graph::parts_graph(g, strided, {3, 1}).nodes) == list(batch.nodes));
+    CHECK(graph::parts_graph(g, strided, {5}).nodes.size() == 0);
+    CHECK(graph::edge_cut(g, strided) == graph::edge_cut(g, contiguous(strided)));
 }
 
 TEST_CASE("edges to learn from and to predict", "[graph]") {
-    const Graph directed = random_graph(60, 500, Key{16});
+    std::set<Pair> once;
+    for (const auto& p : pairs(random_graph(60, 500, Key{16}).edge_index())) once.insert(p);
+    const auto graph_of = [](const auto& list_of_pairs) {
+        std::vector<std::int64_t> source, target;
+        for (const auto& [a, b] : list_of_pairs) {
+            source.push_back(a);
+            target.push_back(b);
+        }
+        return Graph::from_edges(graph::impl_sampling::pairs_of(source, target), 60);
+    };
+    const Graph directed = graph_of(once);
     const auto check_split = [](const Graph& g, const graph::LinkSplit& s, long edges, bool undirected) {
         const long validation = edges / 10, test = edges / 5;
         CHECK(s.validation.positive.shape(1) == validation);
@@ -330,14 +488,15 @@ TEST_CASE("edges to learn from and to predict", "[graph]") {
         for (const auto* part : {&s.train, &s.validation, &s.test}) {
             CHECK(part->negative.shape(1) == part->positive.shape(1));
             for (const auto& p : pairs(part->negative)) {
-                negative.insert(p);
+                negative.insert(undirected ? Pair(std::minmax(p.first, p.second)) : p);
                 ++count;
                 REQUIRE(!graph::has_edge(g, p.first, p.second));
+                REQUIRE((!undirected || !graph::has_edge(g, p.second, p.first)));
             }
         }
         CHECK(static_cast<long>(negative.size()) == count);
     };
-    check_split(directed, graph::random_link_split(directed, Key{1}), 500, false);
+    check_split(directed, graph::random_link_split(directed, Key{1}), static_cast<long>(once.size()), false);
     // No edge of a simple undirected graph predicts itself.
     std::set<Pair> simple;
     for (const auto& [a, b] : pairs(directed.edge_index()))
@@ -345,12 +504,7 @@ TEST_CASE("edges to learn from and to predict", "[graph]") {
             simple.insert({a, b});
             simple.insert({b, a});
         }
-    std::vector<std::int64_t> source, target;
-    for (const auto& [a, b] : simple) {
-        source.push_back(a);
-        target.push_back(b);
-    }
-    const Graph g = Graph::from_edges(graph::impl_sampling::pairs_of(source, target), 60);
+    const Graph g = graph_of(simple);
     const auto s = graph::random_link_split(g, Key{2}, {.undirected = true});
     check_split(g, s, static_cast<long>(simple.size()) / 2, true);
     for (const auto& [a, b] : pairs(s.validation.positive))
@@ -358,6 +512,62 @@ TEST_CASE("edges to learn from and to predict", "[graph]") {
                graph::has_edge(s.test.graph, a, b)));
     for (const auto& [a, b] : pairs(s.test.positive)) CHECK((!graph::has_edge(s.test.graph, a, b) && !graph::has_edge(s.test.graph, b, a)));
     CHECK_THROWS_WITH(graph::random_link_split(directed, Key{1}, {.undirected = true}), Catch::Contains("has no edge back"));
+    // In either direction, whatever node is the smaller, and as often.
+    using List = std::vector<Pair>;
+    CHECK_THROWS_WITH(graph::random_link_split(graph_of(List{{0, 1}, {1, 0}, {2, 5}}), Key{1}, {.undirected = true}),
+                      Catch::Contains("random_link_split: edge 2, 2 -> 5, has no edge back"));
+    CHECK_THROWS_WITH(graph::random_link_split(graph_of(List{{5, 2}, {0, 1}, {1, 0}}), Key{1}, {.undirected = true}),
+                      Catch::Contains("random_link_split: edge 0, 5 -> 2, has no edge back"));
+    CHECK_THROWS_WITH(graph::random_link_split(graph_of(List{{0, 1}, {1, 0}, {3, 3}, {0, 1}}), Key{1}, {.undirected = true}),
+                      Catch::Contains("random_link_split: edge 3, 0 -> 1, has no edge back"));
+    CHECK_THROWS_AS(graph::random_link_split(Graph::bipartite(from<std::int64_t>({2, 1}, {0, 2}), 2, 3), Key{1}, {.undirected = true}),
+                    ShapeError);
     CHECK_THROWS_WITH(graph::random_link_split(directed, Key{1}, {.validation = 0.9}),
                       Catch::Contains("random_link_split: parts of 0.9 and 0.2"));
+}
+
+TEST_CASE("edges that come several times do not predict themselves", "[graph]") {
+    // Every pair up to four times, in random order; with and without its way back.
+    const auto times = integers({40}, Key{31}, 1, 5);
+    for (const bool undirected : {false, true}) {
+        std::vector<Pair> given;
+        for (long k = 0; k < 40; ++k)
+            for (long t = 0; t < times.data()[k]; ++t) {
+                given.emplace_back(k % 8, 8 + k / 8);
+                if (undirected) given.emplace_back(8 + k / 8, k % 8);
+            }
+        const auto order = list(permutation(static_cast<long>(given.size()), Key{32}));
+        std::vector<std::int64_t> source, target;
+        for (const std::int64_t k : order) {
+            source.push_back(given[static_cast<std::size_t>(k)].first);
+            target.push_back(given[static_cast<std::size_t>(k)].second);
+        }
+        const Graph g = Graph::from_edges(graph::impl_sampling::pairs_of(source, target), 13);
+        for (std::uint64_t k = 0; k < 10; ++k) {
+            const auto s = graph::random_link_split(g, Key{k}, {.validation = 0.25, .test = 0.25, .undirected = undirected});
+            std::multiset<Pair> positive;
+            std::set<Pair> of_part[3];
+            long part = 0;
+            for (const auto* own : {&s.train, &s.validation, &s.test}) {
+                for (const auto& p : pairs(own->positive)) positive.insert(p), of_part[part].insert(p);
+                ++part;
+            }
+            // A quarter of the pairs each, and every edge once.
+            CHECK((of_part[0].size() == 20 && of_part[1].size() == 10 && of_part[2].size() == 10));
+            std::multiset<Pair> expected;
+            for (const auto& p : given)
+                if (p.first < p.second) expected.insert(p);
+            CHECK(positive == expected);
+            for (const auto& [a, b] : of_part[1])
+                REQUIRE((!graph::has_edge(s.validation.graph, a, b) && !graph::has_edge(s.validation.graph, b, a)));
+            for (const auto& [a, b] : of_part[2]) REQUIRE((!graph::has_edge(s.test.graph, a, b) && !graph::has_edge(s.test.graph, b, a)));
+            CHECK(s.train.graph.edges() == (undirected ? 2 : 1) * s.train.positive.shape(1));
+            // Negatives of undirected graphs come in one direction, whatever the part.
+            std::set<Pair> negative;
+            long count = 0;
+            for (const auto* own : {&s.train, &s.validation, &s.test})
+                for (const auto& p : pairs(own->negative)) negative.insert(undirected ? Pair(std::minmax(p.first, p.second)) : p), ++count;
+            CHECK(static_cast<long>(negative.size()) == count);
+        }
+    }
 }

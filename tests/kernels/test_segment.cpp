@@ -1,7 +1,7 @@
 // Reductions over segments of rows: against the plain loops.
 #include <catch2/catch.hpp>
 
-#include <tenon/kernels/cpu/segment.hpp>
+#include <tenon/kernels/cpu/segment_product.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -234,4 +234,42 @@ TEST_CASE("softmax of a segment without finite values", "[segment]") {
     k::segment_softmax(2l, pointers, static_cast<const std::int64_t*>(nullptr), 1, x, y);
     CHECK(std::isnan(y[0]));
     CHECK((y[2] == 0 && y[3] == 1));
+}
+
+TEMPLATE_TEST_CASE("products of segments", "[segment]", float, double, bf16) {
+    using T = TestType;
+    for (long width : {1l, 3l, 8l, 19l, 64l}) {
+        // Numbers around 1, some of them 0 (among which the long segment has several).
+        const Segmented s = segmented(90, 13);
+        std::vector<T> x(std::size_t(s.rows * width));
+        Random r;
+        for (T& v : x) v = T(r.below(40) == 0 ? 0.f : (r.below(2) == 0 ? -1.f : 1.f) * (1 + static_cast<float>(r.below(33) - 16) / 256.f));
+        const auto dy = numbers<T>(90 * width, 14);
+        for (const std::int64_t* order : {static_cast<const std::int64_t*>(nullptr), s.order.data()}) {
+            std::vector<double> expected(std::size_t(90 * width)), derivative(x.size());
+            k::reference::segment_product(90, s.pointers.data(), order, width, x.data(), expected.data());
+            k::reference::segment_product_backward(90, s.pointers.data(), order, width, x.data(), dy.data(), derivative.data());
+            // A product of n numbers rounds n times in float, and once more to 16 bits.
+            const double bound = 700 * (std::is_same_v<T, double> ? 0x1p-53 : 0x1p-24) + (sizeof(T) == 2 ? unit<T> : 0);
+            std::vector<T> first;
+            both_thread_counts([&] {
+                std::vector<T> y(expected.size(), T(7.f)), dx(x.size(), T(5.f));
+                k::segment_product(90l, s.pointers.data(), order, width, x.data(), y.data());
+                k::segment_product_backward(90l, s.pointers.data(), order, width, x.data(), dy.data(), dx.data(), false);
+                bool right = true;
+                for (std::size_t i = 0; i < y.size(); ++i) right = right && std::abs(double(y[i]) - expected[i]) <= bound * std::abs(expected[i]);
+                CHECK(right);
+                for (std::size_t i = 0; i < dx.size(); ++i)
+                    right = right && std::abs(double(dx[i]) - derivative[i]) <= bound * std::abs(derivative[i]);
+                CHECK(right);
+                std::vector<T> twice = dx;
+                k::segment_product_backward(90l, s.pointers.data(), order, width, x.data(), dy.data(), twice.data(), true);
+                for (std::size_t i = 0; i < dx.size(); ++i) right = right && float(twice[i]) == 2 * float(dx[i]);
+                CHECK(right);
+                y.insert(y.end(), dx.begin(), dx.end());
+                if (first.empty()) first = y;
+                CHECK(same_bits(first, y));
+            });
+        }
+    }
 }

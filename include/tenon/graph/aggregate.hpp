@@ -36,7 +36,8 @@ detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record*
         check_nodes(name, g, w, g.edges(), "edges");
         if (w->rank == 2) p.heads = w->dims()[1];
         if (w->rank == 2 && (x->rank < 2 || (x->dims()[1] != p.heads && p.heads != 1)))
-            fail<ShapeError>(name, ": weights ", w->description(), " of ", p.heads, " heads came for ", x->description(), ", expected [nodes, heads, ...]");
+            fail<ShapeError>(name, ": weights ", w->description(), " of ", p.heads, " heads came for ", x->description(),
+                             ", expected [nodes, heads, ...]");
     }
     p.width = p.heads > 0 ? columns / p.heads : 0;
     if (how == Aggregation::sum || how == Aggregation::mean) {
@@ -46,13 +47,15 @@ detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record*
         return spmm_of<T>(name, p, x, w, x->rank, dims, ordered);
     }
     if (how != Aggregation::max && how != Aggregation::min)
-        fail<ValueError>(name, ": product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
+        fail<ValueError>(
+            name, ": product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
     const bool recorded = detail::wants_gradient(x) || (w != nullptr && detail::wants_gradient(w));
     detail::AnyTensor y(detail::new_record(dtype_of<T>, x->rank, dims, x->storage->device, name)), at;
     if (recorded) at = detail::AnyTensor(detail::new_record(DType::int32, x->rank, dims, x->storage->device, name));
     std::int32_t* const places = at ? reinterpret_cast<std::int32_t*>(at->data()) : nullptr;
-    const kernels::cpu::SpmmProblem<T> problem{csr_rows(g.in()), w != nullptr ? reinterpret_cast<const T*>(w->data()) : nullptr, p.heads, p.width,
-                                               reinterpret_cast<const T*>(x->data()), nullptr, false, reinterpret_cast<T*>(y->data()), false};
+    const T* const weights = w != nullptr ? reinterpret_cast<const T*>(w->data()) : nullptr;
+    const kernels::cpu::SpmmProblem<T> problem{csr_rows(g.in()), weights, p.heads, p.width, reinterpret_cast<const T*>(x->data()), nullptr,
+                                               false, reinterpret_cast<T*>(y->data()), false};
     if (how == Aggregation::max) TENON_RUN(x->storage->device, spmm_extreme<true>(problem, places));
     else TENON_RUN(x->storage->device, spmm_extreme<false>(problem, places));
     if (recorded) {
@@ -65,7 +68,8 @@ detail::AnyTensor aggregate_any(Aggregation how, const Graph& g, detail::Record*
 template <class X>
 auto operand(X&& given) {
     auto x = contiguous(as_tensor(static_cast<X&&>(given)));
-    static_assert(Floating<typename decltype(x)::Scalar>, "tenon: aggregate: defined for floating-point tensors: write cast<float>(x) first");
+    static_assert(Floating<typename decltype(x)::Scalar>,
+                  "tenon: aggregate: defined for floating-point tensors: write cast<float>(x) first");
     static_assert(decltype(x)::rank >= 1, "tenon: aggregate: a scalar has no rows");
     return x;
 }
@@ -90,7 +94,8 @@ template <Expression X, Expression W>
     const auto w = impl::operand(static_cast<W&&>(weights));
     using Own = std::remove_const_t<decltype(x)>;
     using Weights = std::remove_const_t<decltype(w)>;
-    static_assert(std::is_same_v<typename Own::Scalar, typename Weights::Scalar>, "tenon: aggregate: features and weights must have one element type");
+    static_assert(std::is_same_v<typename Own::Scalar, typename Weights::Scalar>,
+                  "tenon: aggregate: features and weights must have one element type");
     static_assert(Weights::rank <= 2, "tenon: aggregate: weights are [edges] or [edges, heads]");
     return Own(impl::aggregate_any<typename Own::Scalar>(how, g, x.record(), w.record()));
 }

@@ -70,7 +70,8 @@ template <Expression W, Expression X>
     const auto weight = impl::operand(static_cast<W&&>(given_weight));
     const auto bases = impl::operand(static_cast<X&&>(given_bases));
     using T = typename std::remove_const_t<decltype(bases)>::Scalar;
-    static_assert(std::is_same_v<T, typename std::remove_const_t<decltype(weight)>::Scalar>, "tenon: basis_rows: weights and bases must have one element type");
+    static_assert(std::is_same_v<T, typename std::remove_const_t<decltype(weight)>::Scalar>,
+                  "tenon: basis_rows: weights and bases must have one element type");
     static_assert(sizeof(T) >= 4, "tenon: basis_rows: defined for float and double: write cast<float>(x) first");
     static_assert(std::remove_const_t<decltype(weight)>::rank == 2 && std::remove_const_t<decltype(bases)>::rank == 3,
                   "tenon: basis_rows: weights are [kinds, B], bases [B, rows, F]");
@@ -79,8 +80,8 @@ template <Expression W, Expression X>
     impl::check_device(name, bases.device());
     if (!(bases.device() == g.device())) impl::fail_devices(name, g.device(), bases.device());
     if (weight.shape(1) != bases.shape(0) || bases.shape(1) != g.targets())
-        fail<ShapeError>(name, ": weights ", weight.record()->description(), " and bases ", bases.record()->description(), " came for a graph with ", g.targets(),
-                         " rows, expected [kinds, B] and [B, rows, F]");
+        fail<ShapeError>(name, ": weights ", weight.record()->description(), " and bases ", bases.record()->description(),
+                         " came for a graph with ", g.targets(), " rows, expected [kinds, B] and [B, rows, F]");
     const Tensor<T, 2> y = empty<T>({g.edges(), bases.shape(2)}, g.device());
     const kernels::cpu::BasisProblem<T> p = impl::basis_problem<T>(g, weight.record(), bases.record());
     TENON_RUN(g.device(), basis_rows(p, y.data()));

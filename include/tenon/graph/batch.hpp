@@ -1,5 +1,5 @@
 // Batch: many small graphs as one, block after block, so that a layer runs over all of them at once. Nothing crosses between
-// the blocks: a layer gives each graph the same bits as alone.
+// the blocks: a layer gives each graph the same bits as alone (all but Set2Set, whose products are over rows of graphs).
 #pragma once
 
 #include <tenon/graph/data.hpp>

@@ -55,7 +55,8 @@ template <Expression X>
 [[nodiscard]] auto gather_targets(const Graph& g, X&& x) { return impl::gathered("gather_targets", g, static_cast<X&&>(x), true); }
 
 // The sum (mean, max, min) of messages [edges, ...] at their targets: [targets, ...]; 0 where there are none. For messages that
-// a formula over x and weights cannot say (aggregate); these are stored.
+// a formula over x and weights cannot say (aggregate); these are stored. (Products and their kind: edge_folds.hpp.) Throws ShapeError,
+// ValueError. Derivative: as of segment_sum and its kind.
 template <Expression M>
 [[nodiscard]] auto aggregate_edges(Aggregation how, const Graph& g, M&& messages) {
     const auto m = impl::operand(static_cast<M&&>(messages));
@@ -68,8 +69,8 @@ template <Expression M>
         case Aggregation::min: return segment_min(m, s).values;
         default: break;
     }
-    fail<ValueError>(
-        "aggregate_edges: product, std_dev and softmax_sum are there for messages that are formulas: include <tenon/graph/message.hpp>");
+    fail<ValueError>("aggregate_edges: product, std_dev and softmax_sum are chosen at compile time: aggregate_edges<graph::product>(g, "
+                     "messages) of <tenon/graph/edge_folds.hpp>, or for messages that are formulas <tenon/graph/message.hpp>");
 }
 
 // softmax over the edges of each target: [edges] or [edges, heads]. Derivative: y * (dy - sum of dy * y).

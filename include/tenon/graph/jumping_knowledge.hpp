@@ -16,7 +16,7 @@ enum class JumpMode { cat, maximum, lstm };
 
 // jump(xs): tensors [nodes, F] of all layers -> [nodes, layers F] (cat: side by side) or [nodes, F] (maximum: the largest element; lstm: a
 // sum, weighted per node by the attention of a bidirectional LSTM over the layers). Parameters of lstm: "lstm...", "att...". Throws
-// ShapeError, ValueError for no tensors.
+// ShapeError, ValueError for no tensors. Derivatives of all layers (of the maximum: to the first layer that has it) and the parameters.
 template <class T = float>
 struct JumpingKnowledge {
     JumpMode mode = JumpMode::cat;

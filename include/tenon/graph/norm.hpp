@@ -9,7 +9,8 @@
 namespace tenon::graph {
 
 // layer(x, batch): x [nodes, F]: per graph and feature (x - mean_scale * mean) / sqrt(variance around that + eps) * weight + bias
-// (Cai et al., "GraphNorm", ICML 2021). Parameters "weight", "bias", "mean_scale" [F].
+// (Cai et al., "GraphNorm", ICML 2021); the same sizes. Parameters "weight", "bias", "mean_scale" [F]. Throws ShapeError.
+// Derivatives of x and the parameters.
 template <class T = float>
 struct GraphNorm {
     Tensor<T, 1> weight, bias, mean_scale;
@@ -44,7 +45,8 @@ struct PairNormOptions {
     bool scale_individually = false;  // each node by its own length
 };
 // pair_norm(x, batch): x [nodes, F] less the mean of its graph, times scale, divided by the root of the mean squared length of the
-// graph's nodes: the total distance of pairs stays the same through layers (Zhao and Akoglu, "PairNorm", ICLR 2020).
+// graph's nodes: the total distance of pairs stays the same through layers (Zhao and Akoglu, "PairNorm", ICLR 2020, equations 10 and 11).
+// Throws ShapeError. Derivative: of x.
 template <class T>
 [[nodiscard]] Tensor<T, 2> pair_norm(const Tensor<T, 2>& x, const Segments& given = {}, PairNormOptions options = {}) {
     const Segments batch = impl_pool::batch_of("pair_norm", x, given);

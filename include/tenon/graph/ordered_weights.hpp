@@ -30,7 +30,8 @@ struct OrderedWeights final : graph_detail::Attachment {
 
 inline detail::AnyTensor in_order_of(const CsrPattern& pattern, const detail::Record* w, long heads) {
     detail::AnyTensor to(detail::new_record(w->dtype, w->rank, w->dims(), w->storage->device));
-    kernels::cpu::gather_rows(pattern.elements(), heads * static_cast<long>(size_of(w->dtype)), w->data(), static_cast<const std::int32_t*>(pattern.edges.data()), to->data());
+    kernels::cpu::gather_rows(pattern.elements(), heads * static_cast<long>(size_of(w->dtype)), w->data(),
+                              static_cast<const std::int32_t*>(pattern.edges.data()), to->data());
     return to;
 }
 

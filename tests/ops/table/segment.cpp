@@ -3,6 +3,7 @@
 
 #include <tenon/ops/embedding_bag.hpp>
 #include <tenon/ops/segment.hpp>
+#include <tenon/ops/segment_folds.hpp>
 
 TENON_OPERATORS(segment) {
     using namespace tenon;
@@ -31,6 +32,14 @@ TENON_OPERATORS(segment) {
                 [](const auto& x, const auto& i) { return segment_softmax(x, Segments::from_indices(i, 6)); }, rows, at);
     add({.name = "segment_softmax, row pointers", .golden = "segment_softmax/pointers"},
         [](const auto& x, const auto& p) { return segment_softmax(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
+    add<halves>({.name = "segment_product", .golden = "segment_product/unsorted"},
+                [](const auto& x, const auto& i) { return segment_product(x, Segments::from_indices(i, 6)); }, rows, at);
+    add({.name = "segment_product, row pointers", .golden = "segment_product/pointers"},
+        [](const auto& x, const auto& p) { return segment_product(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
+    add<halves>({.name = "segment_std", .golden = "segment_std/unsorted"},
+                [](const auto& x, const auto& i) { return segment_std(x, Segments::from_indices(i, 6)); }, rows, at);
+    add({.name = "segment_std, row pointers", .golden = "segment_std/pointers"},
+        [](const auto& x, const auto& p) { return segment_std(x, Segments::from_pointers(p)); }, real<2>("x", {0, 64}), integer<1>("pointers", {10}, 0, 1));
     const auto table = real<2>("table", {1000, 64});
     const auto one = integer<1>("indices", {6000}, 0, 1000);
     const auto starts = integer<1>("offsets", {100}, 0, 1);  // all in the last bag

@@ -7,7 +7,8 @@
 namespace tenon::graph {
 
 // y_i = sum over the edges j -> i of softmax(beta cos(x_i, x_j)) x_j, with one self-loop at every node; beta [1] is trained from 1.
-// Nothing of size edges x features is stored.
+// x [N, F]; result [N, F]. A few numbers for each edge are stored, nothing of size edges x features. Throws ShapeError. Derivatives of x
+// and beta.
 template <class T = float>
 struct AGNNConv {
     Tensor<T, 1> beta;

@@ -10,7 +10,8 @@ struct AppnpOptions : NormOptions {
     double dropout = 0;  // of the edges' weights, afresh in every step, while the context trains
 };
 
-// z = x, then K times z = (1 - alpha) A z + alpha x, A as in GCNConv. No weights.
+// z = x, then K times z = (1 - alpha) A z + alpha x (equation 4 there), A as in GCNConv. x [N, F], weights of the edges [E] or none; result
+// [N, F]. No parameters. Nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of x and the weights.
 template <class T = float>
 struct APPNP {
     long steps = 10;

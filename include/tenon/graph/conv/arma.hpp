@@ -14,13 +14,15 @@ struct ArmaOptions {
     bool shared_weights = false;  // of the layers of a stack
     bool relu = true;             // after every layer, the last one too
     double dropout = 0;           // of the skip connection's input, while the context trains
-    // The sign and the dropout (of the propagated term too) that PyTorch Geometric had when its paper's table was made.
+    // The sign (of the propagated term: -) and the dropout (of that term too) that PyTorch Geometric had when its paper's table was made.
     bool form_of_2019 = false;
 };
 
-// Each stack: z = act(A z W_t + dropout(x) V_t + b_t) from z = x [N, in], dense or Csr, A = D^-1/2 A D^-1/2 without added self-loops;
-// the result is the stacks' mean; each stack drops of x on its own. init_weight [K, in, out], weight [T - 1, K, out, out],
-// root_weight [T, K, in, out] glorot; bias [T, K, 1, out] zeros.
+// Each stack: z = act(A z W_t + dropout(x) V_t + b_t) from z = x [N, in], dense or Csr, T times, A = D^-1/2 A D^-1/2 without added
+// self-loops, weights of the edges [E] or none; the result [N, out] is the mean of the K stacks; each stack drops of x on its own.
+// init_weight [K, in, out], weight [max(1, T - 1), K, out, out], root_weight [T, K, in, out] glorot; bias [T, K, 1, out] zeros; with
+// shared_weights T counts as 1 in their sizes. Nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of x,
+// the weights and the parameters.
 template <class T = float>
 struct ARMAConv {
     Tensor<T, 3> init_weight;
@@ -30,7 +32,8 @@ struct ARMAConv {
 
     ARMAConv() = default;
     ARMAConv(long in, long out, Key own, const ArmaOptions& o = {}) : options(o), key(own) {
-        if (o.stacks < 1 || o.layers < 1) fail<ValueError>("ARMAConv: ", o.stacks, " stacks of ", o.layers, " layers, expected at least 1 each");
+        if (o.stacks < 1 || o.layers < 1)
+            fail<ValueError>("ARMAConv: ", o.stacks, " stacks of ", o.layers, " layers, expected at least 1 each");
         const long t = o.shared_weights ? 1 : o.layers;
         init_weight = glorot<T>({o.stacks, in, out}, own.split(0));
         weight = glorot<T>({t > 2 ? t - 1 : 1, o.stacks, out, out}, own.split(1));
@@ -88,7 +91,8 @@ private:
             if (t == 0) {
                 through = products(init_weight, options.form_of_2019, mask + 1);
             } else {
-                const Tensor<T, 3> apart = (options.form_of_2019 ? drop(z, mask + 1) : z).reshape({nodes, stacks, out}).template permute<1, 0, 2>();
+                const Tensor<T, 2> kept = options.form_of_2019 ? drop(z, mask + 1) : z;
+                const Tensor<T, 3> apart = kept.reshape({nodes, stacks, out}).template permute<1, 0, 2>();
                 const Tensor<T, 3> turned = matmul(apart, Tensor<T, 3>(weight(later)));
                 through = contiguous(turned.template permute<1, 0, 2>()).reshape({nodes, stacks * out});
             }

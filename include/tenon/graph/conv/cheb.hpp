@@ -30,27 +30,42 @@ struct SourceNorm final : graph_detail::Attachment {
 }  // namespace impl
 }  // namespace TENON_CONFIG_NAMESPACE
 
-// y = sum over k < K of T_k(L) x W_k' + b with L = 2 / lambda_max (I - D^-1/2 A D^-1/2) - I, self-loops left out, degrees of sources
-// (as PyTorch Geometric). K = 1 is a linear layer. x [N, in] dense or Csr. lins.k.weight glorot, bias zeros. Propagates on whichever
-// side of the products is narrower.
+// y = sum over k < K of T_k(L) x W_k' + b with T_0 = 1, T_1(L) = L, T_k = 2 L T_{k-1} - T_{k-2} and
+// L = 2 / lambda_max (I - D^-1/2 A D^-1/2) - I, self-loops left out, degrees of sources (as PyTorch Geometric). K = 1 is a linear layer.
+// x [N, in] dense or Csr, weights of the edges [E] or none, lambda_max the Laplacian's largest eigenvalue or a bound of it; result
+// [N, out], an expression. lins.k.weight [out, in] glorot, bias zeros; with form_of_2019 both are uniform in +-1 / sqrt(K in). Propagates
+// on whichever side of the products is narrower; nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of
+// x, the weights and the parameters.
 template <class T = float>
 struct ChebConv {
     std::vector<nn::Linear<T, false>> lins;
     Tensor<T, 1> bias;
 
     ChebConv() = default;
-    ChebConv(long in, long out, long k, Key key) : bias(zeros<T>({out}).require_grad()) {
+    ChebConv(long in, long out, long k, Key key, bool form_of_2019 = false) : bias(zeros<T>({out}).require_grad()) {
         if (k < 1) fail<ValueError>("ChebConv: K is ", k, ", expected 1 or more");
         for (long i = 0; i < k; ++i) lins.push_back(glorot_linear<T>(in, out, key.split(static_cast<std::uint64_t>(i))));
+        if (!form_of_2019) return;
+        const double bound = 1 / __builtin_sqrt(static_cast<double>(k * in));
+        for (long i = 0; i < k; ++i)
+            lins[static_cast<std::size_t>(i)].weight =
+                uniform<T>({out, in}, key.split(static_cast<std::uint64_t>(i)), {-bound, bound}).require_grad();
+        bias = uniform<T>({out}, key.split(static_cast<std::uint64_t>(k)), {-bound, bound}).require_grad();
     }
     template <class X>
     auto operator()(X&& given, const Graph& g, const Tensor<T, 1>& weight = {}, double lambda_max = 2) const {
+        if (!(lambda_max > 0 && lambda_max < __builtin_huge_val()))
+            fail<ValueError>("ChebConv: lambda_max is ", lambda_max, ", expected a number above 0");
+        if (weight.has_value()) impl::check_nodes("ChebConv", g, weight.record(), g.edges(), "edges");
         const auto x = features(static_cast<X&&>(given));
         const Graph& plain = without_self_loops(g);
+        const auto unweighted = [&] {
+            return plain
+                .attached<impl::SourceNorm<T>>([](const auto&) { return true; }, [&] { return new impl::SourceNorm<T>(plain); })
+                .weight;
+        };
         const Tensor<T, 1> norm =
-            weight.has_value()
-                ? impl::source_norm(plain, Tensor<T, 1>(index_select<0>(weight, impl::loop_split(g).kept)))
-                : plain.attached<impl::SourceNorm<T>>([](const auto&) { return true; }, [&] { return new impl::SourceNorm<T>(plain); }).weight;
+            weight.has_value() ? impl::source_norm(plain, Tensor<T, 1>(index_select<0>(weight, impl::loop_split(g).kept))) : unweighted();
         const T across = static_cast<T>(-2 / lambda_max), along = static_cast<T>(2 / lambda_max - 1);
         const auto times = [&](const Tensor<T, 2>& z) { return Tensor<T, 2>(eval(across * aggregate<sum>(plain, z, norm) + along * z)); };
         const auto part = [&](std::size_t k) { return Tensor<T, 2>(project(x, lins[k].weight)); };
@@ -94,7 +109,9 @@ private:
     }
 };
 
-// y = sum over k <= K of (D^-1/2 A D^-1/2)^k x W_k' + b; no self-loops are added. lins: PyTorch's default.
+// y = sum over k <= K of (D^-1/2 A D^-1/2)^k x W_k' + b (Du et al. 2017); no self-loops are added. x [N, in], weights of the edges [E] or
+// none; result [N, out], an expression. lins.k.weight [out, in]: PyTorch's default; bias zeros. Nothing of size edges x features is stored.
+// Throws ShapeError, ValueError. Derivatives of x, the weights and the parameters.
 template <class T = float>
 struct TAGConv {
     std::vector<nn::Linear<T, false>> lins;

@@ -3,6 +3,7 @@
 
 #include <tenon/graph/normalize.hpp>
 #include <tenon/nn/linear.hpp>
+#include <tenon/nn/sequential.hpp>
 
 namespace tenon::graph {
 inline namespace TENON_CONFIG_NAMESPACE {
@@ -41,6 +42,34 @@ template <class X>
 inline constexpr bool is_csr = false;
 template <class T>
 inline constexpr bool is_csr<Csr<T>> = true;
+
+namespace impl {
+
+// Features of the edges must be there where a layer was made for them, and only there: [edges, edge_dim].
+template <class T>
+void check_edge_attr(const char* layer, const Graph& g, const Tensor<T, 2>& edge_attr, long edge_dim) {
+    if (!edge_attr.has_value()) {
+        if (edge_dim > 0)
+            fail<ValueError>(layer, ": no features of the edges came, but edge_dim is ", edge_dim, ": expected [", g.edges(), ", ",
+                             edge_dim, "]");
+        return;
+    }
+    if (edge_dim == 0)
+        fail<ValueError>(layer, ": features of the edges, ", edge_attr.record()->description(), ", came, but edge_dim is 0");
+    check_nodes(layer, g, edge_attr.record(), g.edges(), "edges");
+    if (edge_attr.shape(1) != edge_dim)
+        fail<ShapeError>(layer, ": features of the edges are ", edge_attr.record()->description(), ", but edge_dim is ", edge_dim);
+}
+// The graph with a self-loop at every node where that is asked for: sources and targets must be the same nodes then.
+inline const Graph& looped(const char* layer, const Graph& g, bool add_self_loops) {
+    if (!add_self_loops) return g;
+    if (g.sources() != g.targets())
+        fail<ValueError>(layer, ": no self-loops can be added between ", g.sources(), " sources and ", g.targets(),
+                         " targets\n       hint: set add_self_loops to false for graphs between different nodes");
+    return with_self_loops(g);
+}
+
+}  // namespace impl
 
 // Operands of layers: expressions are evaluated, sparse matrices stay.
 template <class X>

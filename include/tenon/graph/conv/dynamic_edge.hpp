@@ -6,8 +6,8 @@
 
 namespace tenon::graph {
 
-// EdgeConv on knn_graph(x, k, clouds), made anew in every call; a point is one of its own k neighbours. The choice of the neighbours has
-// no derivative. Throws what knn_graph throws.
+// EdgeConv on knn_graph(x, k, clouds), made anew in every call; a point is one of its own k neighbours. x [points, in]; result [points,
+// nn's]. Derivatives as EdgeConv's; none of the choice of the neighbours. Throws what knn_graph and EdgeConv throw, ValueError for k < 1.
 template <class Module>
 struct DynamicEdgeConv {
     Module nn;

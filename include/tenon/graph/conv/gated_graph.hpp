@@ -7,7 +7,9 @@
 namespace tenon::graph {
 
 // h = x, padded with zeros to `out` columns; then for every layer l: m_i = sum over the edges of w_ji (h_j W_l), h = GRU(m, h), one
-// cell for all layers. weight [layers, out, out] uniform in +-1 / sqrt(out). Throws ShapeError where x is wider than out.
+// cell for all layers. x [N, in], weights of the edges [E] or none; result [N, out]. weight [layers, out, out] uniform in +-1 / sqrt(out),
+// rnn as nn::GRUCell. Nothing of size edges x features is stored. Throws ShapeError, also where x is wider than out. Derivatives of x, the
+// weights and the parameters.
 template <class T = float>
 struct GatedGraphConv {
     Tensor<T, 3> weight;

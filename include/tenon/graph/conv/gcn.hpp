@@ -9,9 +9,10 @@ struct GcnOptions : NormOptions {
     bool normalize = true;  // false: edges' weights as they are
 };
 
-// y = A x W' + b, A the adjacency with self-loops, normalised on both sides (gcn_norm, kept with the graph). x [N, in] dense or
-// Csr, weights of the edges [E] or none; result [N, out], an expression. weight [out, in] glorot, bias zeros. Propagates on
-// whichever side of the product is narrower.
+// y = A x W' + b (equation 2 there), A the adjacency with self-loops, normalised on both sides (gcn_norm, kept with the graph). x [N, in]
+// dense or Csr, weights of the edges [E] or none; result [N, out], an expression. lin.weight [out, in] glorot, bias zeros. Propagates on
+// whichever side of the product is narrower; nothing of size edges x features is stored. Throws ShapeError. Derivatives of x, the weights
+// and the parameters.
 template <class T = float, bool Bias = true>
 struct GCNConv {
     nn::Linear<T, false> lin;

@@ -82,7 +82,8 @@ struct RgcnOptions {
 // features, whose rows of the matrices stand for them (in = N; not with blocks): looked up, and with bases only those that are looked up
 // are made. What is stored beyond that is a row of x for each pair of a target and a relation. Extremes are those of x_j, before the
 // matrix. norm, of a mean: relation_norm; empty: computed where it is needed. That and how the edges are sorted by relation are
-// found on the host once and kept with the graph. Throws ShapeError, ValueError, IndexError.
+// found on the host once and kept with the graph. Throws ShapeError, ValueError, IndexError. Derivatives of
+// x and the parameters.
 template <class T = float>
 struct RGCNConv {
     Tensor<T, 3> weight;
@@ -117,6 +118,7 @@ struct RGCNConv {
     // Of a bipartite graph.
     Tensor<T, 2> operator()(const Tensor<T, 2>& sources, const Tensor<T, 2>& targets, const Graph& g,
                             const Tensor<std::int64_t, 1>& edge_type) const {
+        impl::check_nodes("RGCNConv", g, targets.record(), g.targets(), "targets");
         const Tensor<T, 2> y = neighbours(sources, g, edge_type, {});
         if (!options.root_weight) return y + bias;
         return y + matmul(targets, root) + bias;

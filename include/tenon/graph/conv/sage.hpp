@@ -16,7 +16,8 @@ struct SageOptions {
     bool form_of_2019 = false;
 };
 
-// y_i = W_l aggregate(x_j) + b + W_r x_i. x [N, in], result [N, out]. lin_l (with bias), lin_r, lin: PyTorch's default.
+// y_i = W_l aggregate(x_j) + b + W_r x_i (algorithm 1 there). x [N, in]; result [N, out]. lin_l (with bias), lin_r [out, in], lin [in, in]:
+// PyTorch's default. Nothing of size edges x features is stored. Throws ShapeError. Derivatives of x and the parameters.
 template <class T = float>
 struct SAGEConv {
     nn::Linear<T> lin_l, lin;
@@ -46,6 +47,7 @@ struct SAGEConv {
 
 private:
     Tensor<T, 2> run(const Tensor<T, 2>& given, const Tensor<T, 2>& own, const Graph& g) const {
+        impl::check_nodes("SAGEConv", g, own.record(), g.targets(), "targets");
         const Tensor<T, 2> x = options.project ? Tensor<T, 2>(eval(relu(lin(given)))) : given;
         Tensor<T, 2> y = lin_l(aggregate(options.aggregation, g, x));
         if (options.root_weight && !options.form_of_2019) y = eval(y + lin_r(own));

@@ -5,8 +5,10 @@
 
 namespace tenon::graph {
 
-// y = A^K x W' + b, A as in GCNConv. What comes before the product does not depend on the weights: layer.propagate(x, g) once, and
-// layer.lin of it in every step, is the same. lin: PyTorch's default.
+// y = A^K x W' + b, A as in GCNConv. What comes before the product does not depend on the parameters: layer.propagate(x, g) once, and
+// layer.lin of it in every step, is the same. x [N, in], weights of the edges [E] or none; result [N, out], an expression. lin [out, in]:
+// PyTorch's default. Nothing of size edges x features is stored. Throws ShapeError, ValueError. Derivatives of x, the weights and the
+// parameters.
 template <class T = float>
 struct SGConv {
     nn::Linear<T> lin;

@@ -188,6 +188,7 @@ private:
     Tensor<T, 2> run(const Tensor<T, 2>& x, const Tensor<T, 2>& own, const Graph& g, const Tensor<T, 2>& edge_attr) const {
         const long in = weight.shape(1), out = weight.shape(2), matrices = weight.shape(0), edges = g.edges();
         if (x.shape(1) != in) fail<ShapeError>("SplineConv: x is ", x.record()->description(), ", expected ", in, " features");
+        impl::check_nodes("SplineConv", g, own.record(), g.targets(), "targets");
         if (edge_attr.shape(0) != edges)
             fail<ShapeError>("SplineConv: pseudo-coordinates ", edge_attr.record()->description(), " came for ", edges, " edges");
         const impl::SplineKernel kernel = sizes_on_host(g);

@@ -23,10 +23,11 @@ struct PooledByEdges {
     Tensor<T, 1> score;               // [nodes after]: of the contracted edge, 1 where a node stays alone
 };
 
-// pool(x, g, batch): edges are scored by lin([x_source, x_target]), a softmax over each node's incoming edges, plus `add`; by falling
-// score (of equal ones the first) an edge between two nodes that are both still there is contracted: their features add up, times the
-// score. Other nodes stay. unpool(x, pooled) goes back. Contraction runs on the host. Parameters "lin.weight", "lin.bias". Derivative: to
-// x, and to the scores of contracted edges.
+// pool(x, g, batch), x [nodes, F]: edges are scored by lin([x_source, x_target]), a softmax over each node's incoming edges, plus `add`; by
+// falling score (of equal ones the first) an edge between two nodes that are both still there is contracted: their features add up, times
+// the score. Other nodes stay. unpool(x, pooled) goes back. Contraction runs on the host. pool(x, g, batch, context) drops raw scores
+// while it trains. Parameters "lin.weight" [1, 2 F], "lin.bias" [1]. Throws ShapeError. Derivative: to x, and to the scores of contracted
+// edges.
 template <class T = float>
 struct EdgePooling {
     nn::Linear<T> lin;

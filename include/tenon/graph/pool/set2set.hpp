@@ -10,7 +10,9 @@
 namespace tenon::graph {
 
 // pool(x, batch): x [nodes, F] -> [graphs, 2 F]. From zeros on, `steps` times: q = LSTM([q, r]), a = softmax of <x, q> over the nodes
-// of each graph, r = sum of a x; the result is [q, r]. Parameters are those of "lstm".
+// of each graph, r = sum of a x; the result is [q, r]. Parameters are those of "lstm". Beside other graphs a graph's result may differ from
+// that alone in the last bits: the LSTM's products are over all graphs at once, and one row is summed up in another order than several.
+// Throws ShapeError. Derivatives of x and the parameters.
 template <class T = float>
 struct Set2Set {
     nn::LSTM<T> lstm;

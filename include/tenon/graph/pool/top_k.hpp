@@ -22,7 +22,8 @@ struct TopKOptions {
     Gate gate = Gate::tanh;
 };
 
-// How nodes are chosen: score = gate(<x, weight> / |weight|). weight [1, F], uniform in +-1 / sqrt(F) at first.
+// How nodes are chosen: score = gate(<x, weight> / |weight|). weight [1, F], uniform in +-1 / sqrt(F) at first. Derivatives of x and
+// weight, none of the choice.
 template <class T = float>
 struct SelectTopK {
     Tensor<T, 2> weight;
@@ -37,18 +38,22 @@ struct SelectTopK {
         const double bound = 1 / __builtin_sqrt(static_cast<double>(channels));
         weight = uniform<T>({1, channels}, key, {-bound, bound}).require_grad();
     }
-    // One score per node.
+    // One score per node: x [nodes, F] -> [nodes].
     Tensor<T, 1> score(const Tensor<T, 2>& x, const Segments& batch) const {
         if (x.shape(1) != weight.shape(1))
             fail<ShapeError>("SelectTopK: x is ", x.record()->description(), ", expected ", weight.shape(1), " channels");
         const Tensor<T, 1> along = tenon::sum<1>(x * weight);
+        return gated(options.min_score >= 0 ? along : Tensor<T, 1>(along / norm(weight)), batch);
+    }
+    // The gate of numbers [nodes], or their softmax over each graph.
+    Tensor<T, 1> gated(const Tensor<T, 1>& along, const Segments& batch) const {
         if (options.min_score >= 0) return segment_softmax(along, batch);
         switch (options.gate) {
-            case Gate::tanh: return tanh(along / norm(weight));
-            case Gate::sigmoid: return sigmoid(along / norm(weight));
+            case Gate::tanh: return tanh(along);
+            case Gate::sigmoid: return sigmoid(along);
             case Gate::none: break;
         }
-        return along / norm(weight);
+        return along;
     }
     // Which nodes stay: by the scores, largest first within each graph; with min_score in their own order.
     impl_pool::Kept choose(const Tensor<T, 1>& score, const Segments& batch) const {
@@ -68,11 +73,8 @@ struct SelectTopK {
 namespace impl_pool {
 
 template <class T>
-PooledNodes<T> pool_selected(const char* operation, const SelectTopK<T>& select, const Tensor<T, 2>& x, const Tensor<T, 2>& attention,
-                             const Graph& g, const Segments& given) {
-    if (g.nodes() != x.shape(0)) fail<ShapeError>(operation, ": ", x.record()->description(), " for a graph of ", g.nodes(), " nodes");
-    const Segments batch = batch_of(operation, x, given);
-    const Tensor<T, 1> score = select.score(attention, batch);
+PooledNodes<T> pool_selected(const SelectTopK<T>& select, const Tensor<T, 2>& x, const Tensor<T, 1>& score, const Graph& g,
+                             const Segments& batch) {
     Kept kept = select.choose(score, batch);
     PooledNodes<T> result;
     result.perm = kept.rows;
@@ -85,19 +87,26 @@ PooledNodes<T> pool_selected(const char* operation, const SelectTopK<T>& select,
     return result;
 }
 
+template <class T>
+Segments nodes_of(const char* operation, const Tensor<T, 2>& x, const Graph& g, const Segments& batch) {
+    if (g.nodes() != x.shape(0)) fail<ShapeError>(operation, ": ", x.record()->description(), " for a graph of ", g.nodes(), " nodes");
+    return batch_of(operation, x, batch);
+}
+
 }  // namespace impl_pool
 
 // pool(x, g, batch): the nodes with the largest scores, their features times their scores, and the edges between them: see
-// PooledNodes. (Of a device the host reads which are kept, and makes the graph.) Parameter "select.weight". Derivative: to the kept
-// rows of x and, through their scores, to all that the score reads.
+// PooledNodes. x [nodes, F]. Parameter "select.weight" [1, F]. (Of a device the host reads which are kept, and makes the graph.) Throws
+// ShapeError. Derivative: to the kept rows of x and, through their scores, to all that the score reads.
 template <class T = float>
 struct TopKPooling {
     SelectTopK<T> select;
 
     TopKPooling() = default;
     TopKPooling(long channels, Key key, TopKOptions options = {}) : select(channels, key, options) {}
-    PooledNodes<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& batch = {}) const {
-        return impl_pool::pool_selected("TopKPooling", select, x, x, g, batch);
+    PooledNodes<T> operator()(const Tensor<T, 2>& x, const Graph& g, const Segments& given = {}) const {
+        const Segments batch = impl_pool::nodes_of("TopKPooling", x, g, given);
+        return impl_pool::pool_selected(select, x, select.score(x, batch), g, batch);
     }
     static void visit(auto& self, auto&& f) { f("select", self.select); }
 };

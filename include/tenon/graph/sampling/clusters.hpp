@@ -97,7 +97,7 @@ struct PartitionOptions {
     return part;
 }
 
-// How many edges connect different parts.
+// edge_cut(g, part): how many edges connect different parts; part int64 [nodes]. On the host. Throws ShapeError.
 [[nodiscard]] inline long edge_cut(const Graph& g, const Tensor<std::int64_t, 1>& part) {
     if (part.size() != g.nodes()) fail<ShapeError>("edge_cut: parts of ", part.size(), " nodes for a graph of ", g.nodes());
     const Tensor<std::int64_t, 2> ends = g.edge_index().to(cpu);
@@ -108,16 +108,29 @@ struct PartitionOptions {
 }
 
 // parts_graph(g, part, chosen): the nodes of the chosen parts, part after part, ascending in each, and all edges between them: one batch of
-// Cluster-GCN, whose layers normalise the adjacency of the batch. Throws ShapeError, ValueError for a part chosen twice.
+// Cluster-GCN, whose layers normalise the adjacency of the batch. part int64 [nodes], as partition gives it; a part may have no nodes. On
+// the host. Throws ShapeError, ValueError for a part chosen twice, IndexError for one below 0 or above the last that has nodes.
 [[nodiscard]] inline Sampled parts_graph(const Graph& g, const Tensor<std::int64_t, 1>& part, const std::vector<long>& chosen) {
+    impl_sampling::check_host("parts_graph", g.device());
     if (part.size() != g.nodes()) fail<ShapeError>("parts_graph: parts of ", part.size(), " nodes for a graph of ", g.nodes());
-    std::vector<std::int64_t> nodes;
+    const Tensor<std::int64_t, 1> own = contiguous(part.to(cpu));
+    std::int64_t last = -1;
+    for (long v = 0; v < own.size(); ++v) last = std::max(last, own.data()[v]);
+    // Which of the chosen each part is.
+    std::vector<long> place(static_cast<std::size_t>(last + 1), -1);
     for (std::size_t k = 0; k < chosen.size(); ++k) {
-        if (std::find(chosen.begin(), chosen.begin() + static_cast<long>(k), chosen[k]) != chosen.begin() + static_cast<long>(k))
-            fail<ValueError>("parts_graph: part ", chosen[k], " is chosen twice");
-        for (long v = 0; v < part.size(); ++v)
-            if (part.data()[v] == chosen[k]) nodes.push_back(v);
+        if (chosen[k] < 0 || chosen[k] > last)
+            fail<IndexError>("parts_graph: there is no part ", chosen[k], ": nodes are in parts up to ", static_cast<long>(last));
+        long& own_place = place[static_cast<std::size_t>(chosen[k])];
+        if (own_place >= 0) fail<ValueError>("parts_graph: part ", chosen[k], " is chosen twice");
+        own_place = static_cast<long>(k);
     }
+    std::vector<std::vector<std::int64_t>> by_place(chosen.size());
+    for (long v = 0; v < own.size(); ++v)
+        if (own.data()[v] >= 0 && place[static_cast<std::size_t>(own.data()[v])] >= 0)
+            by_place[static_cast<std::size_t>(place[static_cast<std::size_t>(own.data()[v])])].push_back(v);
+    std::vector<std::int64_t> nodes;
+    for (const std::vector<std::int64_t>& some : by_place) nodes.insert(nodes.end(), some.begin(), some.end());
     return induced_graph(g, impl_sampling::tensor_of(nodes));
 }
 

@@ -40,18 +40,34 @@ inline void draw_places(Key key, long degree, long count, bool replace, std::int
                                scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)), static_cast<std::uint64_t>(degree)));
         return;
     }
+    if (count == degree) {
+        for (long k = 0; k < count; ++k) to[k] = base + k;
+        return;
+    }
+    // Draw k is of 0 to degree - count + k, and that last place itself, which no draw before could reach, where it was drawn already.
+    const auto draw = [&](long k) {
+        return static_cast<std::int64_t>(scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)),
+                                                        static_cast<std::uint64_t>(degree - count + k + 1)));
+    };
+    if (count <= 32) {
+        for (long k = 0; k < count; ++k) {
+            to[k] = base + draw(k);
+            for (long j = 0; j < k; ++j)
+                if (to[j] == to[k]) {
+                    to[k] = base + degree - count + k;
+                    break;
+                }
+        }
+        return;
+    }
+    LocalIds drawn(count);
     for (long k = 0; k < count; ++k) {
-        const long last = degree - count + k;
-        std::int64_t place =
-            base + (count == degree ? last
-                                    : static_cast<std::int64_t>(scale_to_range(random_word64(key, static_cast<std::uint64_t>(k)),
-                                                                               static_cast<std::uint64_t>(last + 1))));
-        for (long j = 0; j < k && count != degree; ++j)
-            if (to[j] == place) {
-                place = base + last;
-                break;
-            }
-        to[k] = place;
+        std::int64_t place = draw(k);
+        if (drawn.number(place) != k) {
+            place = degree - count + k;
+            static_cast<void>(drawn.number(place));
+        }
+        to[k] = base + place;
     }
 }
 inline long draw_count(long degree, long fanout, bool replace) {

@@ -7,9 +7,10 @@
 
 namespace tenon::graph {
 
-// Whether there is an edge from source to target: a search in the sorted row of the target.
-[[nodiscard]] inline bool has_edge(const Graph& g, std::int64_t source, std::int64_t target) {
-    const CsrPattern& in = g.in();
+namespace impl_sampling {
+
+// A search in the sorted row of the target, for nodes that are there.
+inline bool has_edge(const CsrPattern& in, std::int64_t source, std::int64_t target) {
     std::int32_t low = in.pointers.data()[target], high = in.pointers.data()[target + 1];
     while (low < high) {
         const std::int32_t middle = low + (high - low) / 2;
@@ -17,6 +18,18 @@ namespace tenon::graph {
         else high = middle;
     }
     return low < in.pointers.data()[target + 1] && in.columns.data()[low] == source;
+}
+
+}  // namespace impl_sampling
+
+// has_edge(g, source, target): whether there is an edge, in time logarithmic in the target's edges. On the host. Throws IndexError for
+// nodes that are not there, DeviceError.
+[[nodiscard]] inline bool has_edge(const Graph& g, std::int64_t source, std::int64_t target) {
+    impl_sampling::check_host("has_edge", g.device());
+    if (source < 0 || source >= g.sources() || target < 0 || target >= g.targets())
+        fail<IndexError>("has_edge: ", static_cast<long>(source), " -> ", static_cast<long>(target), " in a graph of ", g.sources(),
+                         " sources and ", g.targets(), " targets, counted from 0");
+    return impl_sampling::has_edge(g.in(), source, target);
 }
 
 struct WalkOptions {
@@ -39,7 +52,7 @@ struct WalkOptions {
     for (long i = 0; i < n; ++i) impl_sampling::check_node("random_walk", from_nodes.data()[i], i, g.nodes());
     Tensor<std::int64_t, 2> walks = empty<std::int64_t>({n, length + 1});
     const CsrPattern& out = g.out();
-    static_cast<void>(g.in());
+    const CsrPattern& in = g.in();
     const bool plain = options.p == 1 && options.q == 1;
     const double back = 1 / options.p, away = 1 / options.q, most = back > away ? (back > 1 ? back : 1) : (away > 1 ? away : 1);
     const double back_part = back / most, near_part = 1 / most, away_part = away / most;
@@ -63,7 +76,7 @@ struct WalkOptions {
                     if (plain || s == 1) break;
                     const double r = unit_double(random_word64(own, drawn++));
                     const std::int64_t before = walk[s - 2];
-                    if (r < (x == before ? back_part : has_edge(g, before, x) ? near_part : away_part)) break;
+                    if (r < (x == before ? back_part : impl_sampling::has_edge(in, before, x) ? near_part : away_part)) break;
                 }
             }
         }
