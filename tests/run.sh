@@ -5,8 +5,8 @@
 #   tests/run.sh [arguments for ctest]      only that: tests/run.sh -R core
 #   tests/run.sh --part                     a quarter of it under the address and undefined-behaviour sanitizers
 #   tests/run.sh --cuda                     the CUDA tests on the GPU of this machine, and some of them under compute-sanitizer
-#   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers, and all that
-#                                           is CUDA compiled by nvcc, where a toolkit is installed
+#   tests/run.sh --nightly                  everything: also under both sanitizer builds, clang++ and the fuzzers, all that is CUDA
+#                                           compiled by nvcc, where a toolkit is installed, and graph networks' accuracies on real data
 #
 # TENON_PRESET=asan or tsan picks a sanitizer build; TENON_JOBS limits the parallel jobs.
 set -euo pipefail
@@ -33,6 +33,8 @@ run_suite() {
 if [ "${1:-}" = --nightly ]; then
     shift
     run_suite dev build/dev -- "$@"
+    # Networks trained on real data, where it is there: minutes.
+    examples/pyg/bands.sh build/dev/examples/example_pyg build/dev/examples/pyg_bands || [ $? -eq 77 ]
     run_suite asan build/asan -- "$@"
     run_suite tsan build/tsan -- "$@"
     if command -v clang++ > /dev/null; then run_suite dev build/clang -D CMAKE_CXX_COMPILER=clang++ -- "$@"; fi
