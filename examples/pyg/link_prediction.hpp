@@ -65,7 +65,7 @@ LinkOutcome learn_links(const Data& d, const graph::LinkSplit& split, long epoch
     const Key key = Key(seed).split(5);
     const Net net = tenon::to(Net(d.data.x.shape(1), key.split(0)), device);
     auto opt = optim::adam(net, {.lr = 0.01});
-    const Features x = d.normalized.to(device);
+    const Features x = d.data.x.to(device);
     const graph::Graph g = split.train.graph.to(device);
     const Tensor<std::int64_t, 2> edges = split.train.positive.to(device);
     for (long epoch = 1; epoch <= epochs; ++epoch) {
@@ -143,10 +143,9 @@ inline int predict_links(const Options& options, example::Result& result) {
         const auto of = [&](auto&& get) { return example::over_seeds(runs, get); };
         const example::Spread auc = of([](const LinkOutcome& o) { return o.auc; });
         const example::Spread precision = of([](const LinkOutcome& o) { return o.precision; });
-        const auto published = std::find_if(std::begin(published_links), std::end(published_links),
-                                            [&](const PublishedLinks& p) { return model == p.model; });
-        table.row({model, std::to_string(runs.size()), example::percent(auc), published->auc[set], example::percent(precision),
-                   published->precision[set],
+        const auto paper = std::find_if(std::begin(published_links), std::end(published_links),
+                                        [&](const PublishedLinks& p) { return model == p.model; });
+        table.row({model, std::to_string(runs.size()), example::percent(auc), paper->auc[set], example::percent(precision), paper->precision[set],
                    example::number(1e3 * of([](const LinkOutcome& o) { return o.seconds; }).mean / static_cast<double>(epochs), 2)});
         result.add(model + "_auc", 100 * auc.mean, 2).add(model + "_ap", 100 * precision.mean, 2);
     }
