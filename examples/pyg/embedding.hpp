@@ -25,7 +25,7 @@ inline Tensor<float, 2> principal_components(const Tensor<float, 2>& given) {
 
 struct TsneOptions {
     double perplexity = 30;  // about so many neighbours count
-    long steps = 400;        // the first quarter with attraction twelve times as strong
+    long steps = 300;        // the first quarter with attraction twelve times as strong
 };
 
 // t-SNE (van der Maaten and Hinton, 2008) with all pairs: [n, width] -> [n, 2]. Joint probabilities p of neighbours come from Gaussians,
@@ -66,10 +66,9 @@ Tensor<float, 2> tsne(const Tensor<float, 2>& given, Stop&& stop, const TsneOpti
     const float spread = std::sqrt(Tensor<float, 0>(tenon::mean(square(Tensor<float, 1>(start(all, 0))))).item());
     Tensor<float, 2> place = start * (1e-4f / std::max(spread, 1e-30f)), velocity = zeros<float>({n, 2}), near, pull;
     const Tensor<float, 2> one = ones<float>({n, 1});
-    const float rate = static_cast<float>(n) / 12;
     for (long step = 0; step < options.steps && !stop(); ++step) {
         const bool early = step < options.steps / 4;
-        const float attraction = early ? 12.0f : 1.0f, momentum = early ? 0.5f : 0.8f;
+        const float attraction = early ? 12.0f : 1.0f, momentum = early ? 0.5f : 0.8f, rate = static_cast<float>(n) / attraction;
         const Tensor<float, 2> across = place(all, slice(0, 1)), up = place(all, slice(1, 2));
         near = 1.0f / (1.0f + square(across - across.transpose()) + square(up - up.transpose()));
         // Every row is nearest to itself, with 1, which does not count.

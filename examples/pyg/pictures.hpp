@@ -42,7 +42,7 @@ inline void draw_curves(const std::vector<Curve>& curves, double Epoch::*field, 
 inline void draw_nodes(const Tensor<float, 2>& given, const Tensor<std::int64_t, 1>& y, long classes, bool by_tsne, bool quick,
                        const std::string& title, const std::string& path) {
     const Tensor<float, 2> x = contiguous(given.detach()).to(cpu);
-    const Tensor<float, 2> place = by_tsne ? tsne(x, example::interrupted, {.steps = quick ? 50 : 400}) : principal_components(x);
+    const Tensor<float, 2> place = by_tsne ? tsne(x, example::interrupted, {.steps = quick ? 50 : 300}) : principal_components(x);
     io::Plot plot({.title = title,
                    .x_label = by_tsne ? "t-SNE" : "first principal component",
                    .y_label = by_tsne ? "" : "second",
