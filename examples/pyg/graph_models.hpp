@@ -51,6 +51,7 @@ struct GraphSetting {
     long features = 0, classes = 0, layers = 3, hidden = 32;
     bool sum = false;  // the read-out, else the mean
     long kept = 10;    // nodes of a graph that SortPool keeps
+    long nodes = 0;    // of the set's first graph, of which DiffPool makes a quarter
 };
 
 template <class Layer>

@@ -13,6 +13,8 @@ struct Options : example::CommonOptions {
     std::string set;                  // empty: cora, or mutag of graphs
     std::vector<std::string> models;  // empty: those of the task
     std::vector<std::string> splits = {"fixed"};
+    std::string batches = "full";    // of nodes: batching_names
+    std::string embedding = "tsne";  // or pca: how nodes are drawn
     long runs = 10;
     long layers = 0, hidden = 0;  // of graphs; 0: as the set has it
     std::string readout = "mean";

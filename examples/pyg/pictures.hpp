@@ -1,10 +1,10 @@
-// Curves of accuracy, and what a network makes of the nodes, seen from the two directions in which they differ most.
+// Curves of accuracy, and what a network makes of the nodes, in the plane.
 #pragma once
 
+#include "embedding.hpp"
 #include "protocol.hpp"
 
 #include <tenon/io/plot.hpp>
-#include <tenon/ops/linalg.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -38,20 +38,19 @@ inline void draw_curves(const std::vector<Curve>& curves, double Epoch::*field, 
     plot.save(path);
 }
 
-// The nodes' probabilities along their first two principal components, coloured by class. (Their logarithms would give the picture to the
-// few nodes of which the network is surest.)
-inline void draw_nodes(const Hidden& logits, const Tensor<std::int64_t, 1>& y, long classes, const std::string& title,
-                       const std::string& path) {
-    const no_grad none;
-    const Tensor<double, 2> x = cast<double>(softmax<1>(logits.to(cpu)));
-    const Tensor<double, 2> centred = x - tenon::mean<0>(x, keepdim);
-    const auto axes = eigh(Tensor<double, 2>(matmul(contiguous(centred.transpose()), centred)));
-    const long width = x.shape(1);
-    const Tensor<double, 2> two = axes.vectors(all, slice(width - 2, width));
-    const Tensor<double, 2> place = matmul(centred, contiguous(two));
-    io::Plot plot({.title = title, .x_label = "first principal component", .y_label = "second", .width = 1000, .height = 900});
+// Rows of numbers of nodes in the plane, coloured by class: along their first two principal components, or by t-SNE.
+inline void draw_nodes(const Tensor<float, 2>& given, const Tensor<std::int64_t, 1>& y, long classes, bool by_tsne, bool quick,
+                       const std::string& title, const std::string& path) {
+    const Tensor<float, 2> x = contiguous(given.detach()).to(cpu);
+    const Tensor<float, 2> place = by_tsne ? tsne(x, example::interrupted, {.steps = quick ? 50 : 300}) : principal_components(x);
+    io::Plot plot({.title = title,
+                   .x_label = by_tsne ? "t-SNE" : "first principal component",
+                   .y_label = by_tsne ? "" : "second",
+                   .width = 1000,
+                   .height = 900});
     double low = 0, high = 0;
-    for (long i = 0; i < place.size(); ++i) low = std::min(low, place.data()[i]), high = std::max(high, place.data()[i]);
+    for (long i = 0; i < place.size(); ++i)
+        low = std::min(low, static_cast<double>(place.data()[i])), high = std::max(high, static_cast<double>(place.data()[i]));
     const double arm = 0.002 * (high - low);
     for (long c = 0; c < classes; ++c) {
         // Every node is a small cross: lines of its own.
@@ -59,7 +58,7 @@ inline void draw_nodes(const Hidden& logits, const Tensor<std::int64_t, 1>& y, l
         const double gap = std::nan("");
         for (long i = 0; i < x.shape(0); ++i) {
             if (y.data()[i] != c) continue;
-            const double px = place.data()[2 * i + 1], py = place.data()[2 * i];
+            const double px = static_cast<double>(place.data()[2 * i]), py = static_cast<double>(place.data()[2 * i + 1]);
             series.x.insert(series.x.end(), {px - arm, px + arm, gap, px, px, gap});
             series.y.insert(series.y.end(), {py, py, gap, py - arm, py + arm, gap});
         }

@@ -3,10 +3,13 @@
 
 #include <tenon/graph/conv/edge_conv.hpp>
 #include <tenon/graph/conv/nn_conv.hpp>
+#include <tenon/graph/conv/spline.hpp>
+#include <tenon/graph/conv/x_conv.hpp>
 #include <tenon/graph/points/fps.hpp>
 #include <tenon/graph/points/radius.hpp>
 #include <tenon/graph/pool/global.hpp>
 #include <tenon/graph/transforms/edge_attributes.hpp>
+#include <tenon/nn/init.hpp>
 #include <tenon/tenon.hpp>
 
 #include <cmath>
@@ -18,8 +21,9 @@ using namespace tenon;
 
 struct PointSetting {
     long classes = 10, neighbours = 20;  // neighbours: EdgeCnn's
-    // For small sets and few steps, not as published: offsets count in radii, and what the MPNN's layers average is normalised over the
-    // batch. (Offsets are small, and averages of neighbourhoods differ little from each other: both take long to be seen.)
+    // For small sets and few steps, not as published: offsets count in radii, and what the layers of MPNN and SplineCNN average is
+    // normalised over the batch. (Offsets are small, and averages of neighbourhoods differ little from each other: both take long to be
+    // seen.)
     bool eased = false;
 };
 
@@ -42,14 +46,16 @@ struct Cloud {
     }
 };
 
-// 256-256-classes.
+// 256-middle-classes.
 struct PointHead {
     nn::Linear<> lin1, lin2, lin3;
+    bool elus = false;  // instead of relu
     PointHead() = default;
-    PointHead(long in, long classes, Key key)
-        : lin1(in, 256, key.split(0)), lin2(256, 256, key.split(1)), lin3(256, classes, key.split(2)) {}
+    PointHead(long in, long classes, Key key, long middle = 256)
+        : lin1(in, 256, key.split(0)), lin2(256, middle, key.split(1)), lin3(middle, classes, key.split(2)) {}
     Tensor<float, 2> operator()(const Tensor<float, 2>& x, const nn::Context& c) const {
-        const Tensor<float, 2> h = relu(lin2(Tensor<float, 2>(relu(lin1(x)))));
+        const auto bend = [this](const auto& z) { return elus ? Tensor<float, 2>(elu(z)) : Tensor<float, 2>(relu(z)); };
+        const Tensor<float, 2> h = bend(lin2(bend(lin1(x))));
         return lin3(c.training ? Tensor<float, 2>(dropout(h, 0.5, c.key.split(1))) : h);
     }
     static void visit(auto& self, auto&& f) {
@@ -121,7 +127,7 @@ struct Mpnn {
           head(128, s.classes, key.split(4)),
           eased(s.eased) {}
     // A layer's output adds up its inputs times the network's outputs: both numbers are the fan-in of the matrices' weights.
-    void divide_by_inputs() {
+    void begin_larger(Key) {
         for (auto* conv : {&conv1, &conv2, &conv3}) {
             const float share = static_cast<float>(1 / std::sqrt(static_cast<double>(conv->in)));
             conv->lin_nn.weight.copy_from(conv->lin_nn.weight.detach() * share);
@@ -184,13 +190,100 @@ struct EdgeCnn {
     }
 };
 
+// Fey et al. (2018): a matrix for every offset, between those of a grid of 5 x 5 x 5.
+struct SplineCnn {
+    graph::SplineConv<> conv1, conv2, conv3;
+    nn::BatchNorm1d<> norm1, norm2, norm3;
+    PointHead head;
+    bool eased;
+    SplineCnn(const PointSetting& s, Key key)
+        : conv1(1, 64, {5, 5, 5}, key.split(1)),
+          conv2(64, 64, {5, 5, 5}, key.split(2)),
+          conv3(64, 128, {5, 5, 5}, key.split(3)),
+          norm1(64),
+          norm2(64),
+          norm3(128),
+          head(128, s.classes, key.split(4)),
+          eased(s.eased) {
+        head.elus = true;
+    }
+    // An edge meets a mean of the matrices around its offset: the fan-in of their weights are a layer's inputs, not those of all 125.
+    void begin_larger(Key key) {
+        std::uint64_t number = 0;
+        for (auto* conv : {&conv1, &conv2, &conv3}) {
+            const double bound = std::sqrt(6 / static_cast<double>(conv->weight.shape(1)));
+            nn::init::uniform(conv->weight, key.split(number++), -bound, bound);
+        }
+    }
+    Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
+        Cloud at = given;
+        at.x = ones<float>({at.pos.shape(0), 1}, at.pos.device());
+        at.x = layer(conv1, norm1, at, 0.2, c);
+        at = at.sampled(0.5);
+        at.x = layer(conv2, norm2, at, 0.4, c);
+        at = at.sampled(0.25);
+        return head(graph::global_mean_pool(layer(conv3, norm3, at, 1.0, c), at.clouds), c);
+    }
+    Tensor<float, 2> layer(const graph::SplineConv<>& conv, const nn::BatchNorm1d<>& norm, const Cloud& at, double radius,
+                           const nn::Context& c) const {
+        const graph::Graph g = graph::Graph::from_edges(graph::radius_graph(at.pos, radius, at.clouds), at.pos.shape(0));
+        // Of target less source, from -radius .. radius to 0 .. 1.
+        const Tensor<float, 2> offset = graph::gather_targets(g, at.pos) - graph::gather_sources(g, at.pos);
+        const Tensor<float, 2> y = conv(at.x, g, Tensor<float, 2>(clamp(offset * static_cast<float>(0.5 / radius) + 0.5f, 0.0, 1.0)));
+        return eased ? Tensor<float, 2>(elu(norm(y, c))) : Tensor<float, 2>(elu(y));
+    }
+    static void visit(auto& self, auto&& f) {
+        f("conv1", self.conv1);
+        f("conv2", self.conv2);
+        f("conv3", self.conv3);
+        if (self.eased) {
+            f("norm1", self.norm1);
+            f("norm2", self.norm2);
+            f("norm3", self.norm3);
+        }
+        f("head", self.head);
+    }
+};
+
+// Li et al. (2018): neighbourhoods brought into a form of their own before a convolution.
+struct PointCnn {
+    static constexpr long least_points = 246;  // so that 32 are left for the last two layers
+    graph::XConv<> conv1, conv2, conv3, conv4;
+    PointHead head;
+    PointCnn(const PointSetting& s, Key key)
+        : conv1(0, 48, 3, 8, key.split(1), {.hidden = 32}),
+          conv2(48, 96, 3, 12, key.split(2), {.hidden = 64, .dilation = 2}),
+          conv3(96, 192, 3, 16, key.split(3), {.hidden = 128, .dilation = 2}),
+          conv4(192, 384, 3, 16, key.split(4), {.hidden = 256, .dilation = 2}),
+          head(384, s.classes, key.split(5), 128) {}
+    Tensor<float, 2> operator()(const Cloud& given, const nn::Context& c) const {
+        Cloud at{{}, given.pos, given.clouds};
+        at.x = relu(conv1(at.x, at.pos, c, at.clouds));
+        at = at.sampled(0.375);
+        at.x = relu(conv2(at.x, at.pos, c, at.clouds));
+        at = at.sampled(0.334);
+        at.x = relu(conv3(at.x, at.pos, c, at.clouds));
+        at.x = relu(conv4(at.x, at.pos, c, at.clouds));
+        return head(graph::global_mean_pool(at.x, at.clouds), c);
+    }
+    static void visit(auto& self, auto&& f) {
+        f("conv1", self.conv1);
+        f("conv2", self.conv2);
+        f("conv3", self.conv3);
+        f("conv4", self.conv4);
+        f("head", self.head);
+    }
+};
+
 // f(type) with the network of that name, to be made of a PointSetting and a key. Throws ValueError.
 template <class F>
 void with_point_model(const std::string& name, F&& f) {
     if (name == "pointnet++") f(std::type_identity<PointNet>{});
     else if (name == "mpnn") f(std::type_identity<Mpnn>{});
     else if (name == "edgecnn") f(std::type_identity<EdgeCnn>{});
-    else fail<ValueError>("--models: \"", name.c_str(), "\", expected mpnn, pointnet++ or edgecnn");
+    else if (name == "splinecnn") f(std::type_identity<SplineCnn>{});
+    else if (name == "pointcnn") f(std::type_identity<PointCnn>{});
+    else fail<ValueError>("--models: \"", name.c_str(), "\", expected mpnn, pointnet++, edgecnn, splinecnn or pointcnn");
 }
 
 }  // namespace pyg_example

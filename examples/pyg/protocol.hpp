@@ -1,8 +1,9 @@
-// How the paper trains and counts: full batch, Adam, and the test accuracy at the epoch with the lowest validation loss.
+// How the paper trains and counts: full batch (or, not as there, small ones), Adam, and the test accuracy at the epoch with the lowest
+// validation loss.
 #pragma once
 
 #include "../common/example.hpp"
-#include "models.hpp"
+#include "node_batches.hpp"
 
 #include <tenon/graph/splits.hpp>
 #include <tenon/graph/transforms.hpp>
@@ -55,17 +56,18 @@ struct Judge {
 // each(epoch, net) after every epoch. Stops early in the second half, when a validation loss lies above the mean of the `patience` ones
 // before it.
 template <class Net, class Each>
-Outcome run_once(const Data& d, const Setting& setting, const Protocol& protocol, const graph::Split& split, std::uint64_t seed, Device device,
-                 Each&& each) {
+Outcome run_once(const Data& d, const Setting& setting, const Protocol& protocol, const graph::Split& split, Batching batching,
+                 std::uint64_t seed, Device device, Each&& each) {
     Outcome outcome;
     const double begun = example::Progress::now();
     const Key key = Key(seed).split(1);
     Net net = tenon::to(Net(setting, key.split(0)), device);
     auto opt = optim::adam(net, {.lr = protocol.lr, .weight_decay = protocol.weight_decay});
-    const Features x = (protocol.normalize ? d.normalized : d.data.x).to(device);
+    const Features& features = protocol.normalize ? d.normalized : d.data.x;
+    const NodeBatches batches(batching, features, d.graph, d.data.y, split.train, key.split(2), device);
+    const Features x = features.to(device);
     const graph::Graph g = d.graph.to(device);
-    const Judge training(split.train, d.data.y, device), validating(split.validation, d.data.y, device),
-                testing(split.test, d.data.y, device);
+    const Judge validating(split.validation, d.data.y, device), testing(split.test, d.data.y, device);
     double lowest = std::numeric_limits<double>::infinity();
     std::vector<double> history;
     for (int epoch = 1; epoch <= protocol.epochs; ++epoch) {
@@ -74,12 +76,15 @@ Outcome run_once(const Data& d, const Setting& setting, const Protocol& protocol
             return outcome;
         }
         Epoch now;
-        {
-            const Tensor<float, 0> loss = training.loss(net(x, g, {key.split(1).split(static_cast<std::uint64_t>(epoch)), true}));
+        double steps = 0;
+        batches.each(key.split(1).split(static_cast<std::uint64_t>(epoch)), [&](const NodeBatch& b, Key of_step) {
+            const Tensor<float, 0> loss = b.loss(net(b.x, b.graph, {of_step, true}));
             loss.backward();
             opt.step();
-            now.train_loss = static_cast<double>(loss.item());
-        }
+            now.train_loss += static_cast<double>(loss.item());
+            ++steps;
+        });
+        now.train_loss /= std::max(1.0, steps);
         {
             const no_grad none;
             const Hidden logits = net(x, g, {key, false});

@@ -22,6 +22,20 @@ TEST_CASE("gradient checks of products with epilogues, reductions and losses") {
     CHECK_NOTHROW(testing::gradcheck([](auto p) { return dropout(p, 0.3, Key{9}); }, x));
 }
 
+TEST_CASE("a product that is cast is computed in its own type") {
+    const auto a = randn<double>({50, 7}, Key{1}).require_grad();
+    const auto b = randn<double>({7, 2}, Key{2});
+    const Tensor<double, 2> product = matmul(a, b);
+    const Tensor<float, 2> y = cast<float>(matmul(a, b)), z = cast<float>(matmul(a, b) * 2.0) + 1.f, expected = cast<float>(product);
+    for (long i = 0; i < y.size(); ++i) {
+        CHECK(y.data()[i] == expected.data()[i]);
+        CHECK(std::abs(z.data()[i] - (2 * expected.data()[i] + 1)) <= 1e-5f);
+    }
+    const Tensor<float, 0> total = sum(cast<float>(matmul(a, b)));
+    total.backward();
+    for (long k = 0; k < 7; ++k) CHECK(std::abs(a.grad().data()[k] - (b.data()[2 * k] + b.data()[2 * k + 1])) <= 1e-12);
+}
+
 TEST_CASE("a product that has a name is computed once") {
     const auto a = randn<float>({20, 30}, Key{1}), b = randn<float>({30, 10}, Key{2});
     const auto h = matmul(a, b);

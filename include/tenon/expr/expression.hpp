@@ -19,7 +19,8 @@ struct Collector {
     int product_index = -1;
     const void* product = nullptr;
     int product_rank = 0;
-    const long* product_dims = nullptr;  // of the whole expression
+    const long* product_dims = nullptr;  // of the whole expression, as is its type
+    DType product_type = DType::float32;
 
     void add(detail::Record* record) { leaves[leaf_count++] = record; }
     template <class T>

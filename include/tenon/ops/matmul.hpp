@@ -552,7 +552,7 @@ struct ProductLeaf {
     const long* dims() const { return product.dims(); }
     Device device() const { return product.device(); }
     void collect(Collector& c) const {
-        bool fits = c.fuse && c.product == nullptr && !product.computed() && c.product_rank == R;
+        bool fits = c.fuse && c.product == nullptr && !product.computed() && c.product_rank == R && c.product_type == dtype_of<T>;
         for (int i = 0; fits && i < R; ++i) fits = product.dims()[i] == c.product_dims[i];
         if (!fits) {
             computed = product.computed() ? product.value() : Tensor<T, R>(impl::evaluate_product<T>(product.spec(), R, product.dims()));
@@ -573,6 +573,7 @@ detail::AnyTensor evaluate_with_product(const W& w) {
         if (std::is_same_v<T, float> && TENON_UNLIKELY(product_replacement != nullptr)) c.fuse = false;
         c.product_rank = W::rank;
         c.product_dims = w.dims();
+        c.product_type = dtype_of<T>;
     }
     w.collect(c);
     if constexpr (std::is_same_v<typename W::Formula, formula::In<T>>) {
