@@ -3,7 +3,7 @@
 #include <tenon/kernels/cpu/graph/extreme.hpp>
 #include <tenon/kernels/cpu/graph/sddmm.hpp>
 
-#include "numbers.hpp"
+#include <catch2/catch.hpp>
 
 #include <cmath>
 #include <cstring>
@@ -40,8 +40,11 @@ struct Matrix {
 };
 
 template <class T>
-std::vector<T> some(long count, unsigned seed) {
-    return numbers::random<T>(count, seed, -1, 1);
+std::vector<T> numbers(long count, unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<T> v(static_cast<std::size_t>(count));
+    for (T& x : v) x = static_cast<T>(static_cast<float>(random() % 2001) / 1000 - 1);
+    return v;
 }
 template <class T>
 void check(const std::vector<T>& got, const std::vector<double>& expected, double bound) {
@@ -66,7 +69,7 @@ TEMPLATE_TEST_CASE("weighted sums of rows agree with the plain ones", "", float,
                     INFO(size.heads << " x " << size.width << (ordered ? " ordered" : "") << (weighted ? " weighted" : "") << (mean ? " mean" : ""));
                     const Matrix a(23, 17, 700, 5, ordered);
                     const long row = size.heads * size.width;
-                    const auto x = some<T>(a.width * row, 1), w = some<T>(a.count() * size.heads, 2);
+                    const auto x = numbers<T>(a.width * row, 1), w = numbers<T>(a.count() * size.heads, 2);
                     std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(77.f));
                     SpmmProblem<T> p{a.view(), weighted ? w.data() : nullptr, size.heads, size.width, x.data(), nullptr, mean, y.data(), false};
                     spmm(p);
@@ -97,8 +100,8 @@ TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain one
             INFO(size.heads << " x " << size.width << (weighted ? " weighted" : ""));
             const Matrix a(23, 17, 300, 6);
             const long row = size.heads * size.width;
-            auto x = some<T>(a.width * row, 1);
-            const auto w = some<T>(a.count() * size.heads, 2);
+            auto x = numbers<T>(a.width * row, 1);
+            const auto w = numbers<T>(a.count() * size.heads, 2);
             x[3] = static_cast<T>(NAN);
             x[static_cast<std::size_t>(row)] = static_cast<T>(-HUGE_VAL);
             std::vector<T> y(static_cast<std::size_t>(a.rows * row), T(77));
@@ -113,7 +116,7 @@ TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain one
             CHECK(at == expected_at);
             CHECK(without_names<false>(p));
 
-            const auto clean = some<T>(a.width * row, 4);
+            const auto clean = numbers<T>(a.width * row, 4);
             p.x = clean.data();
             p.chosen = at.data();
             std::vector<double> expected(y.size());
@@ -121,7 +124,7 @@ TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain one
             reference::spmm(p, Chosen::by_row, expected.data());
             check(y, expected, bound<T>);
 
-            const auto u = some<T>(a.rows * row, 7);
+            const auto u = numbers<T>(a.rows * row, 7);
             std::vector<T> to(static_cast<std::size_t>(a.count() * size.heads), T(5));
             const SddmmProblem<T> s{a.view(), size.heads, size.width, u.data(), clean.data(), at.data(), to.data(), false};
             sddmm(s);
@@ -132,7 +135,7 @@ TEMPLATE_TEST_CASE("extremes of rows and what is chosen agree with the plain one
             // The transpose, with the table of what is chosen on its columns.
             Matrix t(17, 23, 250, 8);
             SpmmProblem<T> q{t.view(), weighted ? w.data() : nullptr, size.heads, size.width, u.data(), at.data(), false, nullptr, false};
-            const auto more = some<T>(t.count() * size.heads, 3);
+            const auto more = numbers<T>(t.count() * size.heads, 3);
             if (weighted) q.weight = more.data();
             std::vector<T> back(static_cast<std::size_t>(t.rows * row));
             q.y = back.data();
@@ -149,7 +152,7 @@ TEMPLATE_TEST_CASE("sampled products agree with the plain ones", "", float, doub
         INFO(size.heads << " x " << size.width);
         const Matrix a(23, 17, 100, 9);
         const long row = size.heads * size.width;
-        const auto u = some<T>(a.rows * row, 1), v = some<T>(a.width * row, 2);
+        const auto u = numbers<T>(a.rows * row, 1), v = numbers<T>(a.width * row, 2);
         std::vector<T> to(static_cast<std::size_t>(a.count() * size.heads), T(1.f));
         SddmmProblem<T> p{a.view(), size.heads, size.width, u.data(), v.data(), nullptr, to.data(), true};
         sddmm(p);
@@ -190,8 +193,8 @@ TEMPLATE_TEST_CASE("attention to neighbours and its derivatives agree with the p
                     // Turned: the long row is a source's.
                     const Matrix straight(23, 17, longest, 12), a = longest > 100 ? transposed(straight) : straight, b = transposed(a);
                     const long row = size.heads * size.width;
-                    const auto h = some<T>(a.width * row, 1), s = some<T>(a.width * size.heads, 2), t = some<T>(a.rows * size.heads, 3),
-                               e = some<T>(a.count() * size.heads, 4), dy = some<T>(a.rows * row, 5);
+                    const auto h = numbers<T>(a.width * row, 1), s = numbers<T>(a.width * size.heads, 2), t = numbers<T>(a.rows * size.heads, 3),
+                               e = numbers<T>(a.count() * size.heads, 4), dy = numbers<T>(a.rows * row, 5);
                     const std::unique_ptr<bool[]> kept(new bool[e.size()]);
                     for (std::size_t i = 0; i < e.size(); ++i) kept[i] = e[i] > T(-0.3);
                     std::vector<T> top(t.size()), norm(t.size());
