@@ -4,6 +4,7 @@
 #include <tenon/graph/points/fps.hpp>
 #include <tenon/graph/points/knn.hpp>
 #include <tenon/graph/points/radius.hpp>
+#include <tenon/ops/random.hpp>
 
 using namespace tenon;
 using namespace device_agreement;
