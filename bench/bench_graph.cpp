@@ -3,6 +3,7 @@
 //   bench_graph [--threads n] [--filter text] [--scale n]     2^scale nodes and 16 edges for each; 18
 #include "copying.hpp"
 #include "peak_memory.hpp"
+#include "rmat.hpp"
 #include "timing.hpp"
 
 #include <tenon/graph/conv/gat.hpp>
@@ -10,7 +11,6 @@
 #include <tenon/graph/message.hpp>
 #include <tenon/tenon.hpp>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -49,35 +49,6 @@ Graph graph_of(const std::vector<std::pair<long, long>>& edges, long nodes) {
         index.data()[count + e] = edges[static_cast<std::size_t>(e)].second;
     }
     return Graph::from_edges(index, nodes);
-}
-
-// The numbers of splitmix64, by position: graph_torch.py computes them too.
-std::uint64_t mixed(std::uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-// R-MAT (Chakrabarti et al. 2004) with the parameters of Graph 500: a few nodes have most edges. Ids are shuffled, repeated edges
-// stay.
-Graph rmat(int scale) {
-    const long nodes = 1l << scale, count = 16 * nodes;
-    std::vector<long> order(static_cast<std::size_t>(nodes)), label(order.size());
-    for (long i = 0; i < nodes; ++i) order[static_cast<std::size_t>(i)] = i;
-    const auto draw = [](long i) { return mixed((std::uint64_t(1) << 48) + static_cast<std::uint64_t>(i)); };
-    std::sort(order.begin(), order.end(), [&](long a, long b) { return draw(a) < draw(b); });
-    for (long i = 0; i < nodes; ++i) label[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = i;
-    std::vector<std::pair<long, long>> edges;
-    for (long e = 0; e < count; ++e) {
-        std::size_t a = 0, b = 0;
-        for (int bit = 0; bit < scale; ++bit) {
-            const double u = static_cast<double>(mixed(static_cast<std::uint64_t>(64 * e + bit)) >> 11) * 0x1p-53;
-            a = 2 * a + (u >= 0.76 ? 1 : 0);
-            b = 2 * b + ((u >= 0.57 && u < 0.76) || u >= 0.95 ? 1 : 0);
-        }
-        edges.emplace_back(label[a], label[b]);
-    }
-    return graph_of(edges, nodes);
 }
 
 struct Cora {
@@ -253,7 +224,7 @@ int main(int argc, char** argv) {
     }
     set_num_threads(1);  // until memory is measured, by children: threads stay behind
     const std::string on = "graph/rmat" + std::to_string(scale) + "/";
-    const Graph g = rmat(scale);
+    const Graph g = Graph::from_edges(rmat::edges(scale), 1l << scale);
     static_cast<void>(g.out());
     for (const long f : {16l, 64l}) measure_peak(on + "gat_peak/F" + std::to_string(f), g, f);
     set_num_threads(threads);

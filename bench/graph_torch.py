@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+
+import rmat
 
 threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 wanted = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("TENON_BENCH_FILTER", "")
@@ -40,27 +41,6 @@ def measure(names, f, lib="torch", seconds=0.7):
         best = min(best, clock() - start)
         samples += 1
     report(names, lib, "us", 1e6 * best)
-
-
-def mixed(z):
-    """The numbers of splitmix64, by position, as bench_graph.cpp computes them."""
-    z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def rmat():
-    nodes, count = 1 << scale, 16 << scale
-    order = np.argsort(mixed(np.uint64(1 << 48) + np.arange(nodes, dtype=np.uint64)))
-    label = np.empty(nodes, np.int64)
-    label[order] = np.arange(nodes)
-    e, a, b = np.arange(count, dtype=np.uint64) * np.uint64(64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for bit in range(scale):
-        u = (mixed(e + np.uint64(bit)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        a = 2 * a + (u >= 0.76)
-        b = 2 * b + (((u >= 0.57) & (u < 0.76)) | (u >= 0.95))
-    return torch.from_numpy(np.stack([label[a], label[b]]))
 
 
 def steps():
@@ -125,7 +105,7 @@ def resident(field):
 
 
 def peak(f):
-    edges = rmat()
+    edges = torch.from_numpy(rmat.edges(scale))
     attention(edges[:, :100], f)()  # libraries are loaded
     with open("/proc/self/clear_refs", "w", encoding="utf-8") as stream:
         stream.write("5")  # forgets the peak so far
@@ -191,7 +171,7 @@ if "rmat" not in wanted:
     steps()
 if "cora" in wanted:
     sys.exit()
-drawn = rmat()
+drawn = torch.from_numpy(rmat.edges(scale))
 for width in (16, 64):
     measure(f"{rmat_cases}gat_forward_backward/F{width}", attention(drawn, width), "PyG")
 sums(drawn, rmat_cases)
