@@ -1,10 +1,10 @@
 """PyTorch Geometric's side of the example pyg's table of times (examples/pyg, --task times): seconds of 200 epochs of training steps alone,
-behind a training that does not count. The networks, their rate, their dropout and their sets are the example's; Â is kept. Features are
-dense, as its layers have them. A set whose files are not below --data is made up, of the same size and by the same rule as the
+behind a training that does not count. The networks, their rate, their dropout and their sets are the example's; Â is kept. A set whose files are not below --data is made up, of the same size and by the same rule as the
 example's, with draws of its own. Run with a Python that has torch, torch_geometric and scipy.
 
-Two forms of each network where there are two, of which the faster one counts: GCN over a list of edges or a CSR matrix, R-GCN relation by
-relation (RGCNConv) or with a matrix for every edge (FastRGCNConv).
+Several forms of each network, of which the fastest one counts: features dense, as its data sets have them, or sparse (COO or CSR, with dropout
+of what is stored, as the example has it); GCN over a list of edges or a CSR matrix; R-GCN relation by relation (RGCNConv) or with a matrix for
+every edge (FastRGCNConv).
 
 Prints one JSON line per form: seconds of the wall clock, and of the processor (all threads together). Usage:
 graph_times_torch.py [--data folder of ind.* files] [--threads 1] [--epochs 200] [--warm-up 200] [--only text]
@@ -27,7 +27,7 @@ arguments.add_argument("--threads", type=int, default=1)
 arguments.add_argument("--epochs", type=int, default=200)
 arguments.add_argument("--warm-up", type=int, default=0, help="epochs that do not count; 0: as many as those that do")
 arguments.add_argument("--only", default="", help="cases whose name and form contain this text, such as gcn, PubMed or FastRGCN")
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+warnings.filterwarnings("ignore", message="Sparse ")
 options = arguments.parse_args()
 torch.set_num_threads(options.threads)
 torch.manual_seed(0)
@@ -66,6 +66,14 @@ def read(name, nodes, edges, features, words, classes):
     return x / x.sum(1, keepdim=True).clamp(min=1e-12), edge_index, y, 20 * classes, real
 
 
+def dropped(x, p):
+    if x.layout == torch.strided:
+        return F.dropout(x, p)
+    if x.layout == torch.sparse_csr:
+        return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), F.dropout(x.values(), p), x.shape, check_invariants=False)
+    return torch.sparse_coo_tensor(x.indices(), F.dropout(x.values(), p), x.shape, is_coalesced=True, check_invariants=False)
+
+
 class Gcn(torch.nn.Module):
     def __init__(self, features, classes):
         super().__init__()
@@ -82,7 +90,7 @@ class Gat(torch.nn.Module):
         self.conv2 = GATConv(64, classes, heads=1, concat=False, dropout=0.6)
 
     def forward(self, x, edges):
-        return self.conv2(F.dropout(F.elu(self.conv1(F.dropout(x, 0.6), edges)), 0.6), edges)
+        return self.conv2(F.dropout(F.elu(self.conv1(dropped(x, 0.6), edges)), 0.6), edges)
 
 
 class Rgcn(torch.nn.Module):
@@ -123,14 +131,18 @@ def measure(case, form, real, make, training, labels):
 
 
 def measure_nodes(name, sizes):
-    if not any(options.only in case for case in (f"{name} gcn edge list", f"{name} gcn CSR", f"{name} gat edge list")):
+    kinds = [("dense X", lambda x: x), ("COO X", lambda x: x.to_sparse().coalesce()), ("CSR X", lambda x: x.to_sparse_csr())]
+    models = ("gcn", "gcn", "gat"), ("edge list", "CSR", "edge list")
+    if not any(options.only in f"{name} {model} {form}, {kind}" for model, form in zip(*models) for kind, _ in kinds):
         return
     x, edges, y, training, real = read(name, *sizes)
     classes = sizes[-1]
     csr = torch.sparse_coo_tensor(edges.flip(0), torch.ones(edges.shape[1]), (len(x), len(x))).coalesce().to_sparse_csr()
-    for form, g in (("edge list", edges), ("CSR", csr)):
-        measure(f"{name} gcn", form, real, lambda: (Gcn(x.shape[1], classes), (x, g)), training, y[:training])
-    measure(f"{name} gat", "edge list", real, lambda: (Gat(x.shape[1], classes), (x, edges)), training, y[:training])
+    for kind, made in kinds:
+        given = made(x)
+        for form, g in (("edge list", edges), ("CSR", csr)):
+            measure(f"{name} gcn", f"{form}, {kind}", real, lambda: (Gcn(x.shape[1], classes), (given, g)), training, y[:training])
+        measure(f"{name} gat", f"edge list, {kind}", real, lambda: (Gat(x.shape[1], classes), (given, edges)), training, y[:training])
 
 
 def measure_relations():
