@@ -101,7 +101,8 @@ void GatNode<T>::backward() {
     const detail::AnyTensor weights = kept_weights(graph_, heads, options_);
     const auto p = attention_problem<T>(graph_, options_, given, weights, kept_);
     detail::AnyTensor scores;
-    if (!kept_.bent) scores = detail::AnyTensor(detail::new_record(dtype_of<A>, 2, dims, graph_.device()));
+    // (Kernels of a device take all their sums from them.)
+    if (wanted(3) || (wanted(2) && !kept_.bent) || !graph_.device().is_cpu()) scores = detail::AnyTensor(detail::new_record(dtype_of<A>, 2, dims, graph_.device()));
     // Sources and targets may be given the same scores: the gradient that comes second is then added to the first.
     const bool same = wanted(1) && wanted(2) && edges_[1].node == edges_[2].node && edges_[1].slot == edges_[2].slot, targets_first = p.bent != nullptr;
     const OptionalTarget<T> dh(edges_[0]), ds(edges_[1]), dt(edges_[2]), de(edges_[3]);
@@ -133,7 +134,8 @@ Tensor<T, 3> gat_of(const Graph& g, const Tensor<T, 3>& h, const Tensor<T, 2>& s
     if (recorded && h.shape(2) == 0) kept.statistics = detail::AnyTensor::share(ones<A>({2, g.targets(), heads}, h.device()).record());
     else if (recorded) kept.statistics = detail::AnyTensor(detail::new_record(dtype_of<A>, 3, dims, h.device()));
     // Else backward writes a number for every edge and head, and reads it again: at places all over the memory, if those are many.
-    const bool many = g.edges() * heads * static_cast<long>(sizeof(A)) > 2 * kernels::cpu::impl::near_table;
+    const bool many = g.edges() * heads * static_cast<long>(sizeof(A)) > 2 * kernels::cpu::impl::near_table &&
+                      g.edges() > g.targets() * h.shape(2);  // and there is not more to keep than that
     if (recorded && many && std::is_same_v<A, T> && h.device().is_cpu() && h.shape(2) > 0 && detail::wants_gradient(t.record()) &&
         !(e.has_value() && detail::wants_gradient(e.record()))) {
         const long like[3] = {g.targets(), heads, h.shape(2)};
@@ -155,8 +157,9 @@ Tensor<T, 3> gat_of(const Graph& g, const Tensor<T, 3>& h, const Tensor<T, 2>& s
 
 // gat_aggregate(g, h, s, t): what graph attention (Velickovic et al. 2018) sums up at each target i and head: the h[j] of its
 // edges j -> i, weighted by the softmax over them of leaky_relu(s[j] + t[i]). h [sources, H, C], s [sources, H], t [targets, H];
-// result [targets, H, C], 0 where there are no edges. Kept for backward are numbers of targets, as many as two results have; only
-// gradients of edges' scores take room for all edges, and those of targets' in 16 bits or on a device. 16-bit types compute in float. Throws ShapeError, ValueError. Derivatives of h, s and t.
+// result [targets, H, C], 0 where there are no edges. Kept for backward are two numbers per target and head, and over large graphs
+// as much again as the result; backward takes [E, H] for its time else (so that a gradient's last bits may depend on the graph's
+// size). 16-bit types compute in float. Throws ShapeError, ValueError. Derivatives of h, s and t.
 template <Expression X, Expression S, Expression D>
 [[nodiscard]] auto gat_aggregate(const Graph& g, X&& h, S&& s, D&& t, const GatOptions& options = {}) {
     using T = typename decltype(impl::operand(static_cast<X&&>(h)))::Scalar;

@@ -65,7 +65,8 @@ template <Expression X>
 }
 
 // segment_std(x, segments): the standard deviations of the rows of each segment, of the population (divided by their number): [rows, ..] ->
-// [segments, ..], 0 of a segment without rows. What rounding leaves of equal numbers is 0, too. 16-bit types compute in float. Throws
+// [segments, ..], 0 of a segment without rows. A deviation of 2^-21 of the mean, in double 2^-50, is 0, too: rounding leaves as much of equal
+// numbers. 16-bit types compute in float. Throws
 // ShapeError. Derivative: (x - mean) / (count y), at 0 it is 0; it has a derivative of its own.
 template <Expression X>
 [[nodiscard]] auto segment_std(X&& given, const Segments& segments) {
@@ -84,7 +85,7 @@ template <Expression X>
         const Own variance = segment_mean(square(apart), segments);
         // As far from the mean as rounding takes equal numbers.
         const Own least = square(T(sizeof(T) == 4 ? 0x1p-21 : 0x1p-50) * average.detach());
-        return Own(where(variance > least, sqrt(where(variance > least, variance, T(1))), T(0)));
+        return Own(where(variance <= least, T(0), sqrt(where(variance <= least, T(1), variance))));
     }
 }
 

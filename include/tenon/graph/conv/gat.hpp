@@ -22,7 +22,7 @@ struct GatConvOptions {
 // h = x W' in heads; y_i = sum over the edges j -> i of softmax(leaky_relu(h_j . att_src + h_i . att_dst + e_ji W_e' . att_edge)) h_j, +
 // bias (equations 1 to 6 there). Self-loops are replaced by one for every node; its features are the mean of those of the edges that
 // arrive. x [N, in] dense or Csr, features of the edges e [E, edge_dim]; result [N, heads * out] or [N, out], an expression. lin.weight,
-// att_src, att_dst [1, H, C] glorot, bias zeros. Two numbers per node and head are kept for backward; of the edges with features E x heads
+// att_src, att_dst [1, H, C] glorot, bias zeros. What is kept for backward says gat_aggregate; of the edges with features E x heads
 // x out are stored. Throws ShapeError, ValueError. Derivatives of x, e and the parameters.
 template <class T = float>
 struct GATConv {

@@ -55,7 +55,8 @@ struct NeighbourShares {
                 long row = i / heads, h = i - row * heads;
                 for (long u = 0; u < count; ++u) {
                     shares[(row * 4 + 3) * heads + h] = dots[u];
-                    if (dt != nullptr) dt[i + u] = (add_t ? dt[i + u] : A(0)) + (bent[u] - dots[u] * p.slopes[i + u]);
+                    // (Of no edges nothing: the gradient may be infinite.)
+                    if (dt != nullptr) dt[i + u] = (add_t ? dt[i + u] : A(0)) + (p.a.begin(row) < p.a.end(row) ? bent[u] - dots[u] * p.slopes[i + u] : A(0));
                     if (++h == heads) h = 0, ++row;
                 }
             }
@@ -163,7 +164,7 @@ private:
                         V raw = source + V::load(share);
                         if (p.edge != nullptr) raw += move_load<A, N>(p.edge + p.a.edge(k + u) * N, N);
                         const V slope = select(raw > V(0), V(1), V(p.slope));
-                        V alpha = math::exp(raw * slope - V::load(share + N)) * V::load(share + 2 * N);
+                        V alpha = math::exp(leaky<A, N>(raw, p.slope) - V::load(share + N)) * V::load(share + 2 * N);
                         (alpha * slope).store(bent + u * N);
                         if (p.kept != nullptr) {
                             alpha *= keep_factors<A, N>(p.kept + p.a.edge(k + u) * N, p.keep_scale);

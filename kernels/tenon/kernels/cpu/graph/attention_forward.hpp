@@ -12,16 +12,15 @@ namespace impl {
 
 template <bool Ahead>
 struct NeighbourForwardBody {
-    // room: 2 times `apart`, (longest row + N) * padded heads numbers, and 4 * padded heads (or 4 N) more.
+    // room: 2 times `apart`, (longest row + N) * padded heads numbers, and 3 * padded heads (or 3 N) more.
     template <int Lanes, class T, class A>
     static TENON_ALWAYS_INLINE void run(const NeighbourAttention<T>* problem, T* y, long first, long last, A* room, long apart) {
         const NeighbourAttention<T> p = *problem;
         constexpr int N = move_lanes<A, Lanes>;
         const long padded = padded_heads<N>(p.heads), step = padded < N ? N : padded;
-        Row<A> row{room, room + apart, room + 2 * apart, room + 2 * apart + step, room + 2 * apart + 2 * step, room + 2 * apart + 3 * step};
+        const Row<A> row{room, room + apart, room + 2 * apart, room + 2 * apart + step, room + 2 * apart + 2 * step};
         SpmmProblem<T, A> product{p.a, nullptr, p.heads, p.width, p.h, nullptr, false, y, false, padded};
         product.a.edges = nullptr;
-        product.scale = row.factor;
         for (long r = first; r < last; ++r) {
             if (p.heads % N == 0) whole<N>(p, r, row);
             else if (p.heads == 1) single<N>(p, r, row);
@@ -39,11 +38,11 @@ struct NeighbourForwardBody {
     }
 
 private:
-    // Of a row's edges [edges, padded heads]: exponentials of scores where weights are kept, and the same times the scores' slopes, if
-    // wanted. Of its heads: what both have to be multiplied by, and sums before anything is dropped.
+    // Of a row's edges [edges, padded heads]: weights, and the same times the scores' slopes, if wanted. Of its heads: the largest score,
+    // and sums before anything is dropped.
     template <class A>
     struct Row {
-        A *weight, *bent, *factor, *top, *sum, *bent_sum;
+        A *weight, *bent, *top, *sum, *bent_sum;
     };
     template <int N, class A>
     static TENON_ALWAYS_INLINE simd<A, N> bend(const simd<A, N>& raw, A slope) {
@@ -66,12 +65,13 @@ private:
             }
             for (long k = 0; k < count; ++k) {
                 const V raw = V::load(row.weight + k * heads + h), slope = bend<N>(raw, p.slope);
-                V weight = math::exp(raw * slope - top);
+                const V weight = math::exp(leaky<A, N>(raw, p.slope) - top);
                 norm += weight;
-                slopes += weight * slope;
-                if (p.kept != nullptr) weight *= keep_factors<A, N>(p.kept + p.a.edge(begin + k) * heads + h, p.keep_scale);
                 weight.store(row.weight + k * heads + h);
-                if (p.bent != nullptr) (weight * slope).store(row.bent + k * heads + h);
+                if (p.bent != nullptr) {
+                    slopes += weight * slope;
+                    slope.store(row.bent + k * heads + h);
+                }
             }
             if (count == 0) top = V(0), norm = V(1);
             if (p.top != nullptr) {
@@ -79,7 +79,12 @@ private:
                 norm.store(p.norm + r * heads + h);
             }
             const V factor = V(1) / norm;
-            factor.store(row.factor + h);
+            for (long k = 0; k < count; ++k) {
+                V weight = V::load(row.weight + k * heads + h) * factor;
+                if (p.kept != nullptr) weight *= keep_factors<A, N>(p.kept + p.a.edge(begin + k) * heads + h, p.keep_scale);
+                weight.store(row.weight + k * heads + h);
+                if (p.bent != nullptr) (weight * V::load(row.bent + k * heads + h)).store(row.bent + k * heads + h);
+            }
             if (p.bent != nullptr) (slopes * factor).store(p.slopes + r * heads + h);
         }
     }
@@ -107,9 +112,15 @@ private:
         top = largest_everywhere(top);
         for (long k = begin; k < end; k += N) {
             const V raw = V::load(row.weight + (k - begin)), slope = bend<N>(raw, p.slope);
-            V weight = select(place < V(static_cast<A>(end - k)), math::exp(raw * slope - top), V(0));
+            const V weight = select(place < V(static_cast<A>(end - k)), math::exp(leaky<A, N>(raw, p.slope) - top), V(0));
             sum += weight;
             slopes += weight * slope;
+            weight.store(row.weight + (k - begin));
+            slope.store(row.bent + (k - begin));
+        }
+        const A total = begin < end ? sum_everywhere(sum)[0] : A(1), factor = A(1) / total;
+        for (long k = begin; k < end; k += N) {
+            V weight = V::load(row.weight + (k - begin)) * V(factor);
             if (p.kept != nullptr) {
                 V keep;
                 TENON_UNROLL(8)
@@ -117,15 +128,13 @@ private:
                 weight *= keep;
             }
             weight.store(row.weight + (k - begin));
-            if (p.bent != nullptr) (weight * slope).store(row.bent + (k - begin));
+            if (p.bent != nullptr) (weight * V::load(row.bent + (k - begin))).store(row.bent + (k - begin));
         }
-        const A total = begin < end ? sum_everywhere(sum)[0] : A(1);
-        row.factor[0] = A(1) / total;
         if (p.top != nullptr) {
             p.top[r] = begin < end ? top[0] : A(0);
             p.norm[r] = total;
         }
-        if (p.bent != nullptr) p.slopes[r] = sum_everywhere(slopes)[0] * row.factor[0];
+        if (p.bent != nullptr) p.slopes[r] = sum_everywhere(slopes)[0] * factor;
     }
     // Any number of heads, padded to a part of a vector or to whole ones.
     template <int N, class T, class A>
@@ -141,9 +150,9 @@ private:
         }
         for (long i = flat; i < end; ++i) score[i] = 0;
         for (long i = 0; i < end; i += N) {
-            const V raw = V::load(score + i), slope = bend<N>(raw, p.slope);
-            slope.store(bent + i);
-            (raw * slope).store(score + i);
+            const V raw = V::load(score + i);
+            bend<N>(raw, p.slope).store(bent + i);
+            leaky<A, N>(raw, p.slope).store(score + i);
         }
         for (long i = flat; i < end; ++i) score[i] = static_cast<A>(-__builtin_inf());
         for (long g = 0; g < step; g += N) {
@@ -161,11 +170,10 @@ private:
             const V best = V::load(top + g);
             V total(0), slopes(0);
             for (long i = g; i < end; i += step) {
-                const V v = math::exp(V::load(score + i) - best), bended = v * V::load(bent + i);
+                const V v = math::exp(V::load(score + i) - best);
                 total += v;
-                slopes += bended;
+                slopes += v * V::load(bent + i);
                 v.store(score + i);
-                bended.store(bent + i);
             }
             total.store(row.sum + g);
             slopes.store(row.bent_sum + g);
@@ -177,19 +185,23 @@ private:
             }
         for (long h = 0; h < p.heads; ++h) {
             const A total = count > 0 ? row.sum[h] : A(1);
-            row.factor[h] = A(1) / total;
+            row.sum[h] = total;
             if (p.top != nullptr) {
                 p.top[r * p.heads + h] = count > 0 ? top[h] : A(0);
                 p.norm[r * p.heads + h] = total;
             }
-            if (p.bent != nullptr) p.slopes[r * p.heads + h] = row.bent_sum[h] * row.factor[h];
+            if (p.bent != nullptr) p.slopes[r * p.heads + h] = row.bent_sum[h] / total;
+        }
+        // Into all lanes again, those of padding too.
+        for (long h = p.heads; h < padded; ++h) row.sum[h] = A(1);
+        for (long i = padded; i < step; ++i) row.sum[i] = row.sum[i - padded];
+        for (long g = 0; g < step; g += N) {
+            const V factor = V(1) / V::load(row.sum + g);
+            for (long i = g; i < end; i += step) (V::load(score + i) * factor).store(score + i);
         }
         for (long k = 0; p.kept != nullptr && k < count; ++k)
-            for (long h = 0; h < p.heads; ++h) {
-                const A keep = p.keep(p.a.edge(begin + k), h);
-                score[k * padded + h] *= keep;
-                bent[k * padded + h] *= keep;
-            }
+            for (long h = 0; h < p.heads; ++h) score[k * padded + h] *= p.keep(p.a.edge(begin + k), h);
+        for (long i = 0; i < end; i += N) (V::load(score + i) * V::load(bent + i)).store(bent + i);
     }
 };
 

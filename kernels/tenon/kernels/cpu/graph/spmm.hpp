@@ -26,7 +26,6 @@ struct SpmmProblem {
     T* y = nullptr;
     bool accumulate = false;
     long weight_stride = 0;  // from one element's weights to the next's; 0: heads
-    const W* scale = nullptr;   // [heads]: factors of the row's result
     const W* second = nullptr;  // other weights, for a second result
     T* second_y = nullptr;
 
@@ -184,14 +183,7 @@ private:
         }
         if constexpr (Twice) {
             TENON_UNROLL(8)
-            for (int q = 0; q < Q; ++q) {
-                second_total[q] *= of_vector(p.scale, q);
-                move_store<A, N>(p.second_y + r * stride + j + q * N, second_total[q], Part ? rest : N);
-            }
-        }
-        if (Weighted && p.scale != nullptr) {
-            TENON_UNROLL(8)
-            for (int q = 0; q < Q; ++q) total[q] *= of_vector(p.scale, q);
+            for (int q = 0; q < Q; ++q) move_store<A, N>(p.second_y + r * stride + j + q * N, second_total[q], Part ? rest : N);
         }
         T* to = p.y + r * stride + j;
         TENON_UNROLL(8)

@@ -30,13 +30,17 @@ struct NeighbourNorms {
             s.sum = s.sum * math::exp(s.top - score) + A(1);
             s.top = score;
         } else {
-            s.sum += math::exp(score - s.top);
+            s.sum += score == s.top ? A(1) : math::exp(score - s.top);  // (both may be -infinity)
         }
     }
     TENON_FUNCTOR void join(State& total, const State& part) const {
         if (part.sum == A(0)) return;
         if (total.sum == A(0)) {
             total = part;
+            return;
+        }
+        if (part.top == total.top) {
+            total.sum += part.sum;
             return;
         }
         const A top = part.top > total.top || part.top != part.top ? part.top : total.top;
@@ -72,7 +76,7 @@ void neighbour_attention(const NeighbourAttention<T>& given, T* y) {
     const long count = given.top == nullptr ? 2 * p.a.rows * p.heads : 0;
     const Scratch<A> room(count);
     if (given.top == nullptr) p.top = room.get(), p.norm = room.get() + p.a.rows * p.heads;
-    fold_rows_in_pairs("neighbour_attention", NeighbourNorms<T>{p}, p.a, p.heads);
+    fold_csr_rows_in_pairs("neighbour_attention", NeighbourNorms<T>{p}, p.a, p.heads);
     sum_rows("neighbour_attention", NeighbourRows<T>{p, y}, p.a, RowTable<T>{p.heads, p.width, p.h, y});
 }
 
@@ -171,8 +175,8 @@ void neighbour_attention_backward(const NeighbourAttention<T>& p, const CsrRows&
         const cpu::SpmmProblem<T, A> product{by_source, weights.get(), heads, p.width, dy, nullptr, false, dh, add_h, 0};
         sum_rows("neighbour_attention", SpmmFold<Chosen::all, T, A>{product}, by_source, RowTable<T>{heads, p.width, dy, dh});
     }
-    if (ds != nullptr) fold_rows_in_pairs("neighbour_attention", EdgeSums<T, A>{by_source, heads, scores, ds, add_s}, by_source, heads);
-    if (dt != nullptr) fold_rows_in_pairs("neighbour_attention", EdgeSums<T, A>{p.a, heads, scores, dt, add_t}, p.a, heads);
+    if (ds != nullptr) fold_csr_rows_in_pairs("neighbour_attention", EdgeSums<T, A>{by_source, heads, scores, ds, add_s}, by_source, heads);
+    if (dt != nullptr) fold_csr_rows_in_pairs("neighbour_attention", EdgeSums<T, A>{p.a, heads, scores, dt, add_t}, p.a, heads);
     if (de != nullptr) each(edges * heads, EdgeScoreStep<T, A>{scores, de, add_e});
 }
 

@@ -143,7 +143,7 @@ void fold_and_join(const char* name, const Fold& fold, const CsrRows& a, long co
 // For every row r and column j: fold.finish(state, r, j), where the state has been through fold.step(state, r, k, j) for the row's
 // elements k. fold.start() is that of no elements, fold.join(total, part) adds what comes after.
 template <class Fold>
-void fold_rows(const char* name, const Fold& fold, const CsrRows& a, long columns) {
+void fold_csr_rows(const char* name, const Fold& fold, const CsrRows& a, long columns) {
     if (a.rows <= 0 || columns <= 0) return;
     const int threads = threads_of_row(columns);
     fold_and_join(name, fold, a, columns, threads, [&](long blocks, typename Fold::State* parts) {
@@ -152,8 +152,8 @@ void fold_rows(const char* name, const Fold& fold, const CsrRows& a, long column
 }
 // The same where a row's elements may come in another order (as fixed as theirs): few columns have more threads.
 template <class Fold>
-void fold_rows_in_pairs(const char* name, const Fold& fold, const CsrRows& a, long columns) {
-    if (columns > 16) return fold_rows(name, fold, a, columns);
+void fold_csr_rows_in_pairs(const char* name, const Fold& fold, const CsrRows& a, long columns) {
+    if (columns > 16) return fold_csr_rows(name, fold, a, columns);
     if (a.rows <= 0 || columns <= 0) return;
     const int threads = threads_of_row(8 * columns);
     fold_and_join(name, fold, a, columns, threads, [&](long blocks, typename Fold::State* parts) {

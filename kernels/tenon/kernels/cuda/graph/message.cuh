@@ -133,7 +133,7 @@ struct MessageFoldRows {
 };
 template <class M, MessageFold Kind>
 void message_aggregate(const MessageProblem& p) {
-    fold_rows("message_aggregate", MessageFoldRows<M, Kind>{p, MessageNumbers<M>(p.parameters)}, p.a, p.columns());
+    fold_csr_rows("message_aggregate", MessageFoldRows<M, Kind>{p, MessageNumbers<M>(p.parameters)}, p.a, p.columns());
 }
 
 // The gradient of the fold by one message.
@@ -232,7 +232,7 @@ void message_gradient(const MessageProblem& p) {
     bool rows = false, edges = false;
     for (int k = 0; k < M::leaves; ++k)
         if (p.gradients[k].data != nullptr) (M::gather(k) == Gather::edge ? edges : rows) = true;
-    if (rows) fold_rows("message_gradient", MessageGradientRows<M, Kind, BySource>{p, numbers}, p.a, p.columns());
+    if (rows) fold_csr_rows("message_gradient", MessageGradientRows<M, Kind, BySource>{p, numbers}, p.a, p.columns());
     if (edges && p.a.elements > 0)
         launch("message_gradient", message_edge_gradients<M, Kind>, blocks_for_elements(p.a), block_threads, p, numbers);
 }

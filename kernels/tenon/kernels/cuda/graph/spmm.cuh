@@ -44,7 +44,7 @@ template <Chosen Side = Chosen::all, class T>
 void spmm(const SpmmProblem<T>& p) {
     const SpmmFold<Side, T> fold{p};
     if constexpr (Side == Chosen::all) sum_rows("spmm", fold, p.a, RowTable<T>{p.heads, p.width, p.x, p.y});
-    else fold_rows("spmm", fold, p.a, p.heads * p.width);
+    else fold_csr_rows("spmm", fold, p.a, p.heads * p.width);
 }
 
 template <bool Max, class T>
@@ -79,7 +79,7 @@ struct SpmmExtremeFold {
 // y[r, h, c] = the largest (smallest) of weight[edge, h] * x[column, h, c] over row r, at[r, h, c] = the number of its element.
 template <bool Max, class T>
 void spmm_extreme(const SpmmProblem<T>& p, std::int32_t* at) {
-    fold_rows("spmm_extreme", SpmmExtremeFold<Max, T>{p, at}, p.a, p.heads * p.width);
+    fold_csr_rows("spmm_extreme", SpmmExtremeFold<Max, T>{p, at}, p.a, p.heads * p.width);
 }
 
 // A group of lanes takes an element and a head; they share out the columns of the dot product.
