@@ -1,5 +1,5 @@
 """PyTorch's side of bench_graph.cpp: sums over neighbours by torch.sparse and by gather, index_add and scatter_add, attention and
-training steps of GCN and GAT by PyTorch Geometric (dense features, as it has them), on the same R-MAT graph. Run with a Python that
+training steps of GCN and GAT by PyTorch Geometric (dense features, as its examples have them, and sparse ones), on the same R-MAT graph. Run with a Python that
 has both.
 
 Prints one JSON line per case, microseconds. Usage: graph_torch.py [threads] [filter] [scale]
@@ -54,6 +54,12 @@ def steps():
         chosen = torch.randint(words, (18,))
         x[i, chosen] = 1 / 18
     labels = torch.randint(classes, (nodes,))
+    sparse = x.to_sparse_csr()
+
+    def drop(x, p):
+        if not x.is_sparse_csr:
+            return F.dropout(x, p)
+        return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), F.dropout(x.values(), p), x.shape)
 
     class Gcn(torch.nn.Module):
         def __init__(self):
@@ -61,7 +67,7 @@ def steps():
             self.conv1, self.conv2 = GCNConv(words, 16, cached=True), GCNConv(16, classes, cached=True)
 
         def forward(self, x, dropped):
-            return self.conv2(F.dropout(F.relu(self.conv1(F.dropout(x, 0.5) if dropped else x, edges)), 0.5), edges)
+            return self.conv2(F.dropout(F.relu(self.conv1(drop(x, 0.5) if dropped else x, edges)), 0.5), edges)
 
     class Gat(torch.nn.Module):
         def __init__(self):
@@ -69,20 +75,21 @@ def steps():
             self.conv1, self.conv2 = GATConv(words, 8, heads=8, dropout=0.6), GATConv(64, classes, concat=False, dropout=0.6)
 
         def forward(self, x, dropped):
-            return self.conv2(F.dropout(F.elu(self.conv1(F.dropout(x, 0.6) if dropped else x, edges)), 0.6), edges)
+            return self.conv2(F.dropout(F.elu(self.conv1(drop(x, 0.6) if dropped else x, edges)), 0.6), edges)
 
     for name, net in (("gcn", Gcn()), ("gat", Gat())):
         optimiser = torch.optim.Adam(net.parameters(), lr=0.01, weight_decay=5e-4)
 
-        def step(dropped):
+        def step(x, dropped):
             optimiser.zero_grad()
             F.cross_entropy(net(x, dropped)[:140], labels[:140]).backward()
             optimiser.step()
 
-        # Its X is dense, whatever ours is.
+        # Its own examples' X is dense; it takes a sparse one too, whose values are dropped here as ours are.
         for dropped in (False, True):
-            cases = [f"graph/{name}_cora_step/{kind}_x{'/dropout' if dropped else ''}" for kind in ("sparse", "dense")]
-            measure(cases, lambda: step(dropped), "PyG")
+            end = "/dropout" if dropped else ""
+            measure([f"graph/{name}_cora_step/{kind}_x{end}" for kind in ("sparse", "dense")], lambda: step(x, dropped), "PyG")
+            measure(f"graph/{name}_cora_step/sparse_x{end}", lambda: step(sparse, dropped), "PyG, sparse X")
 
 
 def attention(edges, f):

@@ -23,7 +23,7 @@ struct alignas(Q * sizeof(T) < 16 ? Q * sizeof(T) : 16) TableVector {
     T v[Q];
 };
 
-// A thread has Q columns: neighbouring ones (Vectors), or every threads-th. fold is as for fold_rows, without step: weight(row, column,
+// A thread has Q columns: neighbouring ones (Vectors), or every threads-th. fold is as for fold_csr_rows, without step: weight(row, column,
 // edge, head) is an element's, result(total, row, j) what is written.
 template <int Q, bool Vectors, class Fold, class T>
 __global__ void __launch_bounds__(block_threads, sizeof(typename Fold::State) == 8 ? 2 : Q == 1 || Vectors ? 4 : 3)
