@@ -102,14 +102,15 @@ void GatNode<T>::backward() {
     const auto p = attention_problem<T>(graph_, options_, given, weights, kept_);
     detail::AnyTensor scores;
     // (Kernels of a device take all their sums from them.)
-    if (wanted(3) || (wanted(2) && !kept_.bent) || !graph_.device().is_cpu()) scores = detail::AnyTensor(detail::new_record(dtype_of<A>, 2, dims, graph_.device()));
+    if (wanted(3) || (wanted(2) && !kept_.bent) || !graph_.device().is_cpu())
+        scores = detail::AnyTensor(detail::new_record(dtype_of<A>, 2, dims, graph_.device()));
     // Sources and targets may be given the same scores: the gradient that comes second is then added to the first.
     const bool same = wanted(1) && wanted(2) && edges_[1].node == edges_[2].node && edges_[1].slot == edges_[2].slot, targets_first = p.bent != nullptr;
     const OptionalTarget<T> dh(edges_[0]), ds(edges_[1]), dt(edges_[2]), de(edges_[3]);
     const bool add_s = same && targets_first ? true : ds.add, add_t = !same ? dt.add : targets_first ? ds.add : true;
     TENON_RUN(graph_.device(), neighbour_attention_backward(p, csr_rows(graph_.out()), reinterpret_cast<const T*>(y_.check(name)->data()),
-                                                            reinterpret_cast<const T*>(gradient()->data()), dh.data, dh.add, ds.data, add_s, dt.data, add_t, de.data,
-                                                            de.add, scores ? reinterpret_cast<A*>(scores->data()) : nullptr));
+                                                            reinterpret_cast<const T*>(gradient()->data()), dh.data, dh.add, ds.data, add_s, dt.data,
+                                                            add_t, de.data, de.add, scores ? reinterpret_cast<A*>(scores->data()) : nullptr));
 }
 
 template <class T>

@@ -163,7 +163,7 @@ private:
                         const A* share = shares + p.a.columns[k + u] * 4l * N;
                         V raw = source + V::load(share);
                         if (p.edge != nullptr) raw += move_load<A, N>(p.edge + p.a.edge(k + u) * N, N);
-                        const V slope = select(raw > V(0), V(1), V(p.slope));
+                        const V slope = bend<A, N>(raw, p.slope);
                         V alpha = math::exp(leaky<A, N>(raw, p.slope) - V::load(share + N)) * V::load(share + 2 * N);
                         (alpha * slope).store(bent + u * N);
                         if (p.kept != nullptr) {
@@ -216,7 +216,7 @@ private:
                 if (p.edge != nullptr) raw += move_load<A, N>(p.edge + e * heads + h, N);
                 const V alpha = math::exp(leaky<A, N>(raw, p.slope) - V::load(share + heads)) * V::load(share + 2 * heads);
                 const V keep = p.kept == nullptr ? V(1) : keep_factors<A, N>(p.kept + e * heads + h, p.keep_scale);
-                const V d = alpha * (keep * V::load(dots + k * heads + h) - V::load(share + 3 * heads)) * select(raw > V(0), V(1), V(p.slope));
+                const V d = alpha * (keep * V::load(dots + k * heads + h) - V::load(share + 3 * heads)) * bend<A, N>(raw, p.slope);
                 if (scores != nullptr) d.store(scores + e * heads + h);
                 total += d;
                 (alpha * keep).store(weight + k * heads + h);
@@ -251,7 +251,7 @@ private:
                 }
             }
             const V alpha = math::exp(leaky<A, N>(raw, p.slope) - top) * factor;
-            const V d = alpha * (keep * V::load(dots + k) - share) * select(raw > V(0), V(1), V(p.slope));
+            const V d = alpha * (keep * V::load(dots + k) - share) * bend<A, N>(raw, p.slope);
             (alpha * keep).store(weight + k);
             total += select(place < V(static_cast<A>(count - k)), d, V(0));
             TENON_UNROLL(8)

@@ -44,10 +44,6 @@ private:
     struct Row {
         A *weight, *bent, *top, *sum, *bent_sum;
     };
-    template <int N, class A>
-    static TENON_ALWAYS_INLINE simd<A, N> bend(const simd<A, N>& raw, A slope) {
-        return select(raw > simd<A, N>(0), simd<A, N>(1), simd<A, N>(slope));
-    }
     // Heads fill vectors.
     template <int N, class T, class A>
     static TENON_ALWAYS_INLINE void whole(const NeighbourAttention<T>& p, long r, const Row<A>& row) {
@@ -64,7 +60,7 @@ private:
                 top = max(top, leaky<A, N>(raw, p.slope));
             }
             for (long k = 0; k < count; ++k) {
-                const V raw = V::load(row.weight + k * heads + h), slope = bend<N>(raw, p.slope);
+                const V raw = V::load(row.weight + k * heads + h), slope = bend<A, N>(raw, p.slope);
                 const V weight = math::exp(leaky<A, N>(raw, p.slope) - top);
                 norm += weight;
                 weight.store(row.weight + k * heads + h);
@@ -111,7 +107,7 @@ private:
         }
         top = largest_everywhere(top);
         for (long k = begin; k < end; k += N) {
-            const V raw = V::load(row.weight + (k - begin)), slope = bend<N>(raw, p.slope);
+            const V raw = V::load(row.weight + (k - begin)), slope = bend<A, N>(raw, p.slope);
             const V weight = select(place < V(static_cast<A>(end - k)), math::exp(leaky<A, N>(raw, p.slope) - top), V(0));
             sum += weight;
             slopes += weight * slope;
@@ -151,7 +147,7 @@ private:
         for (long i = flat; i < end; ++i) score[i] = 0;
         for (long i = 0; i < end; i += N) {
             const V raw = V::load(score + i);
-            bend<N>(raw, p.slope).store(bent + i);
+            bend<A, N>(raw, p.slope).store(bent + i);
             leaky<A, N>(raw, p.slope).store(score + i);
         }
         for (long i = flat; i < end; ++i) score[i] = static_cast<A>(-__builtin_inf());

@@ -43,6 +43,11 @@ template <class A, int N>
 TENON_ALWAYS_INLINE simd<A, N> leaky(const simd<A, N>& x, A slope) {
     return select(x > simd<A, N>(0), x, simd<A, N>(slope) * x);
 }
+// Its derivative.
+template <class A, int N>
+TENON_ALWAYS_INLINE simd<A, N> bend(const simd<A, N>& x, A slope) {
+    return select(x > simd<A, N>(0), simd<A, N>(1), simd<A, N>(slope));
+}
 
 template <class A, int N>
 TENON_ALWAYS_INLINE void exp_in_place(A* p, long count) {
